@@ -1,0 +1,128 @@
+/* Which tiers this build has, which the CPU and the operating system can run, and which is in use. */
+#include <stdatomic.h>
+
+#include "internal.h"
+
+#if defined(FI_X86)
+#if defined(_MSC_VER)
+#include <intrin.h>
+static void cpuid(unsigned leaf, unsigned sub, unsigned r[4])
+{
+    int v[4];
+    __cpuid(v, 0);
+    if ((unsigned)v[0] < leaf)
+        memset(v, 0, sizeof v);
+    else
+        __cpuidex(v, (int)leaf, (int)sub);
+    memcpy(r, v, sizeof v);
+}
+static uint64_t xcr0(void) { return _xgetbv(0); }
+#else
+#include <cpuid.h>
+static void cpuid(unsigned leaf, unsigned sub, unsigned r[4])
+{
+    if (!__get_cpuid_count(leaf, sub, &r[0], &r[1], &r[2], &r[3]))
+        memset(r, 0, 4 * sizeof *r);
+}
+static uint64_t xcr0(void)
+{
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+#endif
+
+enum { EAX, EBX, ECX, EDX };
+
+static int has_bits(uint64_t word, uint64_t bits) { return (word & bits) == bits; }
+
+/* Registers that the operating system saves: 2 + 4 for xmm and ymm, 0xE0 for masks and zmm. */
+static int os_saves(uint64_t states)
+{
+    unsigned r[4];
+    cpuid(1, 0, r);
+    return has_bits(r[ECX], 1u << 27) && has_bits(xcr0(), states); /* OSXSAVE */
+}
+
+static int runs_sse2(void)
+{
+    unsigned r[4];
+    cpuid(1, 0, r);
+    return has_bits(r[EDX], 1u << 26);
+}
+
+static int runs_avx2(void)
+{
+    unsigned one[4], seven[4];
+    cpuid(1, 0, one);
+    cpuid(7, 0, seven);
+    return os_saves(0x06) && has_bits(one[ECX], 1u << 28 | 1u << 29) /* AVX, F16C */
+           && has_bits(seven[EBX], 1u << 5);                         /* AVX2 */
+}
+
+static int runs_avx512(void)
+{
+    unsigned r[4];
+    cpuid(7, 0, r);
+    return os_saves(0xE6) && has_bits(r[EBX], 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31); /* F, DQ, BW, VL */
+}
+#endif
+
+static int always(void) { return 1; }
+
+/* Widest first: the first one that runs is the default. */
+static const struct {
+    const fi_tier *tier;
+    int (*runs)(void);
+} tiers[] = {
+#if defined(FI_X86)
+    {&fi_tier_avx512, runs_avx512},
+    {&fi_tier_avx2, runs_avx2},
+    {&fi_tier_sse2, runs_sse2},
+#elif defined(FI_AARCH64)
+    {&fi_tier_neon, always},
+#endif
+    {&fi_tier_scalar, always},
+};
+enum { TIERS = sizeof tiers / sizeof *tiers };
+
+static _Atomic(const fi_tier *) current;
+
+static const fi_tier *available(size_t i)
+{
+    for (size_t t = 0; t < TIERS; t++)
+        if (tiers[t].runs() && i-- == 0)
+            return tiers[t].tier;
+    return NULL;
+}
+
+/* Threads that race here all store the same pointer. */
+const fi_tier *fi_current_tier(void)
+{
+    const fi_tier *tier = atomic_load_explicit(&current, memory_order_relaxed);
+    if (!tier) {
+        tier = available(0);
+        atomic_store_explicit(&current, tier, memory_order_relaxed);
+    }
+    return tier;
+}
+
+const char *fi_isa(void) { return fi_current_tier()->name; }
+
+const char *fi_available_isa(size_t i)
+{
+    const fi_tier *tier = available(i);
+    return tier ? tier->name : NULL;
+}
+
+fi_status fi_set_isa(const char *name)
+{
+    if (!name)
+        return FI_ERR_NULL;
+    for (size_t t = 0; t < TIERS; t++)
+        if (strcmp(name, tiers[t].tier->name) == 0 && tiers[t].runs()) {
+            atomic_store_explicit(&current, tiers[t].tier, memory_order_relaxed);
+            return FI_OK;
+        }
+    return FI_ERR_ISA;
+}

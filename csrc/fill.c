@@ -1,0 +1,210 @@
+/* From elements to super-blocks: ragged ends, chunks, 16-bit outputs, strides, regions. */
+#include "internal.h"
+#include "philox.h"
+
+/* Results must not depend on the caller's rounding mode or flush-to-zero flags,
+ * which some frameworks set: fill under the default ones and put theirs back. */
+#if defined(FI_X86)
+#include <xmmintrin.h>
+typedef unsigned fp_state;
+static fp_state enter_fp(void)
+{
+    const fp_state saved = _mm_getcsr();
+    _mm_setcsr(0x1F80); /* all exceptions masked, nearest even, no flushing */
+    return saved;
+}
+static void leave_fp(fp_state saved) { _mm_setcsr(saved); }
+#elif defined(FI_AARCH64)
+typedef uint64_t fp_state;
+static fp_state enter_fp(void)
+{
+    fp_state saved;
+    const fp_state standard = 0;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(saved));
+    __asm__ volatile("msr fpcr, %0" : : "r"(standard));
+    return saved;
+}
+static void leave_fp(fp_state saved) { __asm__ volatile("msr fpcr, %0" : : "r"(saved)); }
+#else
+#include <fenv.h>
+typedef int fp_state;
+static fp_state enter_fp(void)
+{
+    const fp_state saved = fegetround();
+    fesetround(FE_TONEAREST);
+    return saved;
+}
+static void leave_fp(fp_state saved) { fesetround(saved); }
+#endif
+
+typedef struct {
+    const fi_distribution *d;
+    const fi_tier *tier;
+    fi_super_block_fill *fill;
+    fi_philox_keys keys;
+    unsigned super_block; /* elements */
+    size_t real_size;     /* bytes of what the kernel writes */
+    size_t item_size;     /* bytes of what the caller gets */
+} job;
+
+static job make_job(const fi_distribution *d, uint64_t key)
+{
+    const int wide = d->dtype == FI_FLOAT64;
+    const fi_tier *tier = fi_current_tier();
+    return (job){
+        .d = d,
+        .tier = tier,
+        .fill = tier->fill[d->law][wide],
+        .keys = philox_keys(key),
+        .super_block = wide ? 32 : 64,
+        .real_size = wide ? sizeof(double) : sizeof(float),
+        .item_size = wide                     ? sizeof(double)
+                     : d->dtype == FI_FLOAT32 ? sizeof(float)
+                                              : sizeof(uint16_t),
+    };
+}
+
+/* Hand over `n` reals in the caller's type, `step` bytes apart. */
+static void deliver(const job *j, const char *reals, size_t n, char *out, int64_t step)
+{
+    const size_t size = j->item_size;
+    uint16_t narrowed[FI_CHUNK];
+    if (size != j->real_size) {
+        fi_narrow *narrow = j->tier->narrow[j->d->dtype == FI_BFLOAT16];
+        const int direct = step == (int64_t)size;
+        narrow((const float *)(const void *)reals, direct ? (uint16_t *)(void *)out : narrowed, n);
+        if (direct)
+            return;
+        reals = (const char *)narrowed;
+    }
+    if (step == (int64_t)size) {
+        memcpy(out, reals, n * size);
+        return;
+    }
+    for (size_t i = 0; i < n; i++, reals += size, out += step)
+        memcpy(out, reals, size);
+}
+
+/* Elements [index, index + n) of one chunk. */
+static void fill_chunk(const job *j, uint64_t index, size_t n, char *out, int64_t step)
+{
+    union {
+        double align;
+        char bytes[FI_CHUNK * sizeof(double)];
+    } staged;
+    const unsigned block = j->super_block;
+    const int direct = j->real_size == j->item_size && step == (int64_t)j->item_size;
+    while (n) {
+        const unsigned skip = (unsigned)(index % block);
+        size_t take = n;
+        if (direct && skip == 0 && n >= block) {
+            take = n - n % block;
+            j->fill(j->d, &j->keys, index / block, (unsigned)(take / block), out);
+        } else {
+            if (direct && take > block - skip)
+                take = block - skip;
+            j->fill(j->d, &j->keys, index / block, (unsigned)((skip + take + block - 1) / block), staged.bytes);
+            deliver(j, staged.bytes + skip * j->real_size, take, out, step);
+        }
+        index += take;
+        out += (int64_t)take * step;
+        n -= take;
+    }
+}
+
+/* Elements [index, index + n), `step` bytes apart in `out`. */
+static void fill_run(const job *j, uint64_t index, uint64_t n, char *out, int64_t step)
+{
+    while (n) {
+        const uint64_t room = FI_CHUNK - index % FI_CHUNK;
+        const size_t take = (size_t)(n < room ? n : room);
+        fill_chunk(j, index, take, out, step);
+        index += take;
+        out += (int64_t)take * step;
+        n -= take;
+    }
+}
+
+fi_status fi_fill(const fi_distribution *d, uint64_t key, uint64_t index, uint64_t n, void *out)
+{
+    if (!d || (!out && n))
+        return FI_ERR_NULL;
+    if (n && index + (n - 1) < index)
+        return FI_ERR_INDEX;
+    const fp_state saved = enter_fp();
+    const job j = make_job(d, key);
+    fill_run(&j, index, n, out, (int64_t)j.item_size);
+    leave_fp(saved);
+    return FI_OK;
+}
+
+enum { MAX_DIMS = 64 };
+
+fi_status fi_fill_region(const fi_distribution *d, uint64_t key, const fi_region *r, uint64_t first, uint64_t n, void *out)
+{
+    if (!d || !r || (!out && n))
+        return FI_ERR_NULL;
+    if (r->ndim < 1 || r->ndim > MAX_DIMS)
+        return FI_ERR_INDEX;
+    const fp_state saved = enter_fp();
+    const job j = make_job(d, key);
+    const size_t last = r->ndim - 1;
+    const int whole_runs = r->index_step[last] == 1;
+    uint64_t at[MAX_DIMS], index = r->index, rest = first;
+    char *p = out;
+    for (size_t k = r->ndim; k-- > 0; rest /= r->count[k]) {
+        at[k] = rest % r->count[k];
+        index += at[k] * (uint64_t)r->index_step[k];
+        p += (int64_t)at[k] * r->out_step[k];
+    }
+    while (n) {
+        uint64_t run = whole_runs ? r->count[last] - at[last] : 1;
+        run = run < n ? run : n;
+        fill_run(&j, index, run, p, r->out_step[last]);
+        n -= run;
+        at[last] += run;
+        index += run * (uint64_t)r->index_step[last];
+        p += (int64_t)run * r->out_step[last];
+        for (size_t k = last; k > 0 && at[k] == r->count[k]; k--) {
+            index += (uint64_t)r->index_step[k - 1] - r->count[k] * (uint64_t)r->index_step[k];
+            p += r->out_step[k - 1] - (int64_t)r->count[k] * r->out_step[k];
+            at[k] = 0;
+            at[k - 1]++;
+        }
+    }
+    leave_fp(saved);
+    return FI_OK;
+}
+
+static void philox_block(const fi_philox_keys *keys, uint64_t block, uint32_t out[4])
+{
+    uint32_t c[4] = {(uint32_t)block, (uint32_t)(block >> 32), FI_DOMAIN_RAW, 0};
+    for (int round = 0; round < 10; round++) {
+        const uint64_t a = (uint64_t)PHILOX_M0 * c[0], b = (uint64_t)PHILOX_M1 * c[2];
+        c[0] = (uint32_t)(b >> 32) ^ c[1] ^ keys->k0[round];
+        c[2] = (uint32_t)(a >> 32) ^ c[3] ^ keys->k1[round];
+        c[1] = (uint32_t)b;
+        c[3] = (uint32_t)a;
+    }
+    memcpy(out, c, sizeof c);
+}
+
+fi_status fi_random_words(uint64_t key, uint64_t offset, uint64_t n, uint32_t *out)
+{
+    if (!out && n)
+        return FI_ERR_NULL;
+    if (n && offset + (n - 1) < offset)
+        return FI_ERR_INDEX;
+    const fi_philox_keys keys = philox_keys(key);
+    while (n) {
+        uint32_t words[4];
+        const unsigned skip = (unsigned)(offset % 4);
+        const unsigned take = n < 4 - skip ? (unsigned)n : 4 - skip;
+        philox_block(&keys, offset / 4, words);
+        memcpy(out, words + skip, take * sizeof *out);
+        out += take;
+        offset += take;
+        n -= take;
+    }
+    return FI_OK;
+}

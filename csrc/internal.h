@@ -1,0 +1,94 @@
+/* What the files of csrc/ share and the public header does not show. */
+#ifndef FI_INTERNAL_H
+#define FI_INTERNAL_H
+
+/* The stream forbids fused multiply-add. This holds even where -ffp-contract=off was forgotten. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC optimize("fp-contract=off")
+#endif
+
+#include <float.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "fastinit.h"
+
+/* x87 arithmetic keeps more bits than the stream says: 32-bit x86 needs -msse2 -mfpmath=sse.
+ * 16 speaks of _Float16 alone. */
+#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16
+#error "fastinit needs float and double arithmetic without excess precision (FLT_EVAL_METHOD == 0)"
+#endif
+
+#if defined(__GNUC__) || defined(__clang__)
+#define FI_INLINE static inline __attribute__((always_inline))
+#else
+#define FI_INLINE static __forceinline
+#endif
+
+#if defined(_MSC_VER) && !defined(__clang__)
+#include <intrin.h>
+FI_INLINE unsigned fi_lowest_bit(uint64_t x)
+{
+    unsigned long i = 0;
+    _BitScanForward64(&i, x);
+    return (unsigned)i;
+}
+#else
+FI_INLINE unsigned fi_lowest_bit(uint64_t x) { return (unsigned)__builtin_ctzll(x); }
+#endif
+
+#if defined(__x86_64__) || defined(_M_X64) || (defined(__i386__) && defined(__SSE2__))
+#define FI_X86 1
+#elif defined(__aarch64__) && !defined(__AARCH64EB__)
+#define FI_AARCH64 1
+#endif
+
+/* The forms of a distribution that the kernel tells apart (fi_distribution.law). */
+enum {
+    FI_LAW_UNIFORM,
+    FI_LAW_NORMAL,
+    FI_LAW_TRUNCATED,   /* normal proposal */
+    FI_LAW_HALF,        /* |normal| proposal */
+    FI_LAW_NARROW,      /* uniform proposal */
+    FI_LAW_EXPONENTIAL, /* Robert's exponential proposal */
+    FI_LAW_TAIL,        /* Marsaglia's Rayleigh proposal */
+    FI_LAW_COUNT
+};
+
+/* Domains: bits 24..31 of counter word 2. The float64 stream of each is the next number up. */
+enum {
+    FI_DOMAIN_RAW = 0,
+    FI_DOMAIN_UNIFORM = 2,
+    FI_DOMAIN_NORMAL = 4,
+    FI_DOMAIN_PROPOSAL = 6,
+    FI_DOMAIN_ACCEPT = 8,
+    FI_DOMAIN_REDRAW = 10
+};
+
+/* Elements per call of a tier: the queue of rejected elements and the staging
+ * buffers (32 KiB at most) live on the stack, and redraws of one call share the
+ * high word of their counters because calls do not cross multiples of this. */
+enum { FI_CHUNK = 4096 };
+
+typedef struct {
+    uint32_t k0[10], k1[10]; /* the key of each Philox round */
+} fi_philox_keys;
+
+/* Write `count` whole super-blocks from `super_block` on; they lie within one chunk. */
+typedef void fi_super_block_fill(const fi_distribution *d, const fi_philox_keys *keys, uint64_t super_block, unsigned count, void *out);
+typedef void fi_narrow(const float *in, uint16_t *out, size_t n);
+
+typedef struct {
+    const char *name;
+    fi_super_block_fill *fill[FI_LAW_COUNT][2]; /* float32, float64 */
+    fi_narrow *narrow[2];                       /* float16, bfloat16 */
+} fi_tier;
+
+extern const fi_tier fi_tier_scalar, fi_tier_sse2, fi_tier_avx2, fi_tier_avx512, fi_tier_neon;
+
+const fi_tier *fi_current_tier(void);
+
+#endif

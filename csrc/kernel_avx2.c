@@ -1,0 +1,21 @@
+/* The AVX2 tier. */
+#include "internal.h"
+
+#if defined(FI_X86)
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#pragma clang attribute push(__attribute__((target("avx2,f16c"))), apply_to = function)
+#elif defined(__GNUC__)
+#pragma GCC target("avx2,f16c")
+#endif
+
+#define FI_TIER_NAME     "avx2"
+#define FI_TIER_VARIABLE fi_tier_avx2
+#include "vec_avx2.h"
+
+#include "kernel.h"
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#endif

@@ -1,0 +1,21 @@
+/* The AVX-512 tier. */
+#include "internal.h"
+
+#if defined(FI_X86)
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl"))), apply_to = function)
+#elif defined(__GNUC__)
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl")
+#endif
+
+#define FI_TIER_NAME     "avx512"
+#define FI_TIER_VARIABLE fi_tier_avx512
+#include "vec_avx512.h"
+
+#include "kernel.h"
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#endif

@@ -1,0 +1,81 @@
+/* float64: the names that laws.h is written in, and what reads the bits of a number. */
+#define F(word)        f64_##word
+#define U(word)        u64_##word
+#define FV             f64v
+#define UV             u64v
+#define REAL           double
+#define C(name)        f64_set1(F64_##name)
+#define SIGN_BIT       0x8000000000000000u
+#define DOMAIN_OFFSET  1
+#define LANES          FI_LANES64
+#define HALVES         (FI_LANES32 / FI_LANES64) /* parts of a group of FI_LANES32 blocks that fill one vector each */
+#define VECTORS        (2 * HALVES)              /* vectors that one group gives */
+#define SUPER_BLOCK    32                        /* elements */
+#define POSITION(i, g) ((i) % 2 * 16 + (g) * FI_LANES32 + (i) / 2 * FI_LANES64) /* of vector i of group g */
+
+/* Numbers 0 and 1 of the first half of the blocks, then of the second half. */
+FI_INLINE void f64_words(u32v c0, uint32_t c1, uint32_t c2, const fi_philox_keys *keys, u64v w[4])
+{
+    philoxv x[4];
+    philox_blocks(philox_split64(c0), c1, c2, keys, x);
+    philox_join64(x[0], x[1], &w[0], &w[2]);
+    philox_join64(x[2], x[3], &w[1], &w[3]);
+}
+
+/* An integer x < 2^52 under the exponent of 2^52 is the double 2^52 + x: the conversion that every ISA has. */
+#define BITS_2P52 0x4330000000000000u
+#define LOW_52    0x000FFFFFFFFFFFFFu
+
+/* u in [0, 1): 53 bits, as 21 bits times 2^32 under the exponent of 2^84, and 32 bits; all sums are exact. */
+FI_INLINE f64v f64_unit(u64v w)
+{
+    const u64v v = u64_shr(w, 11);
+    const f64v high = f64_from_bits(u64_or(u64_shr(v, 32), u64_set1(0x4530000000000000)));
+    const f64v low = f64_from_bits(u64_or(u64_and(v, u64_set1(0xFFFFFFFF)), u64_set1(BITS_2P52)));
+    return f64_mul(f64_add(f64_sub(high, f64_set1(0x1p84 + 0x1p52)), low), f64_set1(0x1p-53));
+}
+
+/* q in (0, 1/2): 52 bits and a half step. */
+FI_INLINE f64v f64_fraction(u64v w)
+{
+    const u64v v = u64_or(u64_and(w, u64_set1(LOW_52)), u64_set1(BITS_2P52));
+    return f64_mul(f64_sub(f64_from_bits(v), f64_set1(0x1p52 - 0.5)), f64_set1(0x1p-53));
+}
+
+/* x in (-1, 1): 51 bits and a half step, never zero. */
+FI_INLINE f64v f64_phase(u64v w)
+{
+    const u64v v = u64_or(u64_and(w, u64_set1(LOW_52)), u64_set1(BITS_2P52 | 1));
+    return f64_mul(f64_sub(f64_from_bits(v), f64_set1(0x1p52 + 0x1p51)), f64_set1(0x1p-51));
+}
+
+/* y in (0, 1] as m * 2^k, m in [sqrt(1/2), sqrt(2)): returns 1 - m; *below has its top bit set where k < 0. */
+FI_INLINE f64v f64_decompose(f64v y, f64v *k, u64v *below)
+{
+    const u64v sqrt_half = u64_set1(0x3FE6A09E667F3BCD), i = u64_sub(f64_bits(y), sqrt_half);
+    const f64v m = f64_from_bits(u64_add(u64_and(i, u64_set1(LOW_52)), sqrt_half));
+    const u64v k_plus_1024 = u64_shr(u64_add(i, u64_set1((uint64_t)1024 << 52)), 52);
+    *k = f64_sub(f64_from_bits(u64_or(k_plus_1024, u64_set1(BITS_2P52))), f64_set1(0x1p52 + 1024));
+    *below = i;
+    return f64_sub(f64_set1(1), m);
+}
+#undef BITS_2P52
+#undef LOW_52
+
+#define HORNER(p, t, c) f64_add(f64_mul(p, t), C(c))
+FI_INLINE f64v f64_log_polynomial(f64v t)
+{
+    const f64v p = HORNER(HORNER(HORNER(HORNER(C(LOG7), t, LOG6), t, LOG5), t, LOG4), t, LOG3);
+    return HORNER(HORNER(HORNER(p, t, LOG2), t, LOG1), t, LOG0);
+}
+FI_INLINE f64v f64_cos_polynomial(f64v t)
+{
+    const f64v p = HORNER(HORNER(HORNER(C(COS6), t, COS5), t, COS4), t, COS3);
+    return HORNER(HORNER(HORNER(p, t, COS2), t, COS1), t, COS0);
+}
+FI_INLINE f64v f64_sin_polynomial(f64v t)
+{
+    const f64v p = HORNER(HORNER(HORNER(C(SIN6), t, SIN5), t, SIN4), t, SIN3);
+    return HORNER(HORNER(HORNER(p, t, SIN2), t, SIN1), t, SIN0);
+}
+#undef HORNER

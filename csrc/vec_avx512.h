@@ -1,0 +1,95 @@
+/* Vector vocabulary: AVX-512 F, BW, DQ, VL; 16 lanes of 32 bits. See README.md for what each word means. */
+#include <immintrin.h>
+
+#define FI_LANES32      16
+#define FI_LANES64      8
+#define FI_HARDWARE_F16 1
+
+typedef __m512i u32v;
+typedef __m512i u64v;
+typedef __m512 f32v;
+typedef __m512d f64v;
+
+FI_INLINE u32v u32_set1(uint32_t x) { return _mm512_set1_epi32((int32_t)x); }
+FI_INLINE u32v u32_load(const uint32_t *p) { return _mm512_loadu_si512(p); }
+FI_INLINE u32v u32_add(u32v a, u32v b) { return _mm512_add_epi32(a, b); }
+FI_INLINE u32v u32_sub(u32v a, u32v b) { return _mm512_sub_epi32(a, b); }
+FI_INLINE u32v u32_and(u32v a, u32v b) { return _mm512_and_si512(a, b); }
+FI_INLINE u32v u32_or(u32v a, u32v b) { return _mm512_or_si512(a, b); }
+FI_INLINE u32v u32_xor(u32v a, u32v b) { return _mm512_xor_si512(a, b); }
+FI_INLINE u32v u32_shl(u32v a, int n) { return _mm512_slli_epi32(a, (unsigned)n); }
+FI_INLINE u32v u32_shr(u32v a, int n) { return _mm512_srli_epi32(a, (unsigned)n); }
+FI_INLINE u32v u32_sar(u32v a, int n) { return _mm512_srai_epi32(a, (unsigned)n); }
+FI_INLINE void u32_store_low16(uint16_t *p, u32v a) { _mm256_storeu_si256((void *)p, _mm512_cvtepi32_epi16(a)); }
+
+FI_INLINE f32v f32_set1(float x) { return _mm512_set1_ps(x); }
+FI_INLINE f32v f32_load(const float *p) { return _mm512_loadu_ps(p); }
+FI_INLINE void f32_store(float *p, f32v a) { _mm512_storeu_ps(p, a); }
+FI_INLINE void f32_store_f16(uint16_t *p, f32v a) { _mm256_storeu_si256((void *)p, _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT)); }
+FI_INLINE f32v f32_add(f32v a, f32v b) { return _mm512_add_ps(a, b); }
+FI_INLINE f32v f32_sub(f32v a, f32v b) { return _mm512_sub_ps(a, b); }
+FI_INLINE f32v f32_mul(f32v a, f32v b) { return _mm512_mul_ps(a, b); }
+FI_INLINE f32v f32_div(f32v a, f32v b) { return _mm512_div_ps(a, b); }
+FI_INLINE f32v f32_sqrt(f32v a) { return _mm512_sqrt_ps(a); }
+FI_INLINE f32v f32_min(f32v a, f32v b) { return _mm512_min_ps(a, b); }
+FI_INLINE f32v f32_max(f32v a, f32v b) { return _mm512_max_ps(a, b); }
+FI_INLINE unsigned f32_le(f32v a, f32v b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
+FI_INLINE u32v f32_bits(f32v a) { return _mm512_castps_si512(a); }
+FI_INLINE f32v f32_from_bits(u32v a) { return _mm512_castsi512_ps(a); }
+FI_INLINE f32v f32_from_signed(u32v a) { return _mm512_cvtepi32_ps(a); }
+FI_INLINE f32v f32_select(u32v s, f32v a, f32v b) { return _mm512_mask_mov_ps(b, _mm512_movepi32_mask(s), a); }
+
+FI_INLINE u64v u64_set1(uint64_t x) { return _mm512_set1_epi64((int64_t)x); }
+FI_INLINE u64v u64_add(u64v a, u64v b) { return _mm512_add_epi64(a, b); }
+FI_INLINE u64v u64_sub(u64v a, u64v b) { return _mm512_sub_epi64(a, b); }
+FI_INLINE u64v u64_and(u64v a, u64v b) { return _mm512_and_si512(a, b); }
+FI_INLINE u64v u64_or(u64v a, u64v b) { return _mm512_or_si512(a, b); }
+FI_INLINE u64v u64_xor(u64v a, u64v b) { return _mm512_xor_si512(a, b); }
+FI_INLINE u64v u64_shl(u64v a, int n) { return _mm512_slli_epi64(a, (unsigned)n); }
+FI_INLINE u64v u64_shr(u64v a, int n) { return _mm512_srli_epi64(a, (unsigned)n); }
+
+FI_INLINE f64v f64_set1(double x) { return _mm512_set1_pd(x); }
+FI_INLINE void f64_store(double *p, f64v a) { _mm512_storeu_pd(p, a); }
+FI_INLINE f64v f64_add(f64v a, f64v b) { return _mm512_add_pd(a, b); }
+FI_INLINE f64v f64_sub(f64v a, f64v b) { return _mm512_sub_pd(a, b); }
+FI_INLINE f64v f64_mul(f64v a, f64v b) { return _mm512_mul_pd(a, b); }
+FI_INLINE f64v f64_div(f64v a, f64v b) { return _mm512_div_pd(a, b); }
+FI_INLINE f64v f64_sqrt(f64v a) { return _mm512_sqrt_pd(a); }
+FI_INLINE f64v f64_min(f64v a, f64v b) { return _mm512_min_pd(a, b); }
+FI_INLINE f64v f64_max(f64v a, f64v b) { return _mm512_max_pd(a, b); }
+FI_INLINE unsigned f64_le(f64v a, f64v b) { return _mm512_cmp_pd_mask(a, b, _CMP_LE_OQ); }
+FI_INLINE u64v f64_bits(f64v a) { return _mm512_castpd_si512(a); }
+FI_INLINE f64v f64_from_bits(u64v a) { return _mm512_castsi512_pd(a); }
+FI_INLINE f64v f64_select(u64v s, f64v a, f64v b) { return _mm512_mask_mov_pd(b, _mm512_movepi64_mask(s), a); }
+
+/* Philox words sit in the low halves of 64-bit lanes, where the widening multiplication reads them;
+ * the high halves hold leftovers that nothing reads. */
+typedef struct {
+    __m512i a, b;
+} philoxv;
+typedef philoxv productv;
+
+FI_INLINE philoxv philox_set1(uint32_t x) { return (philoxv){u32_set1(x), u32_set1(x)}; }
+FI_INLINE philoxv philox_xor(philoxv x, uint32_t k) { return (philoxv){u32_xor(x.a, u32_set1(k)), u32_xor(x.b, u32_set1(k))}; }
+FI_INLINE productv philox_mul(philoxv x, uint32_t m)
+{
+    return (productv){_mm512_mul_epu32(x.a, u32_set1(m)), _mm512_mul_epu32(x.b, u32_set1(m))};
+}
+FI_INLINE philoxv philox_low(productv p) { return p; }
+FI_INLINE u32v philox_xor3(u32v p, u32v x, uint32_t k) { return _mm512_ternarylogic_epi32(u64_shr(p, 32), x, u32_set1(k), 0x96); }
+FI_INLINE philoxv philox_high_xor(productv p, philoxv x, uint32_t k)
+{
+    return (philoxv){philox_xor3(p.a, x.a, k), philox_xor3(p.b, x.b, k)};
+}
+FI_INLINE u32v philox_pack(u32v low, u32v high) { return _mm512_mask_shuffle_epi32(low, 0xAAAA, high, _MM_PERM_CCAA); }
+FI_INLINE philoxv philox_split32(u32v x) { return (philoxv){x, u64_shr(x, 32)}; }
+FI_INLINE u32v philox_join32(philoxv x) { return philox_pack(x.a, x.b); }
+FI_INLINE philoxv philox_split64(u32v x)
+{
+    return (philoxv){_mm512_cvtepu32_epi64(_mm512_castsi512_si256(x)), _mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(x, 1))};
+}
+FI_INLINE void philox_join64(philoxv low, philoxv high, u64v *first, u64v *second)
+{
+    *first = philox_pack(low.a, high.a);
+    *second = philox_pack(low.b, high.b);
+}

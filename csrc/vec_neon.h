@@ -1,0 +1,85 @@
+/* Vector vocabulary: NEON of AArch64, 4 lanes of 32 bits. See README.md for what each word means. */
+#include <arm_neon.h>
+
+#define FI_LANES32      4
+#define FI_LANES64      2
+#define FI_HARDWARE_F16 1
+
+typedef uint32x4_t u32v;
+typedef uint64x2_t u64v;
+typedef float32x4_t f32v;
+typedef float64x2_t f64v;
+
+FI_INLINE u32v u32_set1(uint32_t x) { return vdupq_n_u32(x); }
+FI_INLINE u32v u32_load(const uint32_t *p) { return vld1q_u32(p); }
+FI_INLINE u32v u32_add(u32v a, u32v b) { return vaddq_u32(a, b); }
+FI_INLINE u32v u32_sub(u32v a, u32v b) { return vsubq_u32(a, b); }
+FI_INLINE u32v u32_and(u32v a, u32v b) { return vandq_u32(a, b); }
+FI_INLINE u32v u32_or(u32v a, u32v b) { return vorrq_u32(a, b); }
+FI_INLINE u32v u32_xor(u32v a, u32v b) { return veorq_u32(a, b); }
+FI_INLINE u32v u32_shl(u32v a, int n) { return a << n; }
+FI_INLINE u32v u32_shr(u32v a, int n) { return a >> n; }
+FI_INLINE u32v u32_sar(u32v a, int n) { return vreinterpretq_u32_s32(vreinterpretq_s32_u32(a) >> n); }
+FI_INLINE void u32_store_low16(uint16_t *p, u32v a) { vst1_u16(p, vmovn_u32(a)); }
+
+FI_INLINE f32v f32_set1(float x) { return vdupq_n_f32(x); }
+FI_INLINE f32v f32_load(const float *p) { return vld1q_f32(p); }
+FI_INLINE void f32_store(float *p, f32v a) { vst1q_f32(p, a); }
+FI_INLINE void f32_store_f16(uint16_t *p, f32v a) { vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(a))); }
+FI_INLINE f32v f32_add(f32v a, f32v b) { return vaddq_f32(a, b); }
+FI_INLINE f32v f32_sub(f32v a, f32v b) { return vsubq_f32(a, b); }
+FI_INLINE f32v f32_mul(f32v a, f32v b) { return vmulq_f32(a, b); }
+FI_INLINE f32v f32_div(f32v a, f32v b) { return vdivq_f32(a, b); }
+FI_INLINE f32v f32_sqrt(f32v a) { return vsqrtq_f32(a); }
+/* vminq and vmaxq order -0 below +0, which the stream does not: compare and choose. */
+FI_INLINE f32v f32_min(f32v a, f32v b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
+FI_INLINE f32v f32_max(f32v a, f32v b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+FI_INLINE unsigned f32_le(f32v a, f32v b) { return vaddvq_u32(vandq_u32(vcleq_f32(a, b), (u32v){1, 2, 4, 8})); }
+FI_INLINE u32v f32_bits(f32v a) { return vreinterpretq_u32_f32(a); }
+FI_INLINE f32v f32_from_bits(u32v a) { return vreinterpretq_f32_u32(a); }
+FI_INLINE f32v f32_from_signed(u32v a) { return vcvtq_f32_s32(vreinterpretq_s32_u32(a)); }
+FI_INLINE f32v f32_select(u32v s, f32v a, f32v b) { return vbslq_f32(vcltzq_s32(vreinterpretq_s32_u32(s)), a, b); }
+
+FI_INLINE u64v u64_set1(uint64_t x) { return vdupq_n_u64(x); }
+FI_INLINE u64v u64_add(u64v a, u64v b) { return vaddq_u64(a, b); }
+FI_INLINE u64v u64_sub(u64v a, u64v b) { return vsubq_u64(a, b); }
+FI_INLINE u64v u64_and(u64v a, u64v b) { return vandq_u64(a, b); }
+FI_INLINE u64v u64_or(u64v a, u64v b) { return vorrq_u64(a, b); }
+FI_INLINE u64v u64_xor(u64v a, u64v b) { return veorq_u64(a, b); }
+FI_INLINE u64v u64_shl(u64v a, int n) { return a << n; }
+FI_INLINE u64v u64_shr(u64v a, int n) { return a >> n; }
+
+FI_INLINE f64v f64_set1(double x) { return vdupq_n_f64(x); }
+FI_INLINE void f64_store(double *p, f64v a) { vst1q_f64(p, a); }
+FI_INLINE f64v f64_add(f64v a, f64v b) { return vaddq_f64(a, b); }
+FI_INLINE f64v f64_sub(f64v a, f64v b) { return vsubq_f64(a, b); }
+FI_INLINE f64v f64_mul(f64v a, f64v b) { return vmulq_f64(a, b); }
+FI_INLINE f64v f64_div(f64v a, f64v b) { return vdivq_f64(a, b); }
+FI_INLINE f64v f64_sqrt(f64v a) { return vsqrtq_f64(a); }
+FI_INLINE f64v f64_min(f64v a, f64v b) { return vbslq_f64(vcltq_f64(a, b), a, b); }
+FI_INLINE f64v f64_max(f64v a, f64v b) { return vbslq_f64(vcgtq_f64(a, b), a, b); }
+FI_INLINE unsigned f64_le(f64v a, f64v b) { return (unsigned)vaddvq_u64(vandq_u64(vcleq_f64(a, b), (u64v){1, 2})); }
+FI_INLINE u64v f64_bits(f64v a) { return vreinterpretq_u64_f64(a); }
+FI_INLINE f64v f64_from_bits(u64v a) { return vreinterpretq_f64_u64(a); }
+FI_INLINE f64v f64_select(u64v s, f64v a, f64v b) { return vbslq_f64(vcltzq_s64(vreinterpretq_s64_u64(s)), a, b); }
+
+/* Philox words sit in plain 32-bit lanes: NEON multiplies half a register at a time,
+ * and un-zipping the products gives the high and the low words in order. */
+typedef uint32x4_t philoxv;
+typedef uint32x4x2_t productv;
+
+FI_INLINE philoxv philox_set1(uint32_t x) { return u32_set1(x); }
+FI_INLINE philoxv philox_xor(philoxv x, uint32_t k) { return u32_xor(x, u32_set1(k)); }
+FI_INLINE u32v philox_mul_low(philoxv x, uint32_t m) { return vreinterpretq_u32_u64(vmull_n_u32(vget_low_u32(x), m)); }
+FI_INLINE u32v philox_mul_high(philoxv x, uint32_t m) { return vreinterpretq_u32_u64(vmull_high_n_u32(x, m)); }
+FI_INLINE productv philox_mul(philoxv x, uint32_t m) { return vuzpq_u32(philox_mul_low(x, m), philox_mul_high(x, m)); }
+FI_INLINE philoxv philox_low(productv p) { return p.val[0]; }
+FI_INLINE philoxv philox_high_xor(productv p, philoxv x, uint32_t k) { return u32_xor(p.val[1], u32_xor(x, u32_set1(k))); }
+FI_INLINE philoxv philox_split32(u32v x) { return x; }
+FI_INLINE u32v philox_join32(philoxv x) { return x; }
+FI_INLINE philoxv philox_split64(u32v x) { return x; }
+FI_INLINE void philox_join64(philoxv low, philoxv high, u64v *first, u64v *second)
+{
+    *first = vreinterpretq_u64_u32(vzip1q_u32(low, high));
+    *second = vreinterpretq_u64_u32(vzip2q_u32(low, high));
+}

@@ -1,0 +1,101 @@
+/* Vector vocabulary: plain C, one lane. See README.md for what each word means. */
+#include <math.h>
+
+#define FI_LANES32      1
+#define FI_LANES64      1
+#define FI_HARDWARE_F16 0
+
+typedef uint32_t u32v;
+typedef uint64_t u64v;
+typedef float f32v;
+typedef double f64v;
+
+FI_INLINE u32v u32_set1(uint32_t x) { return x; }
+FI_INLINE u32v u32_load(const uint32_t *p) { return *p; }
+FI_INLINE u32v u32_add(u32v a, u32v b) { return a + b; }
+FI_INLINE u32v u32_sub(u32v a, u32v b) { return a - b; }
+FI_INLINE u32v u32_and(u32v a, u32v b) { return a & b; }
+FI_INLINE u32v u32_or(u32v a, u32v b) { return a | b; }
+FI_INLINE u32v u32_xor(u32v a, u32v b) { return a ^ b; }
+FI_INLINE u32v u32_shl(u32v a, int n) { return a << n; }
+FI_INLINE u32v u32_shr(u32v a, int n) { return a >> n; }
+/* A signed >> is the compiler's choice in C11: shift the complement of a negative number instead. */
+FI_INLINE u32v u32_sar(u32v a, int n) { return a >> 31 ? ~(~a >> n) : a >> n; }
+FI_INLINE void u32_store_low16(uint16_t *p, u32v a) { *p = (uint16_t)(a & 0xFFFF); }
+
+FI_INLINE f32v f32_set1(float x) { return x; }
+FI_INLINE f32v f32_load(const float *p) { return *p; }
+FI_INLINE void f32_store(float *p, f32v a) { *p = a; }
+FI_INLINE f32v f32_add(f32v a, f32v b) { return a + b; }
+FI_INLINE f32v f32_sub(f32v a, f32v b) { return a - b; }
+FI_INLINE f32v f32_mul(f32v a, f32v b) { return a * b; }
+FI_INLINE f32v f32_div(f32v a, f32v b) { return a / b; }
+FI_INLINE f32v f32_sqrt(f32v a) { return sqrtf(a); }
+FI_INLINE f32v f32_min(f32v a, f32v b) { return a < b ? a : b; }
+FI_INLINE f32v f32_max(f32v a, f32v b) { return a > b ? a : b; }
+FI_INLINE unsigned f32_le(f32v a, f32v b) { return a <= b; }
+FI_INLINE u32v f32_bits(f32v a)
+{
+    u32v b;
+    memcpy(&b, &a, sizeof b);
+    return b;
+}
+FI_INLINE f32v f32_from_bits(u32v a)
+{
+    f32v b;
+    memcpy(&b, &a, sizeof b);
+    return b;
+}
+FI_INLINE f32v f32_from_signed(u32v a) { return a >> 31 ? -(f32v)(~a + 1) : (f32v)a; }
+FI_INLINE f32v f32_select(u32v s, f32v a, f32v b) { return s >> 31 ? a : b; }
+
+FI_INLINE u64v u64_set1(uint64_t x) { return x; }
+FI_INLINE u64v u64_add(u64v a, u64v b) { return a + b; }
+FI_INLINE u64v u64_sub(u64v a, u64v b) { return a - b; }
+FI_INLINE u64v u64_and(u64v a, u64v b) { return a & b; }
+FI_INLINE u64v u64_or(u64v a, u64v b) { return a | b; }
+FI_INLINE u64v u64_xor(u64v a, u64v b) { return a ^ b; }
+FI_INLINE u64v u64_shl(u64v a, int n) { return a << n; }
+FI_INLINE u64v u64_shr(u64v a, int n) { return a >> n; }
+
+FI_INLINE f64v f64_set1(double x) { return x; }
+FI_INLINE void f64_store(double *p, f64v a) { *p = a; }
+FI_INLINE f64v f64_add(f64v a, f64v b) { return a + b; }
+FI_INLINE f64v f64_sub(f64v a, f64v b) { return a - b; }
+FI_INLINE f64v f64_mul(f64v a, f64v b) { return a * b; }
+FI_INLINE f64v f64_div(f64v a, f64v b) { return a / b; }
+FI_INLINE f64v f64_sqrt(f64v a) { return sqrt(a); }
+FI_INLINE f64v f64_min(f64v a, f64v b) { return a < b ? a : b; }
+FI_INLINE f64v f64_max(f64v a, f64v b) { return a > b ? a : b; }
+FI_INLINE unsigned f64_le(f64v a, f64v b) { return a <= b; }
+FI_INLINE u64v f64_bits(f64v a)
+{
+    u64v b;
+    memcpy(&b, &a, sizeof b);
+    return b;
+}
+FI_INLINE f64v f64_from_bits(u64v a)
+{
+    f64v b;
+    memcpy(&b, &a, sizeof b);
+    return b;
+}
+FI_INLINE f64v f64_select(u64v s, f64v a, f64v b) { return s >> 63 ? a : b; }
+
+typedef uint32_t philoxv;
+typedef uint64_t productv;
+
+FI_INLINE philoxv philox_set1(uint32_t x) { return x; }
+FI_INLINE philoxv philox_xor(philoxv x, uint32_t k) { return x ^ k; }
+FI_INLINE productv philox_mul(philoxv x, uint32_t m) { return (productv)x * m; }
+FI_INLINE philoxv philox_low(productv p) { return (philoxv)p; }
+FI_INLINE philoxv philox_high_xor(productv p, philoxv x, uint32_t k) { return (philoxv)(p >> 32) ^ x ^ k; }
+FI_INLINE philoxv philox_split32(u32v x) { return x; }
+FI_INLINE u32v philox_join32(philoxv x) { return x; }
+FI_INLINE philoxv philox_split64(u32v x) { return x; }
+/* One lane: a group of blocks is one block, and there is no second half. */
+FI_INLINE void philox_join64(philoxv low, philoxv high, u64v *first, u64v *second)
+{
+    *first = low | (u64v)high << 32;
+    (void)second;
+}

@@ -1,0 +1,98 @@
+/* Vector vocabulary: SSE2, 4 lanes of 32 bits. See README.md for what each word means. */
+#include <emmintrin.h>
+
+#define FI_LANES32      4
+#define FI_LANES64      2
+#define FI_HARDWARE_F16 0
+
+typedef __m128i u32v;
+typedef __m128i u64v;
+typedef __m128 f32v;
+typedef __m128d f64v;
+
+FI_INLINE u32v u32_set1(uint32_t x) { return _mm_set1_epi32((int32_t)x); }
+FI_INLINE u32v u32_load(const uint32_t *p) { return _mm_loadu_si128((const void *)p); }
+FI_INLINE u32v u32_add(u32v a, u32v b) { return _mm_add_epi32(a, b); }
+FI_INLINE u32v u32_sub(u32v a, u32v b) { return _mm_sub_epi32(a, b); }
+FI_INLINE u32v u32_and(u32v a, u32v b) { return _mm_and_si128(a, b); }
+FI_INLINE u32v u32_or(u32v a, u32v b) { return _mm_or_si128(a, b); }
+FI_INLINE u32v u32_xor(u32v a, u32v b) { return _mm_xor_si128(a, b); }
+FI_INLINE u32v u32_shl(u32v a, int n) { return _mm_slli_epi32(a, n); }
+FI_INLINE u32v u32_shr(u32v a, int n) { return _mm_srli_epi32(a, n); }
+FI_INLINE u32v u32_sar(u32v a, int n) { return _mm_srai_epi32(a, n); }
+/* SSE2 packs with signed saturation only: sign-extend the low half first, so that nothing saturates. */
+FI_INLINE u32v u32_signed_low16(u32v a) { return u32_sar(u32_shl(a, 16), 16); }
+FI_INLINE void u32_store_low16(uint16_t *p, u32v a)
+{
+    _mm_storel_epi64((void *)p, _mm_packs_epi32(u32_signed_low16(a), _mm_setzero_si128()));
+}
+
+FI_INLINE f32v f32_set1(float x) { return _mm_set1_ps(x); }
+FI_INLINE f32v f32_load(const float *p) { return _mm_loadu_ps(p); }
+FI_INLINE void f32_store(float *p, f32v a) { _mm_storeu_ps(p, a); }
+FI_INLINE f32v f32_add(f32v a, f32v b) { return _mm_add_ps(a, b); }
+FI_INLINE f32v f32_sub(f32v a, f32v b) { return _mm_sub_ps(a, b); }
+FI_INLINE f32v f32_mul(f32v a, f32v b) { return _mm_mul_ps(a, b); }
+FI_INLINE f32v f32_div(f32v a, f32v b) { return _mm_div_ps(a, b); }
+FI_INLINE f32v f32_sqrt(f32v a) { return _mm_sqrt_ps(a); }
+FI_INLINE f32v f32_min(f32v a, f32v b) { return _mm_min_ps(a, b); }
+FI_INLINE f32v f32_max(f32v a, f32v b) { return _mm_max_ps(a, b); }
+FI_INLINE unsigned f32_le(f32v a, f32v b) { return (unsigned)_mm_movemask_ps(_mm_cmple_ps(a, b)); }
+FI_INLINE u32v f32_bits(f32v a) { return _mm_castps_si128(a); }
+FI_INLINE f32v f32_from_bits(u32v a) { return _mm_castsi128_ps(a); }
+FI_INLINE f32v f32_from_signed(u32v a) { return _mm_cvtepi32_ps(a); }
+FI_INLINE u32v u32_choose(u32v m, u32v a, u32v b) { return u32_or(u32_and(m, a), _mm_andnot_si128(m, b)); }
+FI_INLINE f32v f32_select(u32v s, f32v a, f32v b) { return f32_from_bits(u32_choose(u32_sar(s, 31), f32_bits(a), f32_bits(b))); }
+
+FI_INLINE u64v u64_set1(uint64_t x) { return _mm_set1_epi64x((int64_t)x); }
+FI_INLINE u64v u64_add(u64v a, u64v b) { return _mm_add_epi64(a, b); }
+FI_INLINE u64v u64_sub(u64v a, u64v b) { return _mm_sub_epi64(a, b); }
+FI_INLINE u64v u64_and(u64v a, u64v b) { return _mm_and_si128(a, b); }
+FI_INLINE u64v u64_or(u64v a, u64v b) { return _mm_or_si128(a, b); }
+FI_INLINE u64v u64_xor(u64v a, u64v b) { return _mm_xor_si128(a, b); }
+FI_INLINE u64v u64_shl(u64v a, int n) { return _mm_slli_epi64(a, n); }
+FI_INLINE u64v u64_shr(u64v a, int n) { return _mm_srli_epi64(a, n); }
+
+FI_INLINE f64v f64_set1(double x) { return _mm_set1_pd(x); }
+FI_INLINE void f64_store(double *p, f64v a) { _mm_storeu_pd(p, a); }
+FI_INLINE f64v f64_add(f64v a, f64v b) { return _mm_add_pd(a, b); }
+FI_INLINE f64v f64_sub(f64v a, f64v b) { return _mm_sub_pd(a, b); }
+FI_INLINE f64v f64_mul(f64v a, f64v b) { return _mm_mul_pd(a, b); }
+FI_INLINE f64v f64_div(f64v a, f64v b) { return _mm_div_pd(a, b); }
+FI_INLINE f64v f64_sqrt(f64v a) { return _mm_sqrt_pd(a); }
+FI_INLINE f64v f64_min(f64v a, f64v b) { return _mm_min_pd(a, b); }
+FI_INLINE f64v f64_max(f64v a, f64v b) { return _mm_max_pd(a, b); }
+FI_INLINE unsigned f64_le(f64v a, f64v b) { return (unsigned)_mm_movemask_pd(_mm_cmple_pd(a, b)); }
+FI_INLINE u64v f64_bits(f64v a) { return _mm_castpd_si128(a); }
+FI_INLINE f64v f64_from_bits(u64v a) { return _mm_castsi128_pd(a); }
+FI_INLINE u64v u64_sign_mask(u64v s) { return _mm_shuffle_epi32(u32_sar(s, 31), 0xF5); }
+FI_INLINE f64v f64_select(u64v s, f64v a, f64v b) { return f64_from_bits(u32_choose(u64_sign_mask(s), f64_bits(a), f64_bits(b))); }
+
+/* Philox words sit in the low halves of 64-bit lanes, where the widening multiplication reads them;
+ * the high halves hold leftovers that nothing reads. */
+typedef struct {
+    __m128i a, b;
+} philoxv;
+typedef philoxv productv;
+
+FI_INLINE philoxv philox_set1(uint32_t x) { return (philoxv){u32_set1(x), u32_set1(x)}; }
+FI_INLINE philoxv philox_xor(philoxv x, uint32_t k) { return (philoxv){u32_xor(x.a, u32_set1(k)), u32_xor(x.b, u32_set1(k))}; }
+FI_INLINE productv philox_mul(philoxv x, uint32_t m)
+{
+    return (productv){_mm_mul_epu32(x.a, u32_set1(m)), _mm_mul_epu32(x.b, u32_set1(m))};
+}
+FI_INLINE philoxv philox_low(productv p) { return p; }
+FI_INLINE u32v philox_xor3(u32v p, u32v x, uint32_t k) { return u32_xor(u64_shr(p, 32), u32_xor(x, u32_set1(k))); }
+FI_INLINE philoxv philox_high_xor(productv p, philoxv x, uint32_t k)
+{
+    return (philoxv){philox_xor3(p.a, x.a, k), philox_xor3(p.b, x.b, k)};
+}
+FI_INLINE u32v philox_pack(u32v low, u32v high) { return u32_or(u32_and(low, u64_set1(0xFFFFFFFF)), u64_shl(high, 32)); }
+FI_INLINE philoxv philox_split32(u32v x) { return (philoxv){x, u64_shr(x, 32)}; }
+FI_INLINE u32v philox_join32(philoxv x) { return philox_pack(x.a, x.b); }
+FI_INLINE philoxv philox_split64(u32v x) { return (philoxv){_mm_unpacklo_epi32(x, x), _mm_unpackhi_epi32(x, x)}; }
+FI_INLINE void philox_join64(philoxv low, philoxv high, u64v *first, u64v *second)
+{
+    *first = philox_pack(low.a, high.a);
+    *second = philox_pack(low.b, high.b);
+}

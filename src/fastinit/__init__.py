@@ -1,0 +1,164 @@
+"""Fills weight tensors on the CPU, near memory speed, with the same bits for every layout.
+
+Every element is a pure function of (seed, stream, distribution, index): threads,
+chunks, shards, memory layout and instruction set never change a bit.
+
+>>> import fastinit as fi
+>>> fi.he_normal((3, 4), seed=0).shape
+(3, 4)
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastinit import _kernel, tf_contrib
+from fastinit._kernel import STREAM_VERSION
+from fastinit.checks import check_int
+from fastinit.fans import calculate_gain, compute_fans, truncated_std
+from fastinit.initializers import (
+    Constant,
+    Distribution,
+    Initializer,
+    Normal,
+    TruncatedNormal,
+    Uniform,
+    VarianceScaling,
+    glorot_normal,
+    glorot_uniform,
+    he_normal,
+    he_uniform,
+    kaiming_normal,
+    kaiming_uniform,
+    lecun_normal,
+    lecun_uniform,
+    ones,
+    xavier_normal,
+    xavier_uniform,
+    zeros,
+)
+from fastinit.streams import MAX_UINT64, Seed, Stream, stream_key
+from fastinit.threads import get_num_threads, set_num_threads
+
+__version__ = version("fastinit")
+
+__all__ = [
+    "STREAM_VERSION",
+    "Constant",
+    "Distribution",
+    "Initializer",
+    "Normal",
+    "TruncatedNormal",
+    "Uniform",
+    "VarianceScaling",
+    "available_isas",
+    "calculate_gain",
+    "compute_fans",
+    "get_include",
+    "get_num_threads",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "isa",
+    "kaiming_normal",
+    "kaiming_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "ones",
+    "random_words",
+    "set_isa",
+    "set_num_threads",
+    "tf_contrib",
+    "truncated_std",
+    "xavier_normal",
+    "xavier_uniform",
+    "zeros",
+]
+
+
+def random_words(n: int, *, seed: Seed, stream: Stream = "", offset: int = 0) -> NDArray[np.uint32]:
+    """Raw 32-bit words of Philox4x32-10, in counter order.
+
+    Parameters
+    ----------
+    n : int
+        How many words, at least 0.
+    seed, stream
+        As for initializers. The key is the seed when `stream` is empty.
+    offset : int
+        The first word, in [0, 2**64): word i is word ``i % 4`` of block ``i // 4``.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint32, shape (n,).
+
+    Raises
+    ------
+    ValueError, TypeError
+        A bad argument, or words beyond the last, 2**64 - 1.
+
+    Notes
+    -----
+    These are the words of C++26's ``std::philox4x32``: with seed 20111115, word
+    9999 is 1955073260. Fills use other domains of the counter (see
+    ``fastinit.h``), so these words are in none of them.
+    """
+    offset = check_int("offset", offset, 0, MAX_UINT64)
+    out = np.empty(check_int("n", n, 0), np.uint32)
+    _kernel.random_words(stream_key(seed, stream), offset, out)
+    return out
+
+
+def isa() -> str:
+    """The instruction set in use: avx512, avx2, sse2, neon or scalar. All give the same bits."""
+    return _kernel.isa()
+
+
+def available_isas() -> tuple[str, ...]:
+    """The instruction sets that this build has and this machine runs, widest first."""
+    return _kernel.available_isas()
+
+
+def set_isa(name: str | None) -> None:
+    """Use one of `available_isas()` from now on; None goes back to the widest.
+
+    Raises
+    ------
+    ValueError
+        `name` is not one of them.
+    """
+    names = available_isas()
+    if name is not None and name not in names:
+        raise ValueError(f"name must be one of {', '.join(names)} on this machine, got {name!r}")
+    _kernel.set_isa(names[0] if name is None else name)
+
+
+def get_include() -> str:
+    """Directory of ``fastinit.h``, for C code and for Cython code that does ``cimport fastinit``."""
+    return str(Path(__file__).parent / "include")
+
+
+def _read_environment() -> None:
+    name = os.environ.get("FASTINIT_ISA")
+    if name:
+        try:
+            set_isa(name)
+        except ValueError as error:
+            raise ValueError(f"FASTINIT_ISA in the environment: {error}") from None
+    threads = os.environ.get("FASTINIT_NUM_THREADS")
+    if threads:
+        if not threads.isdecimal() or int(threads) < 1:
+            raise ValueError(
+                f"FASTINIT_NUM_THREADS in the environment: expected an int of at least 1, got {threads!r}"
+            )
+        set_num_threads(int(threads))
+
+
+_read_environment()

@@ -1,0 +1,201 @@
+# cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False
+"""The C kernel over typed memoryviews: check, release the GIL, one C call."""
+
+cdef extern from "fastinit.h" nogil:
+    fi_status c_uniform "fi_uniform"(
+        fi_distribution *d, fi_dtype dtype, double low, double high)
+    fi_status c_normal "fi_normal"(
+        fi_distribution *d, fi_dtype dtype, double mean, double stddev)
+    fi_status c_truncated_normal "fi_truncated_normal"(
+        fi_distribution *d, fi_dtype dtype, double mean, double stddev, double lower, double upper)
+    fi_status c_fill "fi_fill"(
+        const fi_distribution *d, uint64_t key, uint64_t index, uint64_t n, void *out)
+    fi_status c_fill_region "fi_fill_region"(
+        const fi_distribution *d, uint64_t key, const fi_region *region,
+        uint64_t first, uint64_t n, void *out)
+    fi_status c_random_words "fi_random_words"(
+        uint64_t key, uint64_t offset, uint64_t n, uint32_t *out)
+    uint64_t c_stream_key "fi_stream_key"(uint64_t seed, const void *name, size_t length)
+    const char *c_status_message "fi_status_message"(fi_status status)
+    const char *c_isa "fi_isa"()
+    const char *c_available_isa "fi_available_isa"(size_t i)
+    fi_status c_set_isa "fi_set_isa"(const char *name)
+
+
+cdef fi_status fi_uniform(
+        fi_distribution *d, fi_dtype dtype, double low, double high) noexcept nogil:
+    return c_uniform(d, dtype, low, high)
+
+
+cdef fi_status fi_normal(
+        fi_distribution *d, fi_dtype dtype, double mean, double stddev) noexcept nogil:
+    return c_normal(d, dtype, mean, stddev)
+
+
+cdef fi_status fi_truncated_normal(
+        fi_distribution *d, fi_dtype dtype, double mean, double stddev,
+        double lower, double upper) noexcept nogil:
+    return c_truncated_normal(d, dtype, mean, stddev, lower, upper)
+
+
+cdef fi_status fi_fill(
+        const fi_distribution *d, uint64_t key, uint64_t index, uint64_t n,
+        void *out) noexcept nogil:
+    return c_fill(d, key, index, n, out)
+
+
+cdef fi_status fi_fill_region(
+        const fi_distribution *d, uint64_t key, const fi_region *region,
+        uint64_t first, uint64_t n, void *out) noexcept nogil:
+    return c_fill_region(d, key, region, first, n, out)
+
+
+cdef fi_status fi_random_words(
+        uint64_t key, uint64_t offset, uint64_t n, uint32_t *out) noexcept nogil:
+    return c_random_words(key, offset, n, out)
+
+
+cdef uint64_t fi_stream_key(uint64_t seed, const void *name, size_t length) noexcept nogil:
+    return c_stream_key(seed, name, length)
+
+
+cdef const char *fi_status_message(fi_status status) noexcept nogil:
+    return c_status_message(status)
+
+
+STREAM_VERSION = FI_STREAM_VERSION
+
+cdef dict DTYPES = {
+    "float32": (FI_FLOAT32, 4),
+    "float64": (FI_FLOAT64, 8),
+    "float16": (FI_FLOAT16, 2),
+    "bfloat16": (FI_BFLOAT16, 2),
+}
+
+
+cdef check(fi_status status, what):
+    if status != FI_OK:
+        raise ValueError(f"{c_status_message(status).decode()}: {what}")
+
+
+cdef class Distribution:
+    """A prepared distribution of one dtype; immutable."""
+    cdef fi_distribution value
+    cdef Py_ssize_t itemsize
+    cdef str text
+
+    def __repr__(self):
+        return self.text
+
+
+cdef Distribution prepare(str dtype, str text):
+    cdef Distribution d = Distribution.__new__(Distribution)
+    d.itemsize = DTYPES[dtype][1]
+    d.text = text
+    return d
+
+
+def uniform(str dtype, double low, double high):
+    d = prepare(dtype, f"uniform in {dtype} with low={low}, high={high}")
+    check(c_uniform(&d.value, DTYPES[dtype][0], low, high), d)
+    return d
+
+
+def normal(str dtype, double mean, double stddev):
+    d = prepare(dtype, f"normal in {dtype} with mean={mean}, stddev={stddev}")
+    check(c_normal(&d.value, DTYPES[dtype][0], mean, stddev), d)
+    return d
+
+
+def truncated_normal(str dtype, double mean, double stddev, double lower, double upper):
+    d = prepare(dtype, f"truncated normal in {dtype} with mean={mean}, stddev={stddev}, "
+                       f"lower={lower}, upper={upper}")
+    cdef fi_dtype code = DTYPES[dtype][0]
+    check(c_truncated_normal(&d.value, code, mean, stddev, lower, upper), d)
+    return d
+
+
+def fill(Distribution d not None, uint64_t key, uint64_t index, unsigned char[::1] out not None):
+    """Write elements from `index` on to the contiguous memory `out`."""
+    cdef uint64_t n = <uint64_t>(out.shape[0] // d.itemsize)
+    cdef fi_status status
+    if n == 0:
+        return
+    with nogil:
+        status = c_fill(&d.value, key, index, n, &out[0])
+    check(status, f"{n} elements from index {index} on")
+
+
+cdef class Region:
+    """Where the positions of a box of elements lie in `memory`; see fi_region."""
+    cdef fi_region value
+    cdef unsigned char[::1] memory
+    cdef Py_ssize_t offset
+    cdef const uint64_t[::1] count
+    cdef const int64_t[::1] index_step, out_step
+    cdef Py_ssize_t lowest, highest
+
+    def __init__(self, const uint64_t[::1] count not None, const int64_t[::1] index_step not None,
+                 const int64_t[::1] out_step not None, uint64_t index,
+                 unsigned char[::1] memory not None, Py_ssize_t offset):
+        cdef Py_ssize_t k
+        if not 0 < count.shape[0] == index_step.shape[0] == out_step.shape[0]:
+            raise ValueError("count, index_step and out_step must have one length, at least 1")
+        self.count, self.index_step, self.out_step = count, index_step, out_step
+        self.memory, self.offset = memory, offset
+        self.value.ndim = <size_t>count.shape[0]
+        self.value.count = &self.count[0]
+        self.value.index_step = &self.index_step[0]
+        self.value.out_step = &self.out_step[0]
+        self.value.index = index
+        self.lowest = self.highest = offset
+        for k in range(count.shape[0]):
+            if out_step[k] < 0:
+                self.lowest += <Py_ssize_t>(count[k] - 1) * out_step[k]
+            else:
+                self.highest += <Py_ssize_t>(count[k] - 1) * out_step[k]
+
+
+def fill_region(Distribution d not None, uint64_t key, Region region not None,
+                uint64_t first, uint64_t n):
+    """Write the positions [first, first + n) of a region."""
+    cdef fi_status status
+    if n == 0:
+        return
+    if region.lowest < 0 or region.highest + d.itemsize > region.memory.shape[0]:
+        raise ValueError(f"bytes [{region.lowest}, {region.highest + d.itemsize}) do not lie in "
+                         f"a memory of {region.memory.shape[0]}")
+    with nogil:
+        status = c_fill_region(&d.value, key, &region.value, first, n,
+                               &region.memory[0] + region.offset)
+    check(status, f"{n} positions of a region of {region.value.ndim} dimensions")
+
+
+def random_words(uint64_t key, uint64_t offset, uint32_t[::1] out not None):
+    """Raw Philox words from `offset` on."""
+    cdef fi_status status
+    if out.shape[0] == 0:
+        return
+    with nogil:
+        status = c_random_words(key, offset, <uint64_t>out.shape[0], &out[0])
+    check(status, f"{out.shape[0]} words from offset {offset} on")
+
+
+def stream_key(uint64_t seed, bytes name not None):
+    """The key of a seed and a stream name."""
+    return c_stream_key(seed, <const char *>name, <size_t>len(name))
+
+
+def isa():
+    return c_isa().decode()
+
+
+def available_isas():
+    names = []
+    while c_available_isa(<size_t>len(names)) is not NULL:
+        names.append(c_available_isa(<size_t>len(names)).decode())
+    return tuple(names)
+
+
+def set_isa(str name not None):
+    check(c_set_isa(name.encode()), name)

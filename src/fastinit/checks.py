@@ -1,0 +1,36 @@
+"""Arguments to plain Python values, or an error that names the argument."""
+
+from __future__ import annotations
+
+import numbers
+import operator
+from typing import Any
+
+
+def check_int(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """`value` as an int in [low, high]; NumPy integers are integers, bools are not."""
+    expected = f"an int of at least {low}" if high is None else f"an int in [{low}, {high}]"
+    try:
+        result = operator.index(value)
+    except TypeError:
+        result = None
+    if result is None or isinstance(value, bool):
+        raise TypeError(f"{name} must be {expected}, got {value!r} of type {type(value).__name__}")
+    if result < low or (high is not None and result > high):
+        raise ValueError(f"{name} must be {expected}, got {value!r}")
+    return result
+
+
+def check_real(name: str, value: Any) -> float:
+    """`value` as a float; bools, strings and arrays are not real numbers."""
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{name} must be a real number within float range") from None
+    raise TypeError(f"{name} must be a real number, got {value!r} of type {type(value).__name__}")
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")

@@ -1,0 +1,213 @@
+"""Shapes to fans, gains and corrections: numbers only, in double precision."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from fastinit.checks import check_real
+
+Axes = int | Sequence[int]
+
+#: Standard deviation of a standard normal truncated at +-2.
+TRUNCATED_STD_2 = 0.87962566103423978
+
+
+def normalize_axes(name: str, axes: Axes) -> tuple[int, ...]:
+    """`axes` as a tuple of Python integers."""
+    try:
+        return tuple(operator.index(axis) for axis in np.atleast_1d(np.asarray(axes, object)))
+    except TypeError:
+        raise TypeError(f"{name} must be an int or a sequence of ints, got {axes!r}") from None
+
+
+def _positive_axes(name: str, axes: Axes, ndim: int) -> list[int]:
+    given = normalize_axes(name, axes)
+    if not all(-ndim <= axis < ndim for axis in given):
+        raise ValueError(
+            f"{name} must lie in [{-ndim}, {ndim}) for a shape of {ndim} dimensions, got {axes!r}"
+        )
+    return [axis % ndim for axis in given]
+
+
+def compute_fans(
+    shape: Sequence[int], in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = ()
+) -> tuple[int, int]:
+    """Number of inputs and outputs of one unit of a weight tensor.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        The shape of the whole tensor, never of a shard.
+    in_axis, out_axis : int or sequence of int
+        Axes that hold the input and the output features. The default is the
+        layout of Keras, TensorFlow and Flax (``... x in x out``); for
+        ``torch.nn.Linear`` use ``in_axis=-1, out_axis=-2``, for convolutions of
+        PyTorch (``out x in x spatial``) ``in_axis=1, out_axis=0``.
+    batch_axis : int or sequence of int
+        Axes that hold independent copies of the layer, left out of both fans.
+
+    Returns
+    -------
+    fan_in, fan_out : int
+        The product of the in (out) axes times the receptive field, which is the
+        product of all axes that are not named. Rank 0 gives (1, 1) and rank 1
+        gives (n, n), as in Keras; the axes are not looked at then.
+
+    Raises
+    ------
+    ValueError
+        An axis out of range, or named twice; a negative dimension.
+    TypeError
+        `shape` or an axis is not made of integers.
+
+    Notes
+    -----
+    For two or more dimensions this is the rule of ``jax.nn.initializers``; with
+    the default axes also that of Keras, TensorFlow, Haiku and Sonnet.
+
+    Examples
+    --------
+    >>> compute_fans((3, 3, 64, 128))
+    (576, 1152)
+    """
+    shape = normalize_shape(shape)
+    ndim = len(shape)
+    if ndim < 2:
+        n = shape[0] if shape else 1
+        return n, n
+    ins = _positive_axes("in_axis", in_axis, ndim)
+    outs = _positive_axes("out_axis", out_axis, ndim)
+    named = [*ins, *outs, *_positive_axes("batch_axis", batch_axis, ndim)]
+    if len(set(named)) != len(named):
+        raise ValueError(
+            "in_axis, out_axis and batch_axis must name different axes, got "
+            f"{in_axis!r}, {out_axis!r} and {batch_axis!r}"
+        )
+    field = math.prod(n for axis, n in enumerate(shape) if axis not in named)
+    return field * math.prod(shape[i] for i in ins), field * math.prod(shape[i] for i in outs)
+
+
+def normalize_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
+    """`shape` as a tuple of non-negative Python integers."""
+    try:
+        given = tuple(shape) if isinstance(shape, Iterable) else (shape,)
+        dims = tuple(map(operator.index, given))
+    except TypeError:
+        raise TypeError(f"shape must be an int or a sequence of ints, got {shape!r}") from None
+    if dims and min(dims) < 0:
+        raise ValueError(f"shape must not have negative dimensions, got {shape!r}")
+    return dims
+
+
+_GAINS = {
+    "linear": 1.0,
+    "identity": 1.0,
+    "conv1d": 1.0,
+    "conv2d": 1.0,
+    "conv3d": 1.0,
+    "conv_transpose1d": 1.0,
+    "conv_transpose2d": 1.0,
+    "conv_transpose3d": 1.0,
+    "sigmoid": 1.0,
+    "tanh": 5 / 3,
+    "relu": math.sqrt(2),
+    "selu": 0.75,
+}
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """Recommended gain of a nonlinearity.
+
+    Parameters
+    ----------
+    nonlinearity : str
+        ``linear``, ``identity``, ``conv{1,2,3}d``, ``conv_transpose{1,2,3}d`` and
+        ``sigmoid`` (1), ``tanh`` (5/3), ``relu`` (sqrt 2), ``selu`` (3/4) or
+        ``leaky_relu`` (sqrt(2 / (1 + slope**2))).
+    param : float, optional
+        The negative slope of ``leaky_relu``, 0.01 by default. The others ignore it.
+
+    Returns
+    -------
+    float
+        The factor by which a fan-scaled standard deviation is multiplied; the
+        values are those of ``torch.nn.init.calculate_gain``. A `VarianceScaling`
+        takes ``scale=gain**2``.
+
+    Raises
+    ------
+    ValueError
+        Unknown nonlinearity, or a slope that is not finite.
+    TypeError
+        A slope that is not a real number.
+    """
+    if nonlinearity == "leaky_relu":
+        slope = 0.01 if param is None else check_real("param", param)
+        if not math.isfinite(slope):
+            raise ValueError(f"param must be finite, got {param!r}")
+        return math.sqrt(2 / (1 + slope**2))
+    if nonlinearity not in _GAINS:
+        expected = ", ".join([*_GAINS, "leaky_relu"])
+        raise ValueError(f"nonlinearity must be one of {expected}, got {nonlinearity!r}")
+    return _GAINS[nonlinearity]
+
+
+def truncated_std(lower: float, upper: float) -> float:
+    """Standard deviation of a standard normal truncated to [lower, upper].
+
+    Parameters
+    ----------
+    lower, upper : float
+        Bounds with ``lower < upper``; either may be infinite.
+
+    Returns
+    -------
+    float
+        0.87962566103423978 for (-2, 2).
+
+    Raises
+    ------
+    ValueError
+        ``lower >= upper``, or a NaN.
+
+    Notes
+    -----
+    The closed formula ``1 + (a phi(a) - b phi(b))/Z - ((phi(a) - phi(b))/Z)**2``
+    loses all its digits for narrow and far intervals. This is the same variance
+    by Gauss-Legendre quadrature of the density relative to its largest value,
+    over the part of the interval where that exceeds 1e-20.
+    """
+    if not lower < upper:
+        raise ValueError(f"lower must be below upper, got lower={lower!r}, upper={upper!r}")
+    return truncated_moments(lower, upper)[1]
+
+
+@lru_cache(maxsize=256)
+def truncated_moments(lower: float, upper: float) -> tuple[float, float]:
+    """Mean and standard deviation of a standard normal truncated to [lower, upper]."""
+    if (lower, upper) == (-2, 2):
+        return 0.0, TRUNCATED_STD_2
+    if upper <= 0:
+        mean, std = truncated_moments(-upper, -lower)
+        return -mean, std
+    a, b = lower, upper
+    log_smallest = 46.0  # -ln 1e-20
+    reach = math.sqrt(2 * log_smallest)
+    if a >= 0:
+        # The density at a + e relative to that at a is exp(-e (2 a + e) / 2).
+        low, high = 0.0, min(b - a, 2 * log_smallest / (a + math.hypot(a, reach)))
+        slope = 2 * a
+    else:
+        low, high, slope = max(a, -reach), min(b, reach), 0.0
+    nodes, weights = np.polynomial.legendre.leggauss(128)
+    e = (low + high) / 2 + (high - low) / 2 * nodes
+    w = weights * np.exp(-e * (slope + e) / 2)
+    w /= w.sum()
+    mean = np.sum(w * e)
+    std = np.sqrt(np.sum(w * (e - mean) ** 2))
+    return float(mean) + (a if a >= 0 else 0.0), float(std)

@@ -1,0 +1,252 @@
+"""Outputs, shapes and indices to kernel calls over regions of memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from types import EllipsisType
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from fastinit import _kernel
+from fastinit.checks import check_int
+from fastinit.streams import Seed, Stream, stream_key
+from fastinit.threads import get_num_threads, share
+
+Array = NDArray[Any]
+IndexItem = int | np.integer[Any] | slice | EllipsisType
+Index = IndexItem | tuple[IndexItem, ...]
+Progress = Callable[[int, int], None]
+
+#: Makes the kernel's distribution for one dtype, such as "float32".
+Prepare = Callable[[str], "_kernel.Distribution"]
+
+#: Elements per task of a threaded fill: 1 MiB of float32, about half a millisecond,
+#: so that Ctrl-C is answered at once and the last tasks end together.
+TASK = 2**18
+
+_DTYPES = {np.dtype(name): name for name in ("float32", "float64", "float16")}
+
+
+def output_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    """The NumPy dtype of a new array; "bfloat16" needs the package ml_dtypes."""
+    if isinstance(dtype, str) and dtype == "bfloat16":
+        try:
+            from ml_dtypes import bfloat16 as dtype
+        except ImportError as error:
+            raise ImportError(
+                "dtype 'bfloat16' needs the package ml_dtypes: pip install 'fastinit[bfloat16]'"
+            ) from error
+    try:
+        result: np.dtype[Any] = np.dtype(dtype)
+    except TypeError as error:
+        raise TypeError(f"dtype must be {_expected()}, got {dtype!r}") from error
+    dtype_name(result, "dtype")
+    return result
+
+
+def dtype_name(dtype: np.dtype[Any], argument: str) -> str:
+    """The kernel's name of a dtype, or a TypeError about `argument`."""
+    name = _DTYPES.get(dtype)
+    if name is None:
+        # ml_dtypes registers its bfloat16 as a 2-byte user type; its import is the user's.
+        if dtype.name != "bfloat16" or dtype.itemsize != 2 or dtype.isbuiltin != 2:
+            order = "" if dtype.isnative else " in native byte order"
+            raise TypeError(f"{argument} must be {_expected()}{order}, got {dtype!r}")
+        name = "bfloat16"
+    return name
+
+
+def _expected() -> str:
+    return "float32, float64, float16 or bfloat16"
+
+
+def check_output(out: Any) -> str:
+    """Refuse anything but a writable float array without overlap; returns the dtype's name."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a numpy.ndarray, got {type(out).__name__}")
+    name = dtype_name(out.dtype, "out.dtype")
+    if not out.flags.writeable:
+        raise ValueError("out must be writable, got a read-only array")
+    if not out.flags.c_contiguous and _may_overlap(out):
+        raise ValueError(
+            "out must not have elements that share memory, got an array of "
+            f"shape {out.shape} and strides {out.strides}"
+        )
+    return name
+
+
+def _may_overlap(out: Array) -> bool:
+    """Whether elements of `out` may share memory: exact unless axes interleave."""
+    if out.size == 0:
+        return False
+    extent = out.itemsize
+    for stride, n in sorted((abs(s), n) for s, n in zip(out.strides, out.shape, strict=True)):
+        if n > 1:
+            if stride < extent:
+                return True
+            extent += stride * (n - 1)
+    return False
+
+
+def select(shape: tuple[int, ...], index: Index) -> tuple[int, list[int], list[int], list[int]]:
+    """Basic indexing of C-ordered elements: first element, and counts, steps and kept axes.
+
+    Counts and steps (in elements) have one entry per axis of `shape`; integers
+    give a count of 1 and are not among the kept axes.
+    """
+    items = list(index) if isinstance(index, tuple) else [index]
+    ellipses = [i for i, item in enumerate(items) if item is Ellipsis]
+    if len(ellipses) > 1:
+        raise ValueError(f"index must have at most one Ellipsis, got {index!r}")
+    missing = len(shape) - (len(items) - len(ellipses))
+    if missing < 0:
+        raise ValueError(
+            f"index must have at most {len(shape)} items for shape {shape}, got {index!r}"
+        )
+    at = ellipses[0] if ellipses else len(items)
+    items[at : at + len(ellipses)] = [slice(None)] * missing
+
+    first, counts, steps, kept = 0, [], [], []
+    stride = math.prod(shape)
+    for axis, (n, item) in enumerate(zip(shape, items, strict=True)):
+        stride = stride // n if n else 0
+        start, step, count = _select_axis(axis, n, item)
+        first += start * stride
+        counts.append(count)
+        steps.append(step * stride)
+        if isinstance(item, slice):
+            kept.append(axis)
+    return first, counts, steps, kept
+
+
+def _select_axis(axis: int, n: int, item: Any) -> tuple[int, int, int]:
+    """Start, step and count of one item of an index."""
+    if isinstance(item, slice):
+        for end in (item.start, item.stop):
+            if end is not None and not -n <= check_int(f"index[{axis}]", end, -(2**64)) <= n:
+                raise ValueError(f"index[{axis}] must lie within [0, {n}), got {item!r}")
+        try:
+            start, stop, step = item.indices(n)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"index[{axis}] must be a slice of ints, got {item!r}") from error
+        return start, step, len(range(start, stop, step))
+    try:
+        i = check_int(f"index[{axis}]", item, -(2**64))
+    except TypeError:
+        raise TypeError(
+            f"index[{axis}] must be an int, a slice or Ellipsis, got {item!r}"
+        ) from None
+    if not -n <= i < n:
+        raise ValueError(f"index[{axis}] must lie in [{-n}, {n}), got {i}")
+    return i % n, 1, 1
+
+
+def fill_array(
+    out: Array,
+    prepare: Prepare,
+    seed: Seed,
+    stream: Stream,
+    shape: tuple[int, ...],
+    index: Index | None,
+    threads: int | None,
+    progress: Progress | None = None,
+) -> None:
+    """Fill `out` with the elements of a tensor of `shape`, or of its part `index`."""
+    name = check_output(out)
+    if index is None:
+        first, wanted = 0, shape
+    else:
+        first, counts, steps, kept = select(shape, index)
+        wanted = tuple(counts[axis] for axis in kept)
+    if out.shape != wanted:
+        what = f"shape {shape}" if index is None else f"index {index!r} of shape {shape}"
+        raise ValueError(f"out must have the shape {wanted} of {what}, got {out.shape}")
+    if math.prod(shape) > 2**64:
+        raise ValueError(f"shape must have at most 2**64 elements, got {shape}")
+    threads = get_num_threads() if threads is None else check_int("threads", threads, 1)
+    distribution = prepare(name)
+    key = stream_key(seed, stream)
+    if index is None and out.flags.c_contiguous:
+        dims = [(out.size, 1, out.itemsize)]
+    else:
+        strides = _c_strides(shape) if index is None else [steps[axis] for axis in kept]
+        dims = _merge(wanted, strides, out.strides)
+    if out.size:
+        _run_tasks(_task(out, dims, first, distribution, key), out.size, threads, progress)
+
+
+def _c_strides(shape: tuple[int, ...]) -> list[int]:
+    """Elements from one position to the next along each axis of a C-ordered tensor."""
+    return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+
+
+Dim = tuple[int, int, int]  # count, step in elements, step in bytes of the output
+
+
+def _merge(counts: Sequence[int], steps: Sequence[int], strides: Sequence[int]) -> list[Dim]:
+    """The fewest dimensions that visit the same elements in the same order."""
+    dims: list[Dim] = []
+    for count, step, stride in zip(counts, steps, strides, strict=True):
+        if count == 1:
+            continue
+        if dims and dims[-1][1:] == (count * step, count * stride):
+            dims[-1] = (dims[-1][0] * count, step, stride)
+        else:
+            dims.append((count, step, stride))
+    return dims
+
+
+def _task(
+    out: Array, dims: list[Dim], first: int, distribution: _kernel.Distribution, key: int
+) -> Callable[[int, int], None]:
+    """A function that fills the positions [start, stop) of `out`."""
+    size = out.itemsize
+    if not dims or (len(dims) == 1 and dims[0][1:] == (1, size)):
+        memory = out.reshape(-1).view(np.uint8)
+
+        def fill_run(start: int, stop: int) -> None:
+            part = memory[start * size : stop * size]
+            _kernel.fill(distribution, key, first + start, part)
+
+        return fill_run
+
+    span, offset = _memory_span(out)
+    count = np.array([n for n, _, _ in dims], np.uint64)
+    # Steps are taken modulo 2**64: tensors may have up to 2**64 elements.
+    step = np.array([s % 2**64 for _, s, _ in dims], np.uint64).view(np.int64)
+    stride = np.array([s for _, _, s in dims], np.int64)
+    region = _kernel.Region(count, step, stride, first, span, offset)
+
+    def fill_positions(start: int, stop: int) -> None:
+        _kernel.fill_region(distribution, key, region, start, stop - start)
+
+    return fill_positions
+
+
+def _memory_span(out: Array) -> tuple[Array, int]:
+    """All bytes from the lowest to the highest of a strided array, and where element 0 is."""
+    low_first = tuple(slice(None, None, -1 if stride < 0 else 1) for stride in out.strides)
+    reach = [(n - 1) * abs(s) for n, s in zip(out.shape, out.strides, strict=True)]
+    offset = sum(r for r, s in zip(reach, out.strides, strict=True) if s < 0)
+    lowest = out[low_first][(slice(0, 1),) * out.ndim].reshape(-1).view(np.uint8)
+    span = np.lib.stride_tricks.as_strided(lowest, (sum(reach) + out.itemsize,), (1,))
+    return span, offset
+
+
+def _run_tasks(
+    run: Callable[[int, int], None], size: int, threads: int, progress: Progress | None
+) -> None:
+    count = -(-size // TASK)
+    if count == 1:
+        run(0, size)
+        return
+    report = None
+    if progress is not None:
+
+        def report(done: int) -> None:
+            progress(min(done * TASK, size), size)
+
+    share(lambda i: run(i * TASK, min((i + 1) * TASK, size)), count, threads, report)

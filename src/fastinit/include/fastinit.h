@@ -1,0 +1,281 @@
+/* fastinit: counter-based uniform, normal and truncated normal fills for weight tensors.
+ *
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * This header is both the C interface and the definition of the stream: with
+ * it alone, another language can compute the same bits.
+ *
+ * =============================================================================
+ * The stream, version 1
+ * =============================================================================
+ *
+ * Element `e` of a tensor is a pure function of (key, distribution, dtype, e),
+ * where `e` in [0, 2^64) is the flat index in C order of the whole logical
+ * tensor. Shards, chunks, threads, strides and instruction sets change nothing.
+ *
+ * Notation. Words are unsigned and wrap. x[i] is bit i, x[i..j] the bits i to j
+ * (i the lowest) as an integer. The real type is float32 for the dtypes
+ * float32, float16 and bfloat16, float64 for float64: "float32:" below speaks of
+ * all of the former. real(n) converts an integer to it, rounding to nearest
+ * even. Every + - * / and sqrt on reals is one IEEE 754 operation of that type,
+ * rounded to nearest even; nothing is fused or re-associated, subnormal numbers
+ * are kept, and parentheses, then the usual precedence, then left to right give
+ * the order. P(t; k0, k1, k2) stands for (k2 * t + k1) * t + k0, and so on for
+ * more coefficients. bits(x) is the IEEE representation as an integer, value(n)
+ * its inverse. "c ? x : y" is x where c holds and y elsewhere.
+ *
+ * 1. Key
+ *
+ *   A seed in [0, 2^64) without a stream name (or with the empty one) is the
+ *   key. With a name:
+ *     key = first 8 bytes, little endian, of BLAKE2b-512 (RFC 7693, unkeyed) of
+ *           the seed as 8 bytes, little endian, followed by the name in UTF-8.
+ *   A stream given as an integer >= 0 is the name made of its decimal digits.
+ *
+ * 2. Words
+ *
+ *   Philox4x32-10 (Salmon, Moraes, Dror, Shaw, SC'11) turns a counter
+ *   (c0, c1, c2, c3) into a block of four 32-bit words by ten rounds. In round r,
+ *   from 0 to 9, with the 64-bit products p = 0xD2511F53 * c0, q = 0xCD9E8D57 * c2:
+ *     c0, c1, c2, c3 = q[32..63] ^ c1 ^ (key[0..31]  + r * 0x9E3779B9),  q[0..31],
+ *                      p[32..63] ^ c3 ^ (key[32..63] + r * 0xBB67AE85),  p[0..31]
+ *   The last counter is the block, words 0 to 3. Counter 0 and key 0 give
+ *   6627E8D5 E169C58D BC57AC4C 9B00DBD8. The first counter is
+ *     c0 = n[0..31]   c1 = n[32..63]   c2 = (domain << 24) | attempt   c3 = 0
+ *   for the block number n, and
+ *
+ *     domain           raw  uniform  normal  proposal  accept  redraw
+ *       float32         0      2        4        6        8      10
+ *       float64         -      3        5        7        9      11
+ *
+ *   A float32 element uses one word, a float64 element one number: number 0 of a
+ *   block is word 0 | word 1 << 32, number 1 is word 2 | word 3 << 32. But for
+ *   redraws, the attempt is 0 and element e has its word (number) j in block n:
+ *     float32  j = (e >> 4) & 3   n = (e >> 6) * 16 + (e & 15)
+ *     float64  j = (e >> 4) & 1   n = (e >> 5) * 16 + (e & 15)
+ *   So 16 consecutive blocks make a super-block of 64 (32) elements, and vector
+ *   registers of up to 16 lanes go to memory in order. Raw word i is word i & 3
+ *   of block i >> 2.
+ *
+ * 3. Transforms of words (float32) or numbers (float64)
+ *
+ *   unit(w), in [0, 1):
+ *     float32  real(w[8..31]) * 2^-24
+ *     float64  real(w[11..63]) * 2^-53
+ *
+ *   r2(w) = -2 ln u, with u = q or 1 - q by the top bit of w, in (0, 1]:
+ *     float32  q = real(w[0..30]) * 2^-32 + 2^-33
+ *     float64  q = (real(w[0..51]) + 0.5) * 2^-53
+ *     u = top bit of w ? 1 - q : q
+ *     i = bits(u) - H as a signed integer, where H, near sqrt(1/2), is
+ *         0x3F3504F3 (float32), 0x3FE6A09E667F3BCD (float64)
+ *     k = real(floor(i / 2^23)) (float32), real(floor(i / 2^52)) (float64)
+ *     m = value((i & 0x007FFFFF) + H) (float32),
+ *         value((i & 0x000FFFFFFFFFFFFF) + H) (float64)
+ *     g = i < 0 ? 1 - m : q
+ *     s = g / (2 - g)
+ *     r2 = s * P(s * s; LOG0, LOG1, ...) + k * MINUS_2_LN2
+ *   u may round to 1 but r2 is never 0: near there g is q, down to 2^-33 (2^-54).
+ *   The largest radius sqrt(r2) is 6.7638 (float32), 8.6522 (float64).
+ *
+ *   pair(v, w) = two standard normal reals, from the radius word v and the angle
+ *   word w:
+ *     float32  x = real(4 * w[0..29] + 2, w[0..29] read as 30-bit two's complement) * 2^-31
+ *     float64  x = (real(w[0..51] with its bit 0 set) - 2^51) * 2^-51
+ *     t = x * x
+ *     cosine = P(t; COS0, COS1, ...), its sign changed if the second highest bit of w is set
+ *     sine = x * P(t; SIN0, SIN1, ...)
+ *     r = sqrt(r2(v))
+ *     pair = highest bit of w ? (r * sine, r * cosine) : (r * cosine, r * sine)
+ *   x is never 0, so no standard normal is an exact zero.
+ *
+ *   Coefficients (C99 hexadecimal; maximum relative error of the polynomial):
+ *                float32                  float64
+ *     LOG0       0x1.000000p+2            0x1.0000000000000p+2
+ *     LOG1       0x1.55557ap+0            0x1.5555555555592p+0
+ *     LOG2       0x1.995ed8p-1            0x1.999999997ff63p-1
+ *     LOG3       0x1.31e03cp-1            0x1.24924941db486p-1
+ *     LOG4                                0x1.c71c521a1a0bbp-2
+ *     LOG5                                0x1.74663ba31f70cp-2
+ *     LOG6                                0x1.39a20baa52a51p-2
+ *     LOG7       (2^-30.2)                0x1.2f02513e48928p-2   (2^-59.5)
+ *     COS0       0x1.000000p+0            0x1.0000000000000p+0
+ *     COS1      -0x1.3bd39cp-2           -0x1.3bd3cc9be459dp-2
+ *     COS2       0x1.03b058p-6            0x1.03c1f081b0df1p-6
+ *     COS3      -0x1.4e78bep-12          -0x1.55d3c7dc398d6p-12
+ *     COS4                                0x1.e1f4fb7f90416p-19
+ *     COS5                               -0x1.a6c9c7ffcf2b0p-26
+ *     COS6       (2^-24.6)                0x1.f3dc17e3f0089p-34  (2^-53.9)
+ *     SIN0       0x1.921fb6p-1            0x1.921fb54442d18p-1
+ *     SIN1      -0x1.4abc24p-4           -0x1.4abbce625bdaep-4
+ *     SIN2       0x1.4680a4p-9            0x1.466bc6774afcep-9
+ *     SIN3      -0x1.33198ep-15          -0x1.32d2ccd46a41ap-15
+ *     SIN4                                0x1.507821d4dfca5p-22
+ *     SIN5                               -0x1.e2f3f0f0ef819p-30
+ *     SIN6       (2^-25.1)                0x1.dfc5b7d4f91a7p-38  (2^-54.5)
+ *     MINUS_2_LN2 -0x1.62e430p+0         -0x1.62e42fefa39efp+0
+ *
+ * 4. Candidates and output
+ *
+ *   Parameters (base, scale, p0, p1, p2, low, high) are computed in double from
+ *   the arguments, then rounded once, to nearest, to the real type (to infinity
+ *   if they are too large for it). A candidate is a real z; the output is
+ *     x = z * scale + base     and then, but for the plain normal,
+ *     x = x < high ? x : high
+ *     x = x > low ? x : low
+ *   low and high are the bounds rounded inward (low up, high down) to values of
+ *   the output dtype; a low bound below the most negative finite value takes that
+ *   value, a high bound above the largest that one. base, low and high are +0
+ *   where that rounding gives -0. float16 and bfloat16 outputs are x rounded to
+ *   nearest even (subnormals kept).
+ *
+ *   Uniform on [L, H]: z = unit(w), domain uniform; base = L, scale = H - L, with
+ *   the bounds L and H. If L == H, it is the normal of mean L and stddev 0.
+ *
+ *   Normal: domain normal; base = mean, scale = stddev. Words 0 and 1 of a block
+ *   make a pair(word 0, word 1) for the elements that have them, e and e + 16, in
+ *   this order; so do the words 2 and 3. float64: pair(number 0, number 1).
+ *   A standard deviation of 0 gives the mean, rounded to nearest.
+ *
+ *   Truncated normal on [lower, upper] standard deviations. If stddev == 0, it
+ *   is the normal of stddev 0. Otherwise, in double:
+ *     L = mean + stddev * lower           H = mean + stddev * upper   (the bounds)
+ *     upper <= 0:  a = -upper  b = -lower  sigma = -stddev  near = H
+ *     otherwise:   a =  lower  b =  upper  sigma =  stddev  near = L
+ *     d = b - a    rate = (a + sqrt(a * a + 4)) / 2
+ *   The first condition that holds gives the proposal:
+ *
+ *     condition                   proposal     base  scale      p0              p1        p2
+ *     a < 0 and d < sqrt(2 pi)    narrow       near  sigma * d  2 * a * d       d * d     a * a
+ *     a < 0                       truncated    mean  sigma      a               b
+ *     d * (a + b) / 2 <= ln 2.18  narrow       near  sigma * d  2 * a * d       d * d     0
+ *     a < 1/4                     half         mean  sigma      a               b
+ *     a < 3/2                     exponential  near  sigma      1 / (2 * rate)  rate - a  d
+ *     otherwise                   tail         near  sigma / a                  1 / a / a d * a
+ *
+ *   with sqrt(2 pi) = 2.5066282746310002 and ln 2.18 = 0.7793248768009977.
+ *   The exponential rate is Robert's (1995), the tail Marsaglia's (1964).
+ *
+ *     proposal     candidate z                        accepted if
+ *     truncated    a normal                           p0 <= z and z <= p1
+ *     half         a normal without its sign          p0 <= z and z <= p1
+ *     narrow       unit(w)                            z * (z * p1 + p0) + p2 <= r2(v)
+ *     exponential  r2(w) * p0                         (z - p1) * (z - p1) <= r2(v) and z <= p2
+ *     tail         r2(w) / (h + 1)                    unit(v) * h <= 1 and z <= p2
+ *                  with h = sqrt(r2(w) * p1 + 1)
+ *
+ *   Candidate 0 of an element: for truncated and half, the element of the plain
+ *   normal. For the others, w is the element's word (number) in the domain
+ *   proposal, v that in the domain accept.
+ *   If it is not accepted, attempts 1, 2, ... follow until one is, each with the
+ *   block of domain redraw, block number e. Its candidates, in this order:
+ *     truncated, half  float32: both of pair(word 0, word 1), then of pair(word 2, word 3)
+ *                      float64: both of pair(number 0, number 1)
+ *     the others       float32: (w, v) = (word 0, word 1), then (word 2, word 3)
+ *                      float64: (w, v) = (number 0, number 1)
+ *   The element is the first accepted candidate. A candidate is accepted with a
+ *   probability of at least 0.478, whatever the bounds.
+ *
+ * =============================================================================
+ * The interface
+ * =============================================================================
+ *
+ * Nothing allocates, prints, aborts or keeps state, but for the choice of the
+ * instruction set. Every function may be called from any number of threads at
+ * once, on buffers that do not overlap; fi_set_isa changes only the speed of
+ * fills that start later. Fills run under the default floating-point
+ * environment and restore the caller's. They use up to 64 KiB of stack.
+ */
+#ifndef FASTINIT_H
+#define FASTINIT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A change of any output bit changes this number. */
+#define FI_STREAM_VERSION 1
+
+typedef enum fi_status {
+    FI_OK = 0,
+    FI_ERR_NULL,     /* a pointer is NULL */
+    FI_ERR_DTYPE,    /* not an fi_dtype */
+    FI_ERR_MEAN,     /* the mean is NaN or infinite */
+    FI_ERR_STDDEV,   /* the standard deviation is negative, NaN or infinite */
+    FI_ERR_BOUNDS,   /* lower >= upper, low > high, or a NaN */
+    FI_ERR_OVERFLOW, /* values could exceed the largest finite number of the dtype */
+    FI_ERR_EMPTY,    /* the dtype has no value between the bounds */
+    FI_ERR_INDEX,    /* elements beyond index 2^64 - 1, or a region of bad rank or size */
+    FI_ERR_ISA       /* unknown instruction set, or the CPU or operating system lacks it */
+} fi_status;
+
+/* float16 is IEEE binary16, bfloat16 the upper half of float32; both are written as uint16_t. */
+typedef enum fi_dtype { FI_FLOAT32 = 0, FI_FLOAT64 = 1, FI_FLOAT16 = 2, FI_BFLOAT16 = 3 } fi_dtype;
+
+/* A prepared distribution: made by the three functions below, a plain value to copy; the members are private. */
+typedef struct fi_distribution {
+    int32_t law, dtype;
+    double base, scale, low, high, p[3];
+} fi_distribution;
+
+/* Uniform on [low, high], low <= high: low + (high - low) * u, u in [0, 1). Both ends can occur
+ * (high by rounding). low, high and high - low must not exceed the largest finite number of the dtype. */
+fi_status fi_uniform(fi_distribution *d, fi_dtype dtype, double low, double high);
+
+/* Normal with this mean and standard deviation >= 0 (0 gives the constant mean).
+ * |x - mean| <= 6.765 stddev (float64: 8.653), which must not leave the dtype's range. */
+fi_status fi_normal(fi_distribution *d, fi_dtype dtype, double mean, double stddev);
+
+/* Normal(mean, stddev) conditioned on mean + stddev * [lower, upper]: bounds in
+ * standard deviations, lower < upper, either may be infinite. No output lies
+ * outside the bounds, as numbers of the output's dtype; a bound itself can occur.
+ * A standard deviation of 0 gives the constant mean. */
+fi_status fi_truncated_normal(fi_distribution *d, fi_dtype dtype, double mean, double stddev, double lower, double upper);
+
+/* Write elements [index, index + n) to `out`, contiguous items of the distribution's dtype, any alignment. */
+fi_status fi_fill(const fi_distribution *d, uint64_t key, uint64_t index, uint64_t n, void *out);
+
+/* A box of elements of a tensor, and where it lies in memory. Position
+ * (i_0, ..., i_{ndim-1}), 0 <= i_k < count[k], is the element
+ *     index + sum over k of i_k * index_step[k]   (modulo 2^64)
+ * stored `sum over k of i_k * out_step[k]` bytes after `out`. 1 <= ndim <= 64;
+ * steps may be negative. Runs along the last dimension with index_step 1 are
+ * fast; otherwise every element costs as much as a super-block. */
+typedef struct fi_region {
+    size_t ndim;
+    const uint64_t *count;
+    const int64_t *index_step;
+    const int64_t *out_step;
+    uint64_t index;
+} fi_region;
+
+/* Write the positions [first, first + n) of a region, numbered in C order; the
+ * product of the counts must be below 2^64 and at least first + n. */
+fi_status fi_fill_region(const fi_distribution *d, uint64_t key, const fi_region *region, uint64_t first, uint64_t n, void *out);
+
+/* Raw words [offset, offset + n). */
+fi_status fi_random_words(uint64_t key, uint64_t offset, uint64_t n, uint32_t *out);
+
+/* The key of a seed and a stream name (`length` bytes of UTF-8; 0 gives the seed itself). */
+uint64_t fi_stream_key(uint64_t seed, const void *name, size_t length);
+
+/* One English sentence without a full stop; "unknown status" for other numbers. */
+const char *fi_status_message(fi_status status);
+
+/* The instruction set in use: "avx512", "avx2", "sse2", "neon" or "scalar". */
+const char *fi_isa(void);
+
+/* The i-th instruction set that this build has and this machine runs, widest first; NULL past the end. */
+const char *fi_available_isa(size_t i);
+
+/* Use this one from now on. All give the same bits. */
+fi_status fi_set_isa(const char *name);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

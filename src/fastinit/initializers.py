@@ -1,0 +1,371 @@
+"""The initializers: small frozen descriptions of distributions. No arrays are touched here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from fastinit import _kernel
+from fastinit.checks import check_choice, check_real
+from fastinit.fans import TRUNCATED_STD_2, Axes, compute_fans, normalize_axes, normalize_shape
+from fastinit.fill import Array, Index, Progress, fill_array, output_dtype, select
+from fastinit.streams import Seed, Stream
+
+
+class Initializer:
+    """What all initializers can do: make an array, fill one, or make a shard of one."""
+
+    __slots__ = ()
+
+    def resolve(self, shape: Sequence[int]) -> Distribution:
+        """The plain distribution of the elements of a tensor of `shape`."""
+        raise NotImplementedError
+
+    def __call__(
+        self,
+        shape: int | Sequence[int],
+        *,
+        seed: Seed = None,
+        stream: Stream = "",
+        dtype: DTypeLike = "float32",
+        threads: int | None = None,
+    ) -> Array:
+        """Make a new array.
+
+        Parameters
+        ----------
+        shape : int or sequence of int
+            Shape of the tensor; () and zero sizes are allowed.
+        seed : int, numpy.random.SeedSequence, numpy.random.Generator or None
+            An integer in [0, 2**64), NumPy's included. A `SeedSequence` gives its
+            first 64-bit state word, a `Generator` draws one (and advances). None
+            takes fresh entropy from the operating system.
+        stream : str or int
+            Name of the tensor: tensors of one seed and different streams are
+            independent. A non-negative integer is named by its decimal digits.
+        dtype : dtype
+            float32, float64, float16 or "bfloat16" (which needs ``ml_dtypes``).
+        threads : int, optional
+            At most so many threads, `get_num_threads()` by default. The values
+            do not depend on it.
+
+        Returns
+        -------
+        numpy.ndarray
+            A C-contiguous array.
+
+        Raises
+        ------
+        ValueError, TypeError
+            A bad argument, named with what was expected and what came; also
+            values that would overflow the dtype, and bounds between which the
+            dtype has no value.
+
+        Notes
+        -----
+        Element i (flat, in C order) is a pure function of seed, stream,
+        distribution, dtype and i: see ``fastinit.h``. The same holds for
+        `fill` and `shard`, for any part, memory layout and number of threads.
+        """
+        dims = normalize_shape(shape)
+        out = np.empty(dims, output_dtype(dtype))
+        return self.fill(out, seed=seed, stream=stream, threads=threads)
+
+    def fill(
+        self,
+        out: Array,
+        *,
+        seed: Seed = None,
+        stream: Stream = "",
+        shape: int | Sequence[int] | None = None,
+        index: Index | None = None,
+        threads: int | None = None,
+    ) -> Array:
+        """Fill an array in place.
+
+        Parameters
+        ----------
+        out : numpy.ndarray
+            A writable array of a float dtype with any strides, memory maps
+            included. Nothing is written unless all arguments are valid.
+        seed, stream, threads
+            As for calling the initializer.
+        shape : int or sequence of int, optional
+            Shape of the whole tensor, from which the fans are taken; ``out.shape``
+            by default.
+        index : int, slice, Ellipsis or tuple of these, optional
+            Which part of the whole tensor `out` is, as in ``whole[index]``. Needs
+            `shape`. Slices may have any step, and must not reach beyond the shape.
+
+        Returns
+        -------
+        numpy.ndarray
+            `out` itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for calling the initializer; also an `out` that is read-only, has
+            elements that share memory, or is not of the shape of the part.
+        """
+        self._fill(out, seed, stream, shape, index, threads, None)
+        return out
+
+    def shard(
+        self,
+        shape: int | Sequence[int],
+        index: Index,
+        *,
+        seed: Seed,
+        stream: Stream = "",
+        dtype: DTypeLike = "float32",
+        threads: int | None = None,
+    ) -> Array:
+        """Make ``whole[index]`` of a tensor of `shape` without making the whole.
+
+        Parameters and errors are those of calling the initializer and of `fill`.
+        Time and memory are those of the part.
+
+        Returns
+        -------
+        numpy.ndarray
+            A C-contiguous array, equal to the bit to that part of the whole.
+        """
+        dims = normalize_shape(shape)
+        _, counts, _, kept = select(dims, index)
+        out = np.empty([counts[axis] for axis in kept], output_dtype(dtype))
+        return self.fill(out, seed=seed, stream=stream, shape=dims, index=index, threads=threads)
+
+    def _fill(
+        self,
+        out: Array,
+        seed: Seed,
+        stream: Stream,
+        shape: int | Sequence[int] | None,
+        index: Index | None,
+        threads: int | None,
+        progress: Progress | None,
+    ) -> None:
+        if shape is None and index is not None:
+            raise ValueError("index needs shape, the shape of the whole tensor; got shape=None")
+        dims = getattr(out, "shape", ()) if shape is None else normalize_shape(shape)
+        prepare = self.resolve(dims).prepare
+        fill_array(out, prepare, seed, stream, dims, index, threads, progress)
+
+
+class Distribution(Initializer):
+    """An initializer that does not depend on the shape."""
+
+    __slots__ = ()
+
+    def resolve(self, shape: Sequence[int]) -> Distribution:
+        return self
+
+    def prepare(self, dtype: str) -> _kernel.Distribution:
+        """The kernel's form of it for one dtype."""
+        raise NotImplementedError
+
+
+def _set_real(obj: object, **fields: Any) -> None:
+    """Store fields of a frozen dataclass as floats."""
+    for name, value in fields.items():
+        object.__setattr__(obj, name, check_real(name, value))
+
+
+def _check_normal(mean: float, stddev: float) -> None:
+    if not math.isfinite(mean):
+        raise ValueError(f"mean must be finite, got {mean!r}")
+    if not (stddev >= 0 and math.isfinite(stddev)):
+        raise ValueError(f"stddev must be finite and not negative, got {stddev!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Constant(Distribution):
+    """Every element is `value` (finite), rounded to the nearest of the dtype."""
+
+    value: float = 0.0
+
+    def __post_init__(self) -> None:
+        _set_real(self, value=self.value)
+        if not math.isfinite(self.value):
+            raise ValueError(f"value must be finite, got {self.value!r}")
+
+    def prepare(self, dtype: str) -> _kernel.Distribution:
+        return _kernel.normal(dtype, self.value, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Uniform(Distribution):
+    """Uniform on [low, high]; both ends can occur, ``low == high`` is a constant.
+
+    The values are ``low + (high - low) * u`` with u a multiple of 2**-24 (float64:
+    2**-53) in [0, 1).
+    """
+
+    low: float = -0.05
+    high: float = 0.05
+
+    def __post_init__(self) -> None:
+        _set_real(self, low=self.low, high=self.high)
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            raise ValueError(f"low and high must be finite, got {self.low!r} and {self.high!r}")
+        if self.low > self.high:
+            raise ValueError(
+                f"low must not be above high, got low={self.low!r}, high={self.high!r}"
+            )
+
+    def prepare(self, dtype: str) -> _kernel.Distribution:
+        return _kernel.uniform(dtype, self.low, self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Normal(Distribution):
+    """Normal with this mean and standard deviation (at least 0).
+
+    Values reach 6.76 standard deviations (float64: 8.65).
+    """
+
+    mean: float = 0.0
+    stddev: float = 1.0
+
+    def __post_init__(self) -> None:
+        _set_real(self, mean=self.mean, stddev=self.stddev)
+        _check_normal(self.mean, self.stddev)
+
+    def prepare(self, dtype: str) -> _kernel.Distribution:
+        return _kernel.normal(dtype, self.mean, self.stddev)
+
+
+@dataclass(frozen=True, slots=True)
+class TruncatedNormal(Distribution):
+    """Normal(mean, stddev) conditioned on [mean + lower * stddev, mean + upper * stddev].
+
+    Parameters
+    ----------
+    mean, stddev : float
+        Of the normal *before* truncation, as in Keras, TensorFlow and PyTorch;
+        the standard deviation of the values is
+        ``stddev * truncated_std(lower, upper)``.
+    lower, upper : float
+        Bounds in units of `stddev`, relative to `mean`; either may be infinite.
+        ``torch.nn.init.trunc_normal_(t, mean, std, a, b)`` has absolute bounds:
+        ``lower = (a - mean) / std``.
+    """
+
+    mean: float = 0.0
+    stddev: float = 1.0
+    lower: float = -2.0
+    upper: float = 2.0
+
+    def __post_init__(self) -> None:
+        _set_real(self, mean=self.mean, stddev=self.stddev, lower=self.lower, upper=self.upper)
+        _check_normal(self.mean, self.stddev)
+        if not self.lower < self.upper:
+            raise ValueError(
+                f"lower must be below upper, got lower={self.lower!r}, upper={self.upper!r}"
+            )
+
+    def prepare(self, dtype: str) -> _kernel.Distribution:
+        return _kernel.truncated_normal(dtype, self.mean, self.stddev, self.lower, self.upper)
+
+
+MODES = ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")
+DISTRIBUTIONS = ("truncated_normal", "untruncated_normal", "uniform")
+CORRECTIONS = ("exact", "tf_contrib", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class VarianceScaling(Initializer):
+    """Zero mean and variance ``scale / n``, with n counted from the shape.
+
+    Parameters
+    ----------
+    scale : float
+        Positive and finite.
+    mode : {"fan_in", "fan_out", "fan_avg", "fan_geo_avg"}
+        What n is: a fan, their arithmetic mean or their geometric mean, and at
+        least 1.
+    distribution : {"truncated_normal", "untruncated_normal", "uniform"}
+        Normal truncated at two standard deviations, normal, or uniform on
+        +-sqrt(3 * scale / n).
+    in_axis, out_axis, batch_axis : int or sequence of int
+        As for `compute_fans`.
+    correction : {"exact", "tf_contrib", "none"}
+        What makes up for the variance that truncation takes. ``"exact"`` divides
+        the standard deviation of the parent normal by 0.87962566103423978, so that
+        the values have the standard deviation sqrt(scale / n), as Keras,
+        TensorFlow 2 and JAX do. ``"tf_contrib"`` multiplies scale by 1.3, as
+        TensorFlow 1's ``tf.contrib.layers`` does. ``"none"`` leaves the parent at
+        sqrt(scale / n). Other distributions ignore it.
+
+    References
+    ----------
+    He, Zhang, Ren, Sun, "Delving deep into rectifiers", ICCV 2015;
+    Glorot, Bengio, "Understanding the difficulty of training deep feedforward
+    neural networks", AISTATS 2010; LeCun, Bottou, Orr, Mueller, "Efficient
+    BackProp", 1998.
+    """
+
+    scale: float = 1.0
+    mode: str = "fan_in"
+    distribution: str = "truncated_normal"
+    in_axis: Axes = -2
+    out_axis: Axes = -1
+    batch_axis: Axes = ()
+    correction: str = "exact"
+
+    def __post_init__(self) -> None:
+        _set_real(self, scale=self.scale)
+        if not (self.scale > 0 and math.isfinite(self.scale)):
+            raise ValueError(f"scale must be positive and finite, got {self.scale!r}")
+        check_choice("mode", self.mode, MODES)
+        check_choice("distribution", self.distribution, DISTRIBUTIONS)
+        check_choice("correction", self.correction, CORRECTIONS)
+        for name in ("in_axis", "out_axis", "batch_axis"):
+            object.__setattr__(self, name, normalize_axes(name, getattr(self, name)))
+
+    def resolve(self, shape: Sequence[int]) -> Distribution:
+        return self._resolve(normalize_shape(shape))
+
+    @lru_cache(maxsize=1024)  # noqa: B019 - initializers are small values, and compare as such
+    def _resolve(self, shape: tuple[int, ...]) -> Distribution:
+        fan_in, fan_out = compute_fans(shape, self.in_axis, self.out_axis, self.batch_axis)
+        n = {
+            "fan_in": float(fan_in),
+            "fan_out": float(fan_out),
+            "fan_avg": (fan_in + fan_out) / 2,
+            "fan_geo_avg": math.sqrt(fan_in * fan_out),
+        }[self.mode]
+        variance = self.scale / max(1.0, n)
+        if self.distribution == "uniform":
+            limit = math.sqrt(3 * variance)
+            return Uniform(-limit, limit)
+        if self.distribution == "untruncated_normal":
+            return Normal(0.0, math.sqrt(variance))
+        if self.correction == "tf_contrib":
+            return TruncatedNormal(0.0, math.sqrt(1.3 * variance))
+        correction = TRUNCATED_STD_2 if self.correction == "exact" else 1.0
+        return TruncatedNormal(0.0, math.sqrt(variance) / correction)
+
+
+zeros = Constant(0.0)
+ones = Constant(1.0)
+
+#: Truncated normal, std sqrt(1 / fan_in) (LeCun; Glorot and Bengio in its fan_in form).
+lecun_normal = VarianceScaling(1.0, "fan_in", "truncated_normal")
+#: U[-x, x], x = sqrt(3 / fan_in).
+lecun_uniform = VarianceScaling(1.0, "fan_in", "uniform")
+#: Truncated normal, std sqrt(2 / (fan_in + fan_out)).
+glorot_normal = xavier_normal = VarianceScaling(1.0, "fan_avg", "truncated_normal")
+#: U[-x, x], x = sqrt(6 / (fan_in + fan_out)).
+glorot_uniform = xavier_uniform = VarianceScaling(1.0, "fan_avg", "uniform")
+#: Truncated normal, std sqrt(2 / fan_in).
+he_normal = kaiming_normal = VarianceScaling(2.0, "fan_in", "truncated_normal")
+#: U[-x, x], x = sqrt(6 / fan_in).
+he_uniform = kaiming_uniform = VarianceScaling(2.0, "fan_in", "uniform")

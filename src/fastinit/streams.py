@@ -1,0 +1,43 @@
+"""Seeds and stream names to the 64-bit key of the generator."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import numpy as np
+
+from fastinit import _kernel
+from fastinit.checks import check_int
+
+MAX_UINT64 = 2**64 - 1
+
+Seed = int | np.integer[Any] | np.random.SeedSequence | np.random.Generator | None
+Stream = str | int
+
+
+def seed_value(seed: Seed) -> int:
+    """An integer in [0, 2**64) from any kind of seed; None gives fresh entropy."""
+    if seed is None:
+        return secrets.randbits(64)
+    if isinstance(seed, np.random.SeedSequence):
+        return int(seed.generate_state(1, np.uint64)[0])
+    if isinstance(seed, np.random.Generator):
+        return int(seed.integers(0, MAX_UINT64, dtype=np.uint64, endpoint=True))
+    return check_int("seed", seed, 0, MAX_UINT64)
+
+
+def stream_name(stream: Stream) -> bytes:
+    """The bytes that name a stream; an integer is named by its decimal digits."""
+    if isinstance(stream, str):
+        try:
+            return stream.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"stream must be valid Unicode text, got {stream!r}") from error
+    return str(check_int("stream", stream, 0)).encode()
+
+
+def stream_key(seed: Seed, stream: Stream) -> int:
+    """The key of a seed and a stream; see fastinit.h for the definition."""
+    name = stream_name(stream)
+    return _kernel.stream_key(seed_value(seed), name)

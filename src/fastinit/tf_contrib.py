@@ -1,0 +1,106 @@
+"""The two initializers of TensorFlow 1's ``tf.contrib.layers``, without TensorFlow.
+
+They return a function ``init(shape, dtype=None, partition_info=None)`` that
+makes a NumPy array, as TensorFlow's make a tensor. Two things differ on
+purpose: the values (they come from this library's stream), and errors, which
+are raised with the value filled in, as ValueError for a mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from fastinit.checks import check_choice
+from fastinit.fill import Array, output_dtype
+from fastinit.initializers import VarianceScaling
+from fastinit.streams import Seed, seed_value
+
+Initialize = Callable[..., Array]
+
+_MODES = {"FAN_IN": "fan_in", "FAN_OUT": "fan_out", "FAN_AVG": "fan_avg"}
+
+
+def variance_scaling_initializer(
+    factor: float = 2.0,
+    mode: str = "FAN_IN",
+    uniform: bool = False,
+    seed: Seed = None,
+    dtype: DTypeLike = np.float32,
+    *,
+    correction: str = "none",
+) -> Initialize:
+    """Values that keep the scale of the input variance constant.
+
+    Parameters
+    ----------
+    factor : float
+        Positive factor.
+    mode : {"FAN_IN", "FAN_OUT", "FAN_AVG"}
+        What n is: the inputs, the outputs or their mean. The last two axes of
+        the shape are inputs and outputs, the others the receptive field.
+    uniform : bool
+        Uniform on +-sqrt(3 * factor / n) instead of a truncated normal.
+    seed : int or None
+        A seed gives the same values at every call, None other ones.
+    dtype : dtype
+        A float dtype; "bfloat16" needs ``ml_dtypes``.
+    correction : {"none", "tf_contrib", "exact"}
+        ``"none"`` truncates Normal(0, sqrt(factor / n)) at two standard deviations,
+        as TensorFlow 1 documents. ``"tf_contrib"`` is what it computes,
+        Normal(0, sqrt(1.3 * factor / n)). ``"exact"`` gives the values the standard
+        deviation sqrt(factor / n).
+
+    Returns
+    -------
+    function
+        ``init(shape, dtype=None, partition_info=None)``, which returns an array;
+        `partition_info` is accepted and not used.
+
+    Raises
+    ------
+    ValueError
+        Unknown mode or correction, a factor that is not positive, a bad seed.
+    TypeError
+        A dtype that is not floating point.
+    """
+    check_choice("mode", mode, tuple(_MODES))
+    distribution = "uniform" if uniform else "truncated_normal"
+    initializer = VarianceScaling(factor, _MODES[mode], distribution, correction=correction)
+    default_dtype = output_dtype(dtype)
+    fixed = None if seed is None else seed_value(seed)
+
+    def init(
+        shape: int | Sequence[int], dtype: DTypeLike | None = None, partition_info: Any = None
+    ) -> Array:
+        return initializer(shape, seed=fixed, dtype=default_dtype if dtype is None else dtype)
+
+    return init
+
+
+def xavier_initializer(
+    uniform: bool = True,
+    seed: Seed = None,
+    dtype: DTypeLike = np.float32,
+    *,
+    correction: str = "none",
+) -> Initialize:
+    """Glorot and Bengio's initializer.
+
+    Parameters
+    ----------
+    uniform : bool
+        Uniform on +-sqrt(6 / (in + out)), or else a truncated normal of standard
+        deviation sqrt(2 / (in + out)) before truncation.
+    seed, dtype, correction
+        As for `variance_scaling_initializer`.
+
+    Returns
+    -------
+    function
+        As `variance_scaling_initializer`.
+    """
+    return variance_scaling_initializer(1.0, "FAN_AVG", uniform, seed, dtype, correction=correction)

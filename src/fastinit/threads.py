@@ -1,0 +1,109 @@
+"""How many threads a fill may use, and the loop that shares its chunks among them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from fastinit.checks import check_int
+
+_chosen: int | None = None
+
+
+def set_num_threads(n: int | None) -> None:
+    """Set how many threads fills use unless told otherwise.
+
+    Parameters
+    ----------
+    n : int or None
+        At least 1; None goes back to the default, the CPUs that this process
+        may use (affinity and cgroup quota included).
+
+    Raises
+    ------
+    ValueError, TypeError
+        `n` is below 1, or not an integer.
+
+    Notes
+    -----
+    The values do not depend on it. ``FASTINIT_NUM_THREADS`` in the environment
+    sets it at import.
+    """
+    global _chosen
+    _chosen = None if n is None else check_int("n", n, 1)
+
+
+def get_num_threads() -> int:
+    """How many threads fills use unless told otherwise."""
+    return usable_cpus() if _chosen is None else _chosen
+
+
+@cache
+def usable_cpus() -> int:
+    """CPUs that this process may use: its affinity, and the quota of its cgroup rounded up."""
+    affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    cpus = len(affinity) or os.cpu_count() or 1
+    return max(1, min(cpus, _cgroup_quota(cpus)))
+
+
+def _cgroup_quota(default: int) -> int:
+    root = Path("/sys/fs/cgroup")
+    try:
+        if (root / "cpu.max").exists():  # version 2: "quota period" or "max period"
+            quota, period = (root / "cpu.max").read_text().split()
+        else:
+            quota = (root / "cpu/cpu.cfs_quota_us").read_text()
+            period = (root / "cpu/cpu.cfs_period_us").read_text()
+        return -(-int(quota) // int(period)) if int(quota) > 0 else default
+    except (OSError, ValueError):
+        return default
+
+
+def share(
+    task: Callable[[int], None],
+    count: int,
+    threads: int,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Call ``task(i)`` for every i in range(count) from up to `threads` threads.
+
+    The caller's thread works too, so a signal handler such as Ctrl-C runs
+    between two of its tasks; an exception anywhere stops all threads after
+    their task at hand, and is raised. Threads live for one call: nothing has to
+    survive a fork.
+    """
+    lock = threading.Lock()
+    remaining = iter(range(count))
+    errors: list[BaseException] = []
+
+    def work(report: Callable[[int], None] | None) -> None:
+        try:
+            while not errors:
+                with lock:
+                    i = next(remaining, None)
+                if i is None:
+                    return
+                task(i)
+                if report is not None:
+                    report(i + 1)
+        except BaseException as error:
+            errors.append(error)
+
+    helpers = [
+        threading.Thread(target=work, args=(None,), name="fastinit")
+        for _ in range(min(threads, count) - 1)
+    ]
+    try:
+        for helper in helpers:
+            helper.start()
+        work(progress)
+    finally:
+        remaining = iter(())
+        for helper in helpers:
+            if helper.ident is not None:
+                helper.join()
+    if errors:
+        raise errors[0]

@@ -1,0 +1,235 @@
+/* Tests of the C interface, without Python: known answers, the golden hashes on every
+ * instruction set that runs, regions, statuses, and that nothing is written outside.
+ *
+ *     test_fastinit tests/data/golden.txt
+ */
+#include <fenv.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fastinit.h"
+#include "sha256.h"
+
+static int passed, failed;
+
+static void check(int condition, const char *what, const char *detail)
+{
+    condition ? passed++ : failed++;
+    if (!condition)
+        printf("FAILED: %s (%s, %s)\n", what, detail, fi_isa());
+}
+
+static const char *const dtype_names[] = {"float32", "float64", "float16", "bfloat16"};
+static const size_t item_sizes[] = {4, 8, 2, 2};
+
+static int parse_dtype(const char *name)
+{
+    for (int i = 0; i < 4; i++)
+        if (strcmp(name, dtype_names[i]) == 0)
+            return i;
+    return -1;
+}
+
+static fi_status prepare(fi_distribution *d, fi_dtype dtype, const char *name, const double p[4])
+{
+    if (strcmp(name, "uniform") == 0)
+        return fi_uniform(d, dtype, p[0], p[1]);
+    if (strcmp(name, "normal") == 0)
+        return fi_normal(d, dtype, p[0], p[1]);
+    return fi_truncated_normal(d, dtype, p[0], p[1], p[2], p[3]);
+}
+
+static void test_golden_line(const char *line)
+{
+    char dtype[16], name[32], texts[4][32], stream[64], expected[65], hex[65];
+    uint64_t seed, index, n;
+    const int fields = sscanf(line, "%15s %31s %31s %31s %31s %31s %" SCNu64 " %63s %" SCNu64 " %" SCNu64 " %64s", dtype, name, texts[0],
+                              texts[1], texts[2], texts[3], &seed, stream, &index, &n, expected);
+    check(fields == 11, "golden line parses", line);
+    if (fields != 11)
+        return;
+    const int code = parse_dtype(dtype);
+    const size_t size = code < 0 ? sizeof(uint32_t) : item_sizes[code];
+    const uint64_t key = fi_stream_key(seed, stream, strlen(stream));
+    unsigned char *out = malloc((size_t)n * size);
+    fi_status status;
+    if (code < 0) {
+        status = fi_random_words(key, index, n, (uint32_t *)(void *)out);
+    } else {
+        double p[4];
+        for (int i = 0; i < 4; i++)
+            p[i] = strtod(texts[i], NULL);
+        fi_distribution d;
+        status = prepare(&d, (fi_dtype)code, name, p);
+        if (status == FI_OK)
+            status = fi_fill(&d, key, index, n, out);
+    }
+    check(status == FI_OK, "golden fill succeeds", line);
+    sha256_hex(out, (size_t)n * size, hex);
+    check(strcmp(hex, expected) == 0, "golden hash", line);
+    free(out);
+}
+
+static void test_golden(const char *path)
+{
+    char line[512];
+    int lines = 0;
+    FILE *file = fopen(path, "r");
+    check(file != NULL, "golden file opens", path);
+    if (!file)
+        return;
+    while (fgets(line, sizeof line, file)) {
+        line[strcspn(line, "\n")] = 0;
+        test_golden_line(line);
+        lines++;
+    }
+    fclose(file);
+    check(lines == 37, "golden file has 37 lines", path);
+}
+
+/* Random123's known answer for counter 0 and key 0, and the 10000th word of C++26's philox4x32. */
+static void test_known_answers(void)
+{
+    uint32_t words[4];
+    fi_random_words(0, 0, 4, words);
+    check(words[0] == 0x6627e8d5 && words[1] == 0xe169c58d && words[2] == 0xbc57ac4c && words[3] == 0x9b00dbd8, "Random123",
+          "counter 0, key 0");
+    fi_random_words(20111115, 9999, 1, words);
+    check(words[0] == 1955073260, "C++26", "word 9999");
+    check(fi_stream_key(7, "", 0) == 7, "key without a stream", "seed 7");
+    /* RFC 7693 BLAKE2b-512 of 07 00 00 00 00 00 00 00 61. */
+    check(fi_stream_key(7, "a", 1) == 0x61c1ba8d0b404b71, "key with a stream", "seed 7, a");
+}
+
+/* Any split of a fill gives its bytes, and the bytes around them stay. */
+static void test_splits(fi_dtype dtype)
+{
+    enum { N = 200 };
+    const size_t size = item_sizes[dtype];
+    unsigned char whole[N * 8], part[N * 8 + 16];
+    fi_distribution d;
+    fi_truncated_normal(&d, dtype, 0, 1, -1.5, 2);
+    fi_fill(&d, 1, 0, N, whole);
+    int equal = 1, untouched = 1;
+    for (size_t begin = 0; begin <= N; begin++)
+        for (size_t end = begin; end <= N; end += 1 + end % 7) {
+            const size_t bytes = (end - begin) * size;
+            memset(part, 0xA5, sizeof part);
+            fi_fill(&d, 1, begin, end - begin, part + 8);
+            equal &= memcmp(part + 8, whole + begin * size, bytes) == 0;
+            for (size_t i = 0; i < 8; i++)
+                untouched &= part[i] == 0xA5 && part[8 + bytes + i] == 0xA5;
+        }
+    check(equal, "splits equal the whole", dtype_names[dtype]);
+    check(untouched, "nothing is written outside", dtype_names[dtype]);
+}
+
+/* A 3 x 4 x 5 box of a 7 x 11 x 130 tensor, the last axis backwards, in memory with the axes reversed. */
+static void test_region(fi_dtype dtype)
+{
+    enum { A = 7, B = 11, C = 130, X = 3, Y = 4, Z = 5 };
+    const size_t size = item_sizes[dtype];
+    static unsigned char whole[A * B * C * 8], box[X * Y * Z * 8];
+    const uint64_t count[] = {X, Y, Z};
+    const int64_t index_step[] = {2 * B * C, C, -1};
+    const int64_t s = (int64_t)size, out_step[] = {s, X * s, X * Y * s};
+    const fi_region region = {3, count, index_step, out_step, 1 * B * C + 2 * C + 100};
+    fi_distribution d;
+    fi_normal(&d, dtype, 0, 1);
+    fi_fill(&d, 9, 0, A * B * C, whole);
+    for (uint64_t at = 0; at < X * Y * Z; at += 13)
+        fi_fill_region(&d, 9, &region, at, X * Y * Z - at < 13 ? X * Y * Z - at : 13, box);
+    int equal = 1;
+    for (size_t x = 0; x < X; x++)
+        for (size_t y = 0; y < Y; y++)
+            for (size_t z = 0; z < Z; z++) {
+                const size_t element = (1 + 2 * x) * B * C + (2 + y) * C + 100 - z;
+                equal &= memcmp(box + (x + X * (y + Y * z)) * size, whole + element * size, size) == 0;
+            }
+    check(equal, "region equals the slice", dtype_names[dtype]);
+}
+
+static void test_statuses(void)
+{
+    const struct {
+        fi_status got, expected;
+        const char *what;
+    } cases[] = {
+#define NORMAL(dtype, mean, stddev)          fi_normal(&(fi_distribution){0}, dtype, mean, stddev)
+#define TRUNCATED(dtype, mean, stddev, a, b) fi_truncated_normal(&(fi_distribution){0}, dtype, mean, stddev, a, b)
+#define UNIFORM(dtype, a, b)                 fi_uniform(&(fi_distribution){0}, dtype, a, b)
+        {fi_normal(NULL, FI_FLOAT32, 0, 1), FI_ERR_NULL, "NULL distribution"},
+        {NORMAL((fi_dtype)4, 0, 1), FI_ERR_DTYPE, "dtype 4"},
+        {NORMAL(FI_FLOAT32, NAN, 1), FI_ERR_MEAN, "mean NaN"},
+        {NORMAL(FI_FLOAT32, INFINITY, 1), FI_ERR_MEAN, "mean infinite"},
+        {NORMAL(FI_FLOAT32, 0, -1), FI_ERR_STDDEV, "stddev -1"},
+        {NORMAL(FI_FLOAT32, 0, NAN), FI_ERR_STDDEV, "stddev NaN"},
+        {NORMAL(FI_FLOAT16, 0, 10000), FI_ERR_OVERFLOW, "6.765 * 10000 in float16"},
+        {NORMAL(FI_FLOAT16, 0, 9600), FI_OK, "6.765 * 9600 in float16"},
+        {TRUNCATED(FI_FLOAT32, 0, 1, 2, 2), FI_ERR_BOUNDS, "lower == upper"},
+        {TRUNCATED(FI_FLOAT32, 0, 1, NAN, 2), FI_ERR_BOUNDS, "lower NaN"},
+        {TRUNCATED(FI_FLOAT32, 0, 1, -INFINITY, INFINITY), FI_OK, "infinite bounds"},
+        {TRUNCATED(FI_FLOAT16, 0, 30000, -2, 3), FI_ERR_OVERFLOW, "90000 in float16"},
+        {TRUNCATED(FI_FLOAT16, 0, 30000, -2, 2), FI_OK, "60000 in float16"},
+        {TRUNCATED(FI_BFLOAT16, 1, 1e-6, 0.5, 2), FI_ERR_EMPTY, "no bfloat16 in [1.0000005, 1.000002]"},
+        {TRUNCATED(FI_FLOAT32, 0, 1, 1e300, INFINITY), FI_ERR_OVERFLOW, "tail beyond float32"},
+        {UNIFORM(FI_FLOAT32, 1, 0), FI_ERR_BOUNDS, "low > high"},
+        {UNIFORM(FI_FLOAT32, -3e38, 3e38), FI_ERR_OVERFLOW, "width 6e38 in float32"},
+        {UNIFORM(FI_FLOAT32, 1, 1), FI_OK, "low == high"},
+        {fi_set_isa("z80"), FI_ERR_ISA, "ISA z80"},
+        {fi_set_isa(NULL), FI_ERR_NULL, "ISA NULL"},
+        {fi_random_words(0, UINT64_MAX, 2, (uint32_t[2]){0}), FI_ERR_INDEX, "words beyond the last"},
+        {fi_random_words(0, UINT64_MAX, 1, (uint32_t[1]){0}), FI_OK, "the last word"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check(cases[i].got == cases[i].expected, "status", cases[i].what);
+    fi_distribution d;
+    float out[2];
+    fi_normal(&d, FI_FLOAT32, 0, 1);
+    check(fi_fill(&d, 0, UINT64_MAX, 1, out) == FI_OK, "status", "the last element");
+    check(fi_fill(&d, 0, UINT64_MAX, 2, out) == FI_ERR_INDEX, "status", "beyond the last element");
+    check(fi_fill(&d, 0, 0, 1, NULL) == FI_ERR_NULL, "status", "NULL output");
+    check(fi_fill(&d, 0, 0, 0, NULL) == FI_OK, "status", "NULL output of nothing");
+    check(fi_fill_region(&d, 0, &(fi_region){.ndim = 0}, 0, 1, out) == FI_ERR_INDEX, "status", "rank 0");
+    check(strcmp(fi_status_message((fi_status)99), "unknown status") == 0, "message", "99");
+}
+
+/* The caller's rounding mode does not show in the output, and is still there afterwards. */
+static void test_rounding_mode(void)
+{
+    fi_distribution d;
+    float near[300], up[300];
+    fi_truncated_normal(&d, FI_FLOAT32, 0.1, 0.3, 1, 9);
+    fi_fill(&d, 5, 0, 300, near);
+    fesetround(FE_UPWARD);
+    fi_fill(&d, 5, 0, 300, up);
+    const int mode = fegetround();
+    fesetround(FE_TONEAREST);
+    check(memcmp(near, up, sizeof up) == 0, "rounding mode", "same bits");
+    check(mode == FE_UPWARD, "rounding mode", "restored");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2) {
+        fprintf(stderr, "usage: %s golden.txt\n", argv[0]);
+        return 2;
+    }
+    test_known_answers();
+    test_statuses();
+    for (size_t i = 0; fi_available_isa(i); i++) {
+        check(fi_set_isa(fi_available_isa(i)) == FI_OK && strcmp(fi_isa(), fi_available_isa(i)) == 0, "forcing", fi_available_isa(i));
+        test_golden(argv[1]);
+        test_rounding_mode();
+        for (int dtype = 0; dtype < 4; dtype++) {
+            test_splits((fi_dtype)dtype);
+            test_region((fi_dtype)dtype);
+        }
+        printf("tested %s\n", fi_isa());
+    }
+    printf("%d passed, %d failed\n", passed, failed);
+    return failed != 0;
+}

@@ -1,0 +1,33 @@
+"""Fixtures: every instruction set that this machine runs, and a clean choice of it afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import fastinit as fi
+
+ISAS = ("avx512", "avx2", "sse2", "neon", "scalar")
+DTYPES = ("float32", "float64", "float16", "bfloat16")
+
+
+@pytest.fixture(params=ISAS)
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each instruction set in turn, in use during the test; skipped where it cannot run."""
+    if request.param not in fi.available_isas():
+        pytest.skip(f"this machine does not run {request.param}")
+    fi.set_isa(request.param)
+    yield request.param
+    fi.set_isa(None)
+
+
+@pytest.fixture(params=DTYPES)
+def dtype(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def as_bits(a: np.ndarray) -> np.ndarray:
+    """The values as integers, so that comparisons see every bit (bfloat16 included)."""
+    return np.ascontiguousarray(a).view(f"u{a.dtype.itemsize}")

@@ -1,0 +1,47 @@
+"""Print golden.txt from the NumPy oracle. See README.md."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+import reference
+
+SEED, STREAM = 20111115, "layers.0.mlp.up"
+# Starts inside a super-block, in the chunk before the element number no longer fits 32 bits.
+INDEX, N = 2**32 - 5003, 10007
+
+DISTRIBUTIONS = [
+    ("uniform", -0.75, 1.25),
+    ("normal", 0.5, 0.02),
+    ("truncated_normal", 0.0, 0.02, -2.0, 2.0),  # proposal: truncated
+    ("truncated_normal", 1.0, 3.0, -0.5, 1.5),  # narrow, across 0
+    ("truncated_normal", 0.0, 1.0, 0.125, 4.0),  # half
+    ("truncated_normal", 0.0, 1.0, 2.0, 2.25),  # narrow
+    ("truncated_normal", -1.0, 0.5, 0.75, float("inf")),  # exponential
+    ("truncated_normal", 0.25, 2.0, -5.0, -3.0),  # tail, reflected
+    ("truncated_normal", -1.0, 1e-4, 1e4, float("inf")),  # tail, far
+]
+
+
+def digest(values: np.ndarray) -> str:
+    return hashlib.sha256(values.astype(values.dtype.newbyteorder("<")).tobytes()).hexdigest()
+
+
+def main() -> None:
+    key = reference.stream_key(SEED, STREAM)
+    for dtype in ("float32", "float64", "float16", "bfloat16"):
+        for name, *parameters in DISTRIBUTIONS:
+            values = getattr(reference, name)(dtype, key, INDEX, N, *parameters)
+            columns = [repr(p) for p in parameters] + ["-"] * (4 - len(parameters))
+            print(dtype, name, *columns, SEED, STREAM, INDEX, N, digest(values))
+    words = reference.random_words(key, INDEX, N)
+    print("uint32 random_words", *"----", SEED, STREAM, INDEX, N, digest(words))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,364 @@
+"""The stream of fastinit.h in NumPy, written from the header alone: the yardstick of the tests.
+
+It follows the header's section "The stream, version 1" and its names. It is not fast: every
+element computes the whole block that its word lies in.
+
+Parameters are taken to be valid. Arrays of elements are one-dimensional; words, numbers and
+candidates have one row for each place in a block.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Candidates = tuple[Array, Array]
+Parameters = tuple[np.floating[Any], ...]
+
+MASK32 = 0xFFFFFFFF
+
+# Domains as float32 has them; float64 adds 1.
+RAW_WORDS, UNIFORM, NORMAL, PROPOSAL, ACCEPT, REDRAW = 0, 2, 4, 6, 8, 10
+
+SQRT_2PI = 2.5066282746310002
+LN_2_18 = 0.7793248768009977
+
+
+def coefficients(text: str) -> tuple[float, ...]:
+    return tuple(float.fromhex(number) for number in text.split())
+
+
+def angle32(w: Array) -> Array:
+    return ((w << 2) + 2).view(np.int32).astype(np.float32) * 2.0**-31
+
+
+def angle64(w: Array) -> Array:
+    return ((w & (2**52 - 1) | 1).astype(np.float64) - 2.0**51) * 2.0**-51
+
+
+@dataclass(frozen=True)
+class Real:
+    """The type of the arithmetic, and the constants that depend on it."""
+
+    scalar: type[np.floating[Any]]
+    signed: type[np.signedinteger[Any]]
+    bits: int
+    mantissa: int
+    domain_offset: int
+    radius_bits: int
+    angle: Callable[[Array], Array]
+    sqrt_half: int
+    minus_2_ln2: float
+    log: tuple[float, ...]
+    cos: tuple[float, ...]
+    sin: tuple[float, ...]
+
+    @property
+    def per_block(self) -> int:
+        return 128 // self.bits
+
+    def parameter(self, x: float) -> np.floating[Any]:
+        """Rounded once. -0 becomes +0, which makes a difference in `base` alone."""
+        with np.errstate(over="ignore"):  # a width can round to infinity: it then bounds nothing
+            return self.scalar(x) + self.scalar(0)
+
+
+FLOAT32 = Real(
+    np.float32, np.int32, 32, 23, 0, 31, angle32, 0x3F3504F3, float.fromhex("-0x1.62e430p+0"),
+    log=coefficients("0x1.000000p+2 0x1.55557ap+0 0x1.995ed8p-1 0x1.31e03cp-1"),
+    cos=coefficients("0x1.000000p+0 -0x1.3bd39cp-2 0x1.03b058p-6 -0x1.4e78bep-12"),
+    sin=coefficients("0x1.921fb6p-1 -0x1.4abc24p-4 0x1.4680a4p-9 -0x1.33198ep-15"),
+)  # fmt: skip
+
+FLOAT64 = Real(
+    np.float64, np.int64, 64, 52, 1, 52, angle64, 0x3FE6A09E667F3BCD, float.fromhex("-0x1.62e42fefa39efp+0"),
+    log=coefficients("""
+        0x1.0000000000000p+2 0x1.5555555555592p+0 0x1.999999997ff63p-1 0x1.24924941db486p-1
+        0x1.c71c521a1a0bbp-2 0x1.74663ba31f70cp-2 0x1.39a20baa52a51p-2 0x1.2f02513e48928p-2"""),
+    cos=coefficients("""
+        0x1.0000000000000p+0 -0x1.3bd3cc9be459dp-2 0x1.03c1f081b0df1p-6 -0x1.55d3c7dc398d6p-12
+        0x1.e1f4fb7f90416p-19 -0x1.a6c9c7ffcf2b0p-26 0x1.f3dc17e3f0089p-34"""),
+    sin=coefficients("""
+        0x1.921fb54442d18p-1 -0x1.4abbce625bdaep-4 0x1.466bc6774afcep-9 -0x1.32d2ccd46a41ap-15
+        0x1.507821d4dfca5p-22 -0x1.e2f3f0f0ef819p-30 0x1.dfc5b7d4f91a7p-38"""),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Dtype:
+    """A type of the output: its precision in bits and the exponent of its least normal number."""
+
+    real: Real
+    precision: int
+    min_exponent: int
+
+    def round_inward(self, bound: float, towards: Callable[[float], int]) -> np.floating[Any]:
+        """`bound` to a multiple of the unit in the last place, by math.ceil or math.floor."""
+        largest = math.ldexp(2 - 2.0 ** (1 - self.precision), 1 - self.min_exponent)
+        bound = min(max(bound, -largest), largest)
+        unit = max(math.frexp(bound)[1] - 1, self.min_exponent) - (self.precision - 1)
+        # The integer between has no sign of zero, so -0 becomes +0.
+        return self.real.scalar(math.ldexp(towards(math.ldexp(bound, -unit)), unit))
+
+
+DTYPES = {
+    "float32": Dtype(FLOAT32, 24, -126),
+    "float64": Dtype(FLOAT64, 53, -1022),
+    "float16": Dtype(FLOAT32, 11, -14),
+    "bfloat16": Dtype(FLOAT32, 8, -126),
+}
+
+
+# 1. Key
+
+
+def stream_key(seed: int, stream: str | int = "") -> int:
+    name = str(stream).encode()
+    if not name:
+        return seed
+    return int.from_bytes(hashlib.blake2b(seed.to_bytes(8, "little") + name).digest()[:8], "little")
+
+
+# 2. Words
+
+
+def philox(c0: Array, c1: Array, c2: Array, c3: Array, key: int) -> Array:
+    """Philox4x32-10. All words are uint64 below 2^32, to hold the products."""
+    k0, k1 = key & MASK32, key >> 32
+    for _ in range(10):
+        p0, p1 = c0 * 0xD2511F53, c2 * 0xCD9E8D57
+        c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ k0, p1 & MASK32, (p0 >> 32) ^ c3 ^ k1, p0 & MASK32
+        k0, k1 = (k0 + 0x9E3779B9) & MASK32, (k1 + 0xBB67AE85) & MASK32
+    return np.stack([c0, c1, c2, c3])
+
+
+def words(key: int, domain: int, index: Array, attempt: int = 0) -> Array:
+    c2 = np.full_like(index, domain << 24 | attempt)
+    return philox(index & MASK32, index >> 32, c2, np.zeros_like(index), key).astype(np.uint32)
+
+
+def numbers(real: Real, key: int, domain: int, index: Array, attempt: int = 0) -> Array:
+    """The four words (float32) or two numbers (float64) of each block."""
+    w = words(key, domain + real.domain_offset, index, attempt)
+    if real.bits == 32:
+        return w
+    return w[0::2].astype(np.uint64) | w[1::2].astype(np.uint64) << 32
+
+
+def elements(index: int, n: int) -> Array:
+    return np.uint64(index) + np.arange(n, dtype=np.uint64)
+
+
+def pick(rows: Array, j: Array) -> Array:
+    picked: Array = rows[j, np.arange(j.size)]
+    return picked
+
+
+def element_block(real: Real, key: int, domain: int, e: Array) -> Array:
+    return numbers(real, key, domain, e // (16 * real.per_block) * 16 + e % 16)
+
+
+def at_place(real: Real, block: Array, e: Array) -> Array:
+    """Each element's own row of its block."""
+    return pick(block, e // 16 % real.per_block)
+
+
+def element_words(real: Real, key: int, domain: int, e: Array) -> Array:
+    return at_place(real, element_block(real, key, domain, e), e)
+
+
+def random_words(key: int, offset: int, n: int) -> Array:
+    i = elements(offset, n)
+    return pick(words(key, RAW_WORDS, i // 4), i % 4)
+
+
+# 3. Transforms
+
+
+def polynomial(t: Array, coefficients: tuple[float, ...]) -> Array:
+    *rest, last = coefficients
+    total = np.full_like(t, last)
+    for c in reversed(rest):
+        total = total * t + c
+    return total
+
+
+def bit(w: Array, position: int) -> Array:
+    return w >> position & 1 != 0
+
+
+def unit(real: Real, w: Array) -> Array:
+    digits = real.mantissa + 1
+    return (w >> (real.bits - digits)).astype(real.scalar) * 2.0**-digits
+
+
+def r2(real: Real, w: Array) -> Array:
+    # The header's q for float64, (n + 0.5) * 2^-53, is exact, and so is this form of it.
+    n = (w & (2**real.radius_bits - 1)).astype(real.scalar)
+    q = n * 2.0 ** -(real.radius_bits + 1) + 2.0 ** -(real.radius_bits + 2)
+    u = np.where(bit(w, real.bits - 1), 1 - q, q)
+    i = u.view(real.signed) - real.sqrt_half
+    k = (i >> real.mantissa).astype(real.scalar)
+    m = ((i & (2**real.mantissa - 1)) + real.sqrt_half).view(real.scalar)
+    g = np.where(i < 0, 1 - m, q)
+    s = g / (2 - g)
+    return s * polynomial(s * s, real.log) + k * real.minus_2_ln2
+
+
+def normals(real: Real, block: Array) -> Array:
+    """The normal numbers of blocks: z0 and z1 of each pair, in the rows of its words."""
+    v, w = block[0::2], block[1::2]
+    x = real.angle(w)
+    t = x * x
+    c = polynomial(t, real.cos)
+    c = np.where(bit(w, real.bits - 2), -c, c)
+    s = x * polynomial(t, real.sin)
+    r = np.sqrt(r2(real, v))
+    swap = bit(w, real.bits - 1)
+    z0 = np.where(swap, r * s, r * c)
+    z1 = np.where(swap, r * c, r * s)
+    return np.stack([z0, z1], axis=1).reshape(block.shape)
+
+
+def element_normals(real: Real, key: int, e: Array) -> Array:
+    return at_place(real, normals(real, element_block(real, key, NORMAL, e)), e)
+
+
+# 4. Candidates and output
+
+
+def clamp(dtype: str, x: Array, low: float, high: float) -> Array:
+    inward_low = DTYPES[dtype].round_inward(low, math.ceil)
+    inward_high = DTYPES[dtype].round_inward(high, math.floor)
+    x = np.where(x < inward_high, x, inward_high)
+    return np.where(x > inward_low, x, inward_low)
+
+
+def output(
+    dtype: str, z: Array, base: float, scale: float, bounds: tuple[float, float] | None = None
+) -> Array:
+    real = DTYPES[dtype].real
+    x = z * real.parameter(scale) + real.parameter(base)
+    if bounds is not None:
+        x = clamp(dtype, x, *bounds)
+    if dtype == "float16":
+        return x.astype(np.float16)
+    if dtype == "bfloat16":
+        bits = x.view(np.uint32)
+        return (bits + (0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+    return x
+
+
+def uniform(dtype: str, key: int, index: int, n: int, low: float, high: float) -> Array:
+    if low == high:
+        return normal(dtype, key, index, n, low, 0.0)
+    real = DTYPES[dtype].real
+    z = unit(real, element_words(real, key, UNIFORM, elements(index, n)))
+    return output(dtype, z, low, high - low, (low, high))
+
+
+def normal(dtype: str, key: int, index: int, n: int, mean: float, stddev: float) -> Array:
+    z = element_normals(DTYPES[dtype].real, key, elements(index, n))
+    return output(dtype, z, mean, stddev)
+
+
+# The proposals: the candidates z and whether they are accepted, from the parameters that the
+# type at hand rounds, and from normal numbers or the words w and v.
+
+
+def truncated(real: Real, p: Parameters, z: Array) -> Candidates:
+    p0, p1 = p
+    return z, (p0 <= z) & (z <= p1)
+
+
+def half(real: Real, p: Parameters, z: Array) -> Candidates:
+    return truncated(real, p, np.abs(z))
+
+
+def narrow(real: Real, p: Parameters, w: Array, v: Array) -> Candidates:
+    p0, p1, p2 = p
+    z = unit(real, w)
+    return z, z * (z * p1 + p0) + p2 <= r2(real, v)
+
+
+def exponential(real: Real, p: Parameters, w: Array, v: Array) -> Candidates:
+    p0, p1, p2 = p
+    z = r2(real, w) * p0
+    return z, ((z - p1) * (z - p1) <= r2(real, v)) & (z <= p2)
+
+
+def tail(real: Real, p: Parameters, w: Array, v: Array) -> Candidates:
+    p1, p2 = p
+    radius = r2(real, w)
+    h = np.sqrt(radius * p1 + 1)
+    z = radius / (h + 1)
+    return z, (unit(real, v) * h <= 1) & (z <= p2)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    candidates: Callable[..., Candidates]
+    base: float
+    scale: float
+    parameters: tuple[float, ...]
+
+
+def choose_proposal(mean: float, stddev: float, lower: float, upper: float) -> Proposal:
+    reflect = upper <= 0
+    a, b = (-upper, -lower) if reflect else (lower, upper)
+    d = b - a
+    sigma = -stddev if reflect else stddev
+    near = mean + stddev * (upper if reflect else lower)
+    if a < 0 and d < SQRT_2PI:
+        return Proposal(narrow, near, sigma * d, (2 * a * d, d * d, a * a))
+    if a < 0:
+        return Proposal(truncated, mean, sigma, (a, b))
+    if d * (a + b) / 2 <= LN_2_18:
+        return Proposal(narrow, near, sigma * d, (2 * a * d, d * d, 0))
+    if a < 1 / 4:
+        return Proposal(half, mean, sigma, (a, b))
+    if a < 3 / 2:
+        rate = (a + math.sqrt(a * a + 4)) / 2
+        return Proposal(exponential, near, sigma, (1 / (2 * rate), rate - a, d))
+    return Proposal(tail, near, sigma / a, (1 / a / a, d * a))
+
+
+def sample(real: Real, proposal: Proposal, key: int, e: Array) -> Array:
+    """The first accepted candidate of each element."""
+    p = tuple(real.parameter(x) for x in proposal.parameters)
+    from_normal = proposal.candidates in (truncated, half)
+    if from_normal:
+        z, accepted = proposal.candidates(real, p, element_normals(real, key, e))
+    else:
+        w, v = (element_words(real, key, domain, e) for domain in (PROPOSAL, ACCEPT))
+        z, accepted = proposal.candidates(real, p, w, v)
+    pending = np.flatnonzero(~accepted)
+    attempt = 0
+    while pending.size:
+        attempt += 1
+        block = numbers(real, key, REDRAW, e[pending], attempt)
+        sources = (normals(real, block),) if from_normal else (block[0::2], block[1::2])
+        retries, accepted = proposal.candidates(real, p, *sources)
+        z[pending] = pick(
+            retries, np.argmax(accepted, axis=0)
+        )  # the first row, if none is accepted
+        pending = pending[~np.any(accepted, axis=0)]
+    return z
+
+
+def truncated_normal(
+    dtype: str, key: int, index: int, n: int, mean: float, stddev: float, lower: float, upper: float
+) -> Array:
+    if stddev == 0:
+        return normal(dtype, key, index, n, mean, 0.0)
+    proposal = choose_proposal(mean, stddev, lower, upper)
+    z = sample(DTYPES[dtype].real, proposal, key, elements(index, n))
+    bounds = (mean + stddev * lower, mean + stddev * upper)
+    return output(dtype, z, proposal.base, proposal.scale, bounds)

@@ -1,0 +1,203 @@
+"""The command line as a user runs it: in its own process, on files."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import fastinit as fi
+from fastinit import cli
+
+
+def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fastinit", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, **options)  # type: ignore[call-overload]
+
+
+def test_fill_writes_the_array_and_says_what_it_is(tmp_path: Path) -> None:
+    target = tmp_path / "w.npy"
+    done = run(
+        "fill",
+        "--init",
+        "he_normal",
+        "--shape",
+        "300x400",
+        "--seed",
+        5,
+        "--stream",
+        "a",
+        "-o",
+        target,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    w = np.load(target)
+    np.testing.assert_array_equal(w, fi.he_normal((300, 400), seed=5, stream="a"))
+    assert w.dtype == np.float32
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"{target}: float32 (300, 400), 468.8 KiB"
+    assert "seed 5, stream 'a'" in lines[1]
+    assert "GB/s" in lines[2]
+    table = {line.split()[0]: [float(x) for x in line.split()[1:]] for line in lines[5:]}
+    assert list(table) == ["mean", "std", "min", "max"]
+    assert table["std"] == pytest.approx([w.std(), np.sqrt(2 / 300)], rel=1e-4)
+    assert table["mean"] == pytest.approx([w.mean(), 0], abs=1e-7)
+    assert table["max"] == pytest.approx(
+        [w.max(), 2 * np.sqrt(2 / 300) / 0.87962566103423978], rel=1e-5
+    )
+    assert table["min"] == pytest.approx(
+        [w.min(), -2 * np.sqrt(2 / 300) / 0.87962566103423978], rel=1e-5
+    )
+    assert list(tmp_path.iterdir()) == [target]
+    assert target.stat().st_mode & 0o444 == 0o444
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+def test_dtypes(tmp_path: Path, dtype: str) -> None:
+    target = tmp_path / "w.npy"
+    done = run(
+        "fill",
+        "--init",
+        "glorot_uniform",
+        "--shape",
+        "30x40",
+        "--dtype",
+        dtype,
+        "--seed",
+        1,
+        "-o",
+        target,
+    )
+    assert done.returncode == 0, done.stderr
+    w = np.load(target)
+    want = fi.glorot_uniform((30, 40), seed=1, dtype=dtype)
+    np.testing.assert_array_equal(w.view(ml_dtypes.bfloat16) if dtype == "bfloat16" else w, want)
+
+
+@pytest.mark.parametrize("shape", ["0x5", "7", "1x1x1x1"])
+def test_small_shapes(tmp_path: Path, shape: str) -> None:
+    target = tmp_path / "w.npy"
+    done = run("fill", "--init", "normal:stddev=0.02", "--shape", shape, "--seed", 1, "-o", target)
+    assert done.returncode == 0, done.stderr
+    want = fi.Normal(0, 0.02)(tuple(map(int, shape.split("x"))), seed=1)
+    np.testing.assert_array_equal(np.load(target), want)
+
+
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ("xavier_uniform", fi.xavier_uniform),
+        ("truncated_normal", fi.TruncatedNormal()),
+        ("truncated_normal:stddev=0.02,lower=-3,upper=inf", fi.TruncatedNormal(0, 0.02, -3, float("inf"))),
+        ("variance_scaling:scale=2,mode=fan_out,in_axis=1,out_axis=0", fi.VarianceScaling(2, "fan_out", in_axis=1, out_axis=0)),
+        ("variance_scaling:batch_axis=0", fi.VarianceScaling(batch_axis=(0,))),
+        ("constant:value=1.5", fi.Constant(1.5)),
+    ],
+)  # fmt: skip
+def test_initializer_syntax(text: str, made: fi.Initializer) -> None:
+    assert cli.parse_initializer(text) == made
+
+
+def test_fresh_entropy_is_printed_and_reproduces(tmp_path: Path) -> None:
+    first = run("fill", "--init", "he_normal", "--shape", "30x40", "-o", tmp_path / "a.npy")
+    seed = first.stdout.split("seed ")[1].split(",")[0]
+    run("fill", "--init", "he_normal", "--shape", "30x40", "--seed", seed, "-o", tmp_path / "b.npy")
+    assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--init", "he"], "argument --init: expected one of"),
+        (["--init", "he_normal:scale=3"], "argument --init: expected one of"),
+        (["--init", "normal:sd=3"], "argument --init: expected options mean, stddev of normal, each once, got 'sd=3'"),
+        (["--init", "normal:mean=a"], "argument --init: expected a number for mean, got 'a'"),
+        (["--init", "normal:stddev=-1"], "argument --init: stddev must be finite and not negative, got -1.0"),
+        (["--shape", "3,4"], "argument --shape: expected dimensions such as 4096x14336, got '3,4'"),
+        (["--shape", "3x-4"], "argument --shape: expected dimensions"),
+        (["--seed", "x"], "argument --seed: invalid int value: 'x'"),
+    ],
+)  # fmt: skip
+def test_usage_errors_exit_with_2(tmp_path: Path, arguments: list[str], message: str) -> None:
+    defaults = {"--init": "he_normal", "--shape": "3x4", "-o": str(tmp_path / "w.npy")}
+    defaults |= dict(zip(arguments[::2], arguments[1::2], strict=True))
+    done = run("fill", *(part for pair in defaults.items() for part in pair))
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seed", "-1"], "fastinit: seed must be an int in"),
+        (["--dtype", "int8"], "fastinit: dtype must be float32"),
+        (["--threads", "0"], "fastinit: threads must be an int of at least 1, got 0"),
+        (["--init", "normal:stddev=1e39"], "fastinit: values could exceed the largest finite number"),
+        (["-o", "missing/w.npy"], "fastinit: [Errno 2] No such file or directory"),
+        (["-o", "."], "is a directory"),
+        (["--shape", "1048576x1048576x1048576"], "fastinit: "),
+    ],
+)  # fmt: skip
+def test_errors_exit_with_1_and_leave_nothing(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    defaults = {"--init": "he_normal", "--shape": "3x4", "-o": "w.npy"}
+    defaults |= dict(zip(arguments[::2], arguments[1::2], strict=True))
+    done = run("fill", *(part for pair in defaults.items() for part in pair), cwd=tmp_path)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_an_error_not_a_crash(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk: the blocks are claimed before mapping."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+
+    target = tmp_path / "w.npy"
+    target.write_bytes(b"old")
+    done = run(
+        "fill", "--init", "he_normal", "--shape", "1024x1024", "-o", target, preexec_fn=limit
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("fastinit: ")
+    assert done.stderr.count("\n") == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["w.npy"]
+    assert target.read_bytes() == b"old"
+
+
+def test_info() -> None:
+    done = run("info")
+    assert done.returncode == 0
+    rows = dict(line.split(maxsplit=1) for line in done.stdout.replace("stream version", "stream").replace("instruction sets", "isas").replace("in use", "isa").splitlines())  # fmt: skip
+    assert rows["stream"] == "1"
+    assert rows["isas"].split(", ") == list(fi.available_isas())
+    assert rows["isa"] == fi.available_isas()[0]
+    assert int(rows["threads"]) >= 1
+
+
+def test_measure_equals_numpy() -> None:
+    """Over several blocks, far from zero, where a naive sum of squares loses its digits."""
+    x = (1e6 + np.random.default_rng(0).normal(size=2**20 + 77)).astype(np.float64)
+    measured = cli.measure(x)
+    assert measured["mean"] == pytest.approx(x.mean(), rel=1e-12)
+    assert measured["std"] == pytest.approx(x.std(), rel=1e-9)
+    assert (measured["min"], measured["max"]) == (x.min(), x.max())
+
+
+def test_theory_of_an_asymmetric_truncation() -> None:
+    """E[Z | Z > 0] = sqrt(2 / pi), Var = 1 - 2 / pi."""
+    theory = cli.theory(fi.TruncatedNormal(1.0, 2.0, 0.0, float("inf")), 100)
+    assert theory["mean"] == pytest.approx(1 + 2 * np.sqrt(2 / np.pi), rel=1e-12)
+    assert theory["std"] == pytest.approx(2 * np.sqrt(1 - 2 / np.pi), rel=1e-12)
+    assert (theory["min"], theory["max"]) == (1.0, float("inf"))

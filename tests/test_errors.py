@@ -1,0 +1,188 @@
+"""Bad input: an error that names the argument, what was expected and what came, before anything is written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastinit as fi
+from fastinit import tf_contrib
+
+nan, inf = float("nan"), float("inf")
+OUT = np.full((4, 6), 7.0, np.float32)
+
+
+def fill(**options: Any) -> Any:
+    return lambda: fi.he_normal.fill(OUT, **{"seed": 0, **options})
+
+
+def read_only() -> np.ndarray:
+    out = np.zeros(3, np.float32)
+    out.flags.writeable = False
+    return out
+
+
+CASES: list[tuple[str, Any, type[Exception], str]] = [
+    ("seed below 0", fill(seed=-1), ValueError, r"seed must be an int in \[0, 18446744073709551615\], got -1"),
+    ("seed 2**64", fill(seed=2**64), ValueError, r"seed must be .* got 18446744073709551616"),
+    ("seed 1.0", fill(seed=1.0), TypeError, r"seed must be an int .* got 1.0 of type float"),
+    ("seed True", fill(seed=True), TypeError, r"seed must be an int .* got True of type bool"),
+    ("seed text", fill(seed="1"), TypeError, r"seed must be an int .* got '1' of type str"),
+    ("stream -1", fill(stream=-1), ValueError, r"stream must be an int of at least 0, got -1"),
+    ("stream bytes", fill(stream=b"w"), TypeError, r"stream must be .* got b'w' of type bytes"),
+    ("stream surrogate", fill(stream="\ud800"), ValueError, r"stream must be valid Unicode text"),
+    ("threads 0", fill(threads=0), ValueError, r"threads must be an int of at least 1, got 0"),
+    ("threads 1.5", fill(threads=1.5), TypeError, r"threads must be an int .* got 1.5"),
+    ("set_num_threads 0", lambda: fi.set_num_threads(0), ValueError, r"n must be an int of at least 1, got 0"),
+    ("shape negative", lambda: fi.zeros((2, -1)), ValueError, r"shape must not have negative .* \(2, -1\)"),
+    ("shape float", lambda: fi.zeros((2.0, 1)), TypeError, r"shape must be an int or a sequence of ints, got"),
+    ("shape None", lambda: fi.zeros(None), TypeError, r"shape must be an int or a sequence of ints, got None"),
+    ("shape text", lambda: fi.zeros("ab"), TypeError, r"shape must be .* got 'ab'"),
+    ("lower == upper", lambda: fi.TruncatedNormal(0, 1, 2, 2), ValueError, r"lower must be below upper, got lower=2.0, upper=2.0"),
+    ("lower > upper", lambda: fi.TruncatedNormal(0, 1, 3, 2), ValueError, r"lower must be below upper, got lower=3.0"),
+    ("lower NaN", lambda: fi.TruncatedNormal(0, 1, nan, 2), ValueError, r"lower must be below upper, got lower=nan"),
+    ("truncated_std NaN", lambda: fi.truncated_std(nan, 2), ValueError, r"lower must be below upper, got lower=nan"),
+    ("mean NaN", lambda: fi.Normal(nan), ValueError, r"mean must be finite, got nan"),
+    ("mean infinite", lambda: fi.TruncatedNormal(inf), ValueError, r"mean must be finite, got inf"),
+    ("mean text", lambda: fi.Normal("0"), TypeError, r"mean must be a real number, got '0' of type str"),
+    ("mean complex", lambda: fi.Normal(1j), TypeError, r"mean must be a real number, got 1j"),
+    ("mean array", lambda: fi.Normal(np.zeros(1)), TypeError, r"mean must be a real number"),
+    ("mean too large", lambda: fi.Normal(10**400), ValueError, r"mean must be a real number within"),
+    ("std < 0", lambda: fi.Normal(0, -1), ValueError, r"stddev must be finite and not negative, got -1.0"),
+    ("std NaN", lambda: fi.TruncatedNormal(0, nan), ValueError, r"stddev must be finite and not negative, got nan"),
+    ("std infinite", lambda: fi.Normal(0, inf), ValueError, r"stddev must be finite and not negative, got inf"),
+    ("low > high", lambda: fi.Uniform(1, 0), ValueError, r"low must not be above high, got low=1.0, high=0.0"),
+    ("low NaN", lambda: fi.Uniform(nan, 0), ValueError, r"low and high must be finite, got nan and 0.0"),
+    ("high infinite", lambda: fi.Uniform(0, inf), ValueError, r"low and high must be finite"),
+    ("constant NaN", lambda: fi.Constant(nan), ValueError, r"value must be finite, got nan"),
+    ("scale 0", lambda: fi.VarianceScaling(0), ValueError, r"scale must be positive and finite, got 0.0"),
+    ("scale negative", lambda: fi.VarianceScaling(-1), ValueError, r"scale must be positive and finite, got -1.0"),
+    ("scale infinite", lambda: fi.VarianceScaling(inf), ValueError, r"scale must be positive and finite, got inf"),
+    ("mode", lambda: fi.VarianceScaling(1, "fan"), ValueError, r"mode must be one of fan_in, fan_out, fan_avg, fan_geo_avg, got 'fan'"),
+    ("distribution", lambda: fi.VarianceScaling(1, "fan_in", "normal"), ValueError, r"distribution must be one of truncated_normal, untruncated_normal, uniform, got 'normal'"),
+    ("correction", lambda: fi.VarianceScaling(1, correction="tf"), ValueError, r"correction must be one of exact, tf_contrib, none, got 'tf'"),
+    ("axis out of range", lambda: fi.VarianceScaling(1, in_axis=2)((3, 4), seed=0), ValueError, r"in_axis must lie in \[-2, 2\) for a shape of 2 dimensions, got"),
+    ("axes equal", lambda: fi.VarianceScaling(1, in_axis=1)((3, 4), seed=0), ValueError, r"in_axis, out_axis and batch_axis must name different axes, got"),
+    ("axis batch equal", lambda: fi.compute_fans((3, 4, 5), batch_axis=1), ValueError, r"must name different axes, got -2, -1 and 1"),
+    ("axis float", lambda: fi.VarianceScaling(1, in_axis=0.5), TypeError, r"in_axis must be an int or a sequence of ints, got 0.5"),
+    ("nonlinearity", lambda: fi.calculate_gain("gelu"), ValueError, r"nonlinearity must be one of linear, .*leaky_relu, got 'gelu'"),
+    ("slope bool", lambda: fi.calculate_gain("leaky_relu", True), TypeError, r"param must be a real number, got True"),
+    ("slope text", lambda: fi.calculate_gain("leaky_relu", "1"), TypeError, r"param must be a real number, got '1'"),
+    ("slope NaN", lambda: fi.calculate_gain("leaky_relu", nan), ValueError, r"param must be finite, got nan"),
+    ("dtype int", lambda: fi.zeros(3, dtype="int32"), TypeError, r"dtype must be float32, float64, float16 or bfloat16, got dtype\('int32'\)"),
+    ("dtype complex", lambda: fi.zeros(3, dtype=complex), TypeError, r"dtype must be float32"),
+    ("dtype longdouble", lambda: fi.zeros(3, dtype=np.longdouble), TypeError, r"dtype must be float32"),
+    ("dtype unknown", lambda: fi.zeros(3, dtype="float7"), TypeError, r"dtype must be float32, .* got 'float7'"),
+    ("dtype swapped", lambda: fi.zeros(3, dtype=np.dtype("f4").newbyteorder()), TypeError, r"in native byte order, got"),
+    ("out read-only", lambda: fi.zeros.fill(read_only()), ValueError, r"out must be writable, got a read-only array"),
+    ("out list", lambda: fi.zeros.fill([1.0, 2.0]), TypeError, r"out must be a numpy.ndarray, got list"),
+    ("out int", lambda: fi.zeros.fill(np.zeros(3, int)), TypeError, r"out.dtype must be float32, .* got dtype\('int64'\)"),
+    ("out void", lambda: fi.zeros.fill(np.zeros(3, "V2")), TypeError, r"out.dtype must be"),
+    ("out broadcast", lambda: fi.zeros.fill(np.broadcast_to(np.zeros(3, np.float32), (2, 3))), ValueError, r"out must"),
+    ("out overlaps", lambda: fi.zeros.fill(np.lib.stride_tricks.as_strided(np.zeros(9, np.float32), (3, 4), (4, 4))), ValueError, r"out must not have elements that share memory, got an array of shape \(3, 4\) and strides \(4, 4\)"),
+    ("out shape", fill(shape=(4, 5)), ValueError, r"out must have the shape \(4, 5\) of shape \(4, 5\), got \(4, 6\)"),
+    ("index without shape", fill(index=0), ValueError, r"index needs shape, the shape of the whole tensor; got shape=None"),
+    ("index size", fill(shape=(9, 6), index=slice(0, 3)), ValueError, r"out must have the shape \(3, 6\) of index slice\(0, 3, None\) of shape \(9, 6\), got \(4, 6\)"),
+    ("index rank", fill(shape=(4, 6), index=(0, 0, 0)), ValueError, r"index must have at most 2 items for shape \(4, 6\), got \(0, 0, 0\)"),
+    ("index beyond", fill(shape=(4, 6), index=4), ValueError, r"index\[0\] must lie in \[-4, 4\), got 4"),
+    ("index below", fill(shape=(4, 6), index=(0, -7)), ValueError, r"index\[1\] must lie in \[-6, 6\), got -7"),
+    ("slice beyond", fill(shape=(9, 6), index=slice(6, 10)), ValueError, r"index\[0\] must lie within \[0, 9\), got slice\(6, 10, None\)"),
+    ("slice below", fill(shape=(9, 6), index=slice(-10, 4)), ValueError, r"index\[0\] must lie within"),
+    ("slice step 0", fill(shape=(9, 6), index=slice(0, 4, 0)), ValueError, r"index\[0\] must be a slice of ints, .*slice\(0, 4, 0\)"),
+    ("slice float", fill(shape=(9, 6), index=slice(0.0, 4)), TypeError, r"index\[0\] must be an int"),
+    ("index newaxis", fill(shape=(4, 6), index=(None, 0)), TypeError, r"index\[0\] must be an int, a slice or Ellipsis, got None"),
+    ("index mask", fill(shape=(4, 6), index=np.ones(4, bool)), TypeError, r"index\[0\] must be an int, a slice or Ellipsis"),
+    ("two ellipses", fill(shape=(4, 6), index=(..., ...)), ValueError, r"index must have at most one Ellipsis"),
+    ("too many elements", lambda: fi.zeros.shard((2**40, 2**40), (0, 0), seed=0), ValueError, r"shape must have at most 2\*\*64 elements"),
+    ("overflow normal", lambda: fi.Normal(0, 1e4)(9, dtype="float16"), ValueError, r"values could exceed the largest finite number of the dtype: normal in float16 with mean=0.0, stddev=10000.0"),
+    ("overflow uniform", lambda: fi.Uniform(-1e39, 0)(9), ValueError, r"values could exceed .*: uniform in float32 with low=-1e\+39, high=0.0"),
+    ("overflow width", lambda: fi.Uniform(-1.5e308, 1.5e308)(9, dtype="float64"), ValueError, r"values could exceed .*: uniform in float64"),
+    ("overflow constant", lambda: fi.Constant(1e5)(9, dtype="float16"), ValueError, r"values could exceed"),
+    ("overflow truncated", lambda: fi.TruncatedNormal(0, 1e38, 3, 9)(9), ValueError, r"values could exceed .*: truncated normal in float32"),
+    ("no value between bounds", lambda: fi.TruncatedNormal(1, 1e-9, 0.5, 2)(9), ValueError, r"the dtype has no value between the bounds: truncated normal in float32 with mean=1.0"),
+    ("words n", lambda: fi.random_words(-1, seed=0), ValueError, r"n must be an int of at least 0, got -1"),
+    ("words offset", lambda: fi.random_words(1, seed=0, offset=-1), ValueError, r"offset must be an int in"),
+    ("words beyond", lambda: fi.random_words(2, seed=0, offset=2**64 - 1), ValueError, r"elements beyond the last index, .*: 2 words from offset 18446744073709551615 on"),
+    ("isa", lambda: fi.set_isa("z80"), ValueError, r"name must be one of .*scalar on this machine, got 'z80'"),
+    ("contrib mode", lambda: tf_contrib.variance_scaling_initializer(mode="fan_in"), ValueError, r"mode must be one of FAN_IN, FAN_OUT, FAN_AVG, got 'fan_in'"),
+    ("contrib dtype", lambda: tf_contrib.xavier_initializer(dtype=np.int32), TypeError, r"dtype must be float32"),
+    ("contrib call dtype", lambda: tf_contrib.xavier_initializer()((2, 3), np.int32), TypeError, r"dtype must be float32"),
+    ("contrib factor", lambda: tf_contrib.variance_scaling_initializer(0.0), ValueError, r"scale must be positive"),
+    ("contrib seed", lambda: tf_contrib.xavier_initializer(seed=-1), ValueError, r"seed must be an int"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
+)
+def test_bad_input(call: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message) as caught:
+        call()
+    assert type(caught.value) is error
+    assert (OUT == 7.0).all()  # the array of `fill` was not touched
+
+
+def test_everything_is_checked_before_the_seed_is_drawn() -> None:
+    generator = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="out must have the shape"):
+        fi.he_normal.fill(OUT, seed=generator, shape=(4, 5))
+    with pytest.raises(ValueError, match="values could exceed"):
+        fi.Normal(0, 1e39).fill(OUT, seed=generator)
+    assert generator.integers(2**40) == np.random.default_rng(0).integers(2**40)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("FASTINIT_ISA", "z80", "FASTINIT_ISA in the environment: name must be one of"),
+        ("FASTINIT_NUM_THREADS", "0", "FASTINIT_NUM_THREADS in the environment: expected an int of at least 1, got '0'"),
+        ("FASTINIT_NUM_THREADS", "two", "FASTINIT_NUM_THREADS in the environment: expected an int"),
+    ],
+)  # fmt: skip
+def test_bad_environment(name: str, value: str, message: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", "import fastinit"],
+        env={**os.environ, name: value},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 1
+    assert message in run.stderr
+
+
+def test_good_environment() -> None:
+    code = "import fastinit as fi; print(fi.isa(), fi.get_num_threads())"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "FASTINIT_ISA": "scalar", "FASTINIT_NUM_THREADS": "7"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout == "scalar 7\n"
+
+
+def test_valid_edges() -> None:
+    """Infinite bounds, a standard deviation of 0, equal uniform bounds: not errors."""
+    np.testing.assert_array_equal(
+        fi.Normal(0.5, 0)((2, 3), seed=0), np.full((2, 3), 0.5, np.float32)
+    )
+    np.testing.assert_array_equal(
+        fi.TruncatedNormal(0.1, 0, 5, inf)(3), np.full(3, 0.1, np.float32)
+    )
+    np.testing.assert_array_equal(fi.Uniform(0.1, 0.1)(3), np.full(3, 0.1, np.float32))
+    assert (fi.TruncatedNormal(0, 1, 3, inf)(1000, seed=0) >= 3).all()
+    assert (fi.TruncatedNormal(0, 1, -inf, -3)(1000, seed=0) <= -3).all()
+    negative_zero = fi.Constant(-0.0)(3)
+    assert not np.signbit(negative_zero).any()
+
+
+def test_bfloat16_without_ml_dtypes_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    with pytest.raises(ImportError, match=r"pip install 'fastinit\[bfloat16\]'"):
+        fi.zeros(3, dtype="bfloat16")

@@ -1,0 +1,175 @@
+"""Threads, shards, strides and chunks change no bit; hypothesis looks for a case that does."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fastinit as fi
+from cases import DISTRIBUTIONS, initializer, oracle
+from conftest import as_bits
+
+
+@pytest.mark.parametrize("case", ["uniform", "normal", "truncated", "tail"])
+def test_threads_and_chunks_give_one_digest(case: str, dtype: str) -> None:
+    n = 600_011  # three tasks of 2**18, the last one ragged
+    make = initializer(case)
+    digests = set()
+    for threads in (1, 2, 5):
+        whole = make((n,), seed=1, stream="w", dtype=dtype, threads=threads)
+        digests.add(hashlib.sha256(whole.tobytes()).hexdigest())
+    generator = random.Random(7)
+    for _ in range(3):
+        cuts = sorted({0, n, *(generator.randrange(n) for _ in range(12))})
+        parts = [
+            make.shard((n,), slice(a, b), seed=1, stream="w", dtype=dtype)
+            for a, b in itertools.pairwise(cuts)
+        ]
+        digests.add(hashlib.sha256(np.concatenate(parts).tobytes()).hexdigest())
+    assert len(digests) == 1
+    key = 0x61C1BA8D0B404B71  # blake2b of seed 7, stream "a": any key will do
+    head = make((5000,), seed=key, dtype=dtype)
+    np.testing.assert_array_equal(as_bits(head), oracle(case, dtype, key, 0, 5000))
+
+
+def slices(n: int) -> st.SearchStrategy[Any]:
+    ends = st.one_of(st.none(), st.integers(-n, n))
+    steps = st.one_of(st.none(), st.integers(-4, 4).filter(bool))
+    items = [st.builds(slice, ends, ends, steps)]
+    if n:
+        items.append(st.integers(-n, n - 1))
+    return st.one_of(items)
+
+
+@st.composite
+def shards(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[Any, ...]]:
+    shape = tuple(draw(st.lists(st.integers(0, 9), max_size=4)))
+    index = [draw(slices(n)) for n in shape]
+    if draw(st.booleans()):
+        at = draw(st.integers(0, len(index)))
+        keep = draw(st.integers(at, len(index)))
+        index[at:keep] = [Ellipsis]
+    return shape, tuple(index)
+
+
+@given(
+    shards(),
+    st.sampled_from(sorted(DISTRIBUTIONS)),
+    st.sampled_from(["float32", "float64", "float16"]),
+)
+@settings(max_examples=300, deadline=None)
+def test_shard_is_the_slice(
+    shard: tuple[tuple[int, ...], tuple[Any, ...]], case: str, dtype: str
+) -> None:
+    shape, index = shard
+    make = initializer(case)
+    whole = make(shape, seed=4, dtype=dtype)
+    part = make.shard(shape, index, seed=4, dtype=dtype)
+    assert part.shape == whole[index].shape
+    np.testing.assert_array_equal(as_bits(part), as_bits(whole[index]))
+    out = np.zeros(part.shape, dtype)
+    assert make.fill(out, seed=4, shape=shape, index=index) is out
+    np.testing.assert_array_equal(as_bits(out), as_bits(part))
+
+
+@given(
+    st.lists(st.integers(1, 6), min_size=1, max_size=4),
+    st.randoms(use_true_random=False),
+    st.sampled_from(["float32", "float64", "float16"]),
+)
+@settings(max_examples=200, deadline=None)
+def test_any_strides(shape: list[int], generator: random.Random, dtype: str) -> None:
+    """A view with permuted axes, gaps and negative strides; the gaps stay as they were."""
+    order = generator.sample(range(len(shape)), len(shape))
+    gaps = [generator.choice([1, 1, 2, 3]) for _ in shape]
+    base = np.full([shape[axis] * gap for axis, gap in zip(order, gaps, strict=True)], 7.0, dtype)
+    view = base[tuple(slice(None, None, gap) for gap in gaps)]
+    view = view[tuple(slice(None, None, generator.choice([1, -1])) for _ in shape)]
+    view = view.transpose(np.argsort(order))
+    assert view.shape == tuple(shape)
+    fi.Uniform(-1, 1).fill(view, seed=11)
+    np.testing.assert_array_equal(view, fi.Uniform(-1, 1)(shape, seed=11, dtype=dtype))
+    assert np.count_nonzero(base == 7.0) == base.size - view.size
+
+
+def test_fortran_order_and_large_strided_fill() -> None:
+    want = fi.he_normal((700, 900), seed=2)
+    for out in (
+        np.empty((700, 900), np.float32, order="F"),
+        np.empty((900, 700), np.float32).T[::-1],
+        np.empty((1400, 900), np.float32)[::2],
+    ):
+        np.testing.assert_array_equal(fi.he_normal.fill(out, seed=2, threads=3), want)
+
+
+def test_unaligned_field_of_a_packed_record() -> None:
+    records = np.zeros(300, np.dtype([("flag", "u1"), ("w", "f4")]))
+    fi.he_normal.fill(records["w"], seed=2)
+    np.testing.assert_array_equal(records["w"], fi.he_normal((300,), seed=2))
+    assert not records["flag"].any()
+
+
+def test_memory_map(tmp_path: Path) -> None:
+    out = np.memmap(tmp_path / "w.bin", np.float32, "w+", shape=(300, 50))
+    fi.he_normal.fill(out, seed=9)
+    out.flush()
+    stored = np.fromfile(tmp_path / "w.bin", np.float32)
+    np.testing.assert_array_equal(stored.reshape(300, 50), fi.he_normal((300, 50), seed=9))
+
+
+def test_subclass_and_bfloat16_strides() -> None:
+    whole = fi.he_normal((40, 50), seed=9, dtype="bfloat16")
+    out = np.zeros((50, 80), whole.dtype)[:, ::-2].T
+    fi.he_normal.fill(out, seed=9)
+    np.testing.assert_array_equal(as_bits(out), as_bits(whole))
+
+
+def test_elements_beyond_2_to_the_32() -> None:
+    """A column of a tensor of 2**40 elements, and its corner."""
+    shape = (2**20, 2**20)
+    column = fi.he_normal.shard(shape, (slice(2**20 - 3, None), 2**20 - 1), seed=3)
+    e = [row * 2**20 + 2**20 - 1 for row in range(2**20 - 3, 2**20)]
+    stddev = np.sqrt(2 / 2**20) / 0.87962566103423978
+    make = fi.TruncatedNormal(0.0, stddev)
+    for value, i in zip(column, e, strict=True):
+        assert value == make.shard((2**64,), slice(i, i + 1), seed=3)[0]
+
+
+def test_streams_and_seeds_differ() -> None:
+    made = [
+        fi.he_normal((100,), seed=seed, stream=stream)
+        for seed in (0, 1, 2**64 - 1)
+        for stream in ("", "a", "b", 0)
+    ]
+    assert len({a.tobytes() for a in made}) == len(made)
+
+
+def test_seed_kinds() -> None:
+    """A SeedSequence gives its first state word, a Generator draws one, None is fresh."""
+    sequence = np.random.SeedSequence(5)
+    word = int(np.random.SeedSequence(5).generate_state(1, np.uint64)[0])
+    np.testing.assert_array_equal(fi.ones((2,), seed=sequence), [1, 1])
+    np.testing.assert_array_equal(fi.Normal()(9, seed=sequence), fi.Normal()(9, seed=word))
+    first, second = (fi.Normal()(9, seed=g) for g in [np.random.default_rng(1)] * 2)
+    assert (first != second).all()
+    drawn = np.random.default_rng(1).integers(0, 2**64 - 1, dtype=np.uint64, endpoint=True)
+    np.testing.assert_array_equal(first, fi.Normal()(9, seed=drawn))
+    assert (fi.Normal()(9) != fi.Normal()(9)).all()
+    for kind in (np.int8, np.uint64, np.int32):
+        np.testing.assert_array_equal(fi.Normal()(9, seed=kind(7)), fi.Normal()(9, seed=7))
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0, 2), (1,), (1, 1), 5])
+def test_small_shapes(shape: Any) -> None:
+    for make in (fi.he_normal, fi.glorot_uniform, fi.Normal(), fi.zeros):
+        made = make(shape, seed=0)
+        assert made.shape == np.empty(shape).shape
+        assert made.flags.c_contiguous

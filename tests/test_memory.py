@@ -1,0 +1,82 @@
+"""No temporaries that grow with the tensor, and threads that stop."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+PEAK = """
+import resource, sys
+import numpy as np
+import fastinit as fi
+out = {out}
+out.fill(1)
+make = fi.{make}
+make.fill(out[:1], seed=0)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+make.fill(out, seed=0)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux alone")
+@pytest.mark.parametrize("make", ["he_normal", "TruncatedNormal(0, 1, 3, 4)", "glorot_uniform"])
+@pytest.mark.parametrize(
+    "out",
+    [
+        "np.empty((2**14, 2**13), np.float32)",
+        "np.empty((2**14, 2**14), np.float16)",
+        "np.empty((2**13, 2**14), np.float32).T",
+    ],
+)
+def test_a_512_mib_fill_adds_less_than_8_mib(make: str, out: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK.format(out=out, make=make)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert int(done.stdout) < 8 * 1024  # KiB
+
+
+INTERRUPT = """
+import signal, threading, time
+import numpy as np
+import fastinit as fi
+out = np.zeros((2**15, 2**13), np.float32)
+fi.he_normal.fill(out[:1], seed=0)
+timer = threading.Timer(0.05, signal.raise_signal, [signal.SIGINT])
+timer.start()
+try:
+    fi.TruncatedNormal(0, 1, 1, 9).fill(out, seed=0, threads=2)
+except KeyboardInterrupt:
+    print("interrupted", threading.active_count(), (out[-1] == 0).all())
+fi.he_normal.fill(out[:100], seed=0)
+print((out[:100] == fi.he_normal((100, 2**13), seed=0)).all())
+"""
+
+
+def test_interrupt_stops_all_threads_and_leaves_the_process_usable() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPT], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "interrupted 1 True\nTrue\n"
+
+
+FORK = """
+import os
+import fastinit as fi
+want = fi.he_normal((2**20,), seed=1, threads=2)
+child = os.fork()
+if child == 0:
+    os._exit(0 if (fi.he_normal((2**20,), seed=1, threads=2) == want).all() else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="no fork on this platform")
+def test_fill_after_fork() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", FORK], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "0\n"

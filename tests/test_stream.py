@@ -1,0 +1,118 @@
+"""The library equals the NumPy oracle to the bit, on every instruction set, wherever it starts and stops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastinit as fi
+from cases import DISTRIBUTIONS, elements, initializer, oracle
+from conftest import as_bits
+
+KEY = 0x9E3779B97F4A7C15
+
+#: Around every lane count (1 to 16), super-block (32, 64), chunk of the kernel (4096).
+LENGTHS = (
+    1,
+    2,
+    3,
+    4,
+    5,
+    7,
+    8,
+    9,
+    15,
+    16,
+    17,
+    31,
+    32,
+    33,
+    63,
+    64,
+    65,
+    127,
+    128,
+    129,
+    4095,
+    4096,
+    4097,
+)
+#: Starts: aligned, misaligned, and either side of 2**32 elements, blocks (2**34) and the last ones.
+STARTS = (0, 1, 17, 63, 2**32 - 33, 2**32, 2**34 - 1, 2**40 + 13, 2**63, 2**64 - 4100)
+
+
+@pytest.mark.parametrize("case", DISTRIBUTIONS)
+def test_every_start(isa: str, case: str, dtype: str) -> None:
+    for start in STARTS:
+        got = elements(case, dtype, KEY, start, 333)
+        np.testing.assert_array_equal(got, oracle(case, dtype, KEY, start, 333), err_msg=f"{start}")
+
+
+@pytest.mark.parametrize("case", ["uniform", "normal", "truncated", "tail"])
+def test_every_length(isa: str, case: str, dtype: str) -> None:
+    whole = oracle(case, dtype, KEY, 5, max(LENGTHS))
+    for n in LENGTHS:
+        np.testing.assert_array_equal(elements(case, dtype, KEY, 5, n), whole[:n], err_msg=f"{n}")
+
+
+@pytest.mark.parametrize("case", DISTRIBUTIONS)
+def test_long_fill(isa: str, case: str) -> None:
+    """Many chunks, so that queues of rejected elements fill up and run over several attempts."""
+    n = 40_000
+    np.testing.assert_array_equal(
+        elements(case, "float32", KEY, 3, n), oracle(case, "float32", KEY, 3, n)
+    )
+
+
+@pytest.mark.parametrize("case", ["normal", "truncated", "half", "narrow", "exponential", "tail"])
+def test_split_at_every_offset_of_a_super_block(isa: str, case: str, dtype: str) -> None:
+    n = 130
+    whole = oracle(case, dtype, KEY, 0, n)
+    out = np.zeros(n, whole.dtype)
+    for cut in range(65):
+        out[:cut] = elements(case, dtype, KEY, 0, cut)
+        out[cut:] = elements(case, dtype, KEY, cut, n - cut)
+        np.testing.assert_array_equal(out, whole, err_msg=f"cut at {cut}")
+
+
+def test_misaligned_memory(isa: str, dtype: str) -> None:
+    """Outputs at every address modulo 64, aligned to nothing, with guards on both sides."""
+    n = 100
+    whole = oracle("truncated", dtype, KEY, 0, n)
+    make = initializer("truncated")
+    out_dtype = make((1,), seed=0, dtype=dtype).dtype
+    nbytes = n * out_dtype.itemsize
+    for address in range(64):
+        memory = np.full(nbytes + 128, 0xA5, np.uint8)
+        out = memory[address : address + nbytes].view(out_dtype)
+        make.fill(out, seed=KEY)
+        np.testing.assert_array_equal(as_bits(out.copy()), whole)
+        assert (memory[:address] == 0xA5).all()
+        assert (memory[address + nbytes :] == 0xA5).all()
+
+
+@pytest.mark.parametrize("bits", ["float16", "bfloat16"])
+@pytest.mark.parametrize("case", ["uniform", "normal"])
+def test_16_bit_is_the_rounded_float32(case: str, bits: str) -> None:
+    """NumPy's and ml_dtypes' own rounding of the float32 tensor."""
+    make = initializer(case)
+    exact = make((4, 5000), seed=8)
+    narrow = make((4, 5000), seed=8, dtype=bits)
+    np.testing.assert_array_equal(as_bits(narrow), as_bits(exact.astype(narrow.dtype)))
+
+
+def test_float16_subnormals_are_rounded_like_numpys(isa: str) -> None:
+    """Values around 2**-24, float16's smallest, and 2**-14, its smallest normal number."""
+    for stddev in (1e-8, 6e-8, 1e-6, 6e-5):
+        exact = fi.Normal(0.0, stddev)((5000,), seed=3)
+        narrow = fi.Normal(0.0, stddev)((5000,), seed=3, dtype="float16")
+        np.testing.assert_array_equal(as_bits(narrow), as_bits(exact.astype(np.float16)))
+
+
+def test_truncated_keeps_the_normals_inside_the_bounds() -> None:
+    """Candidate 0 is the plain normal's value: only what lies outside is drawn again."""
+    normal = fi.Normal()((20_000,), seed=5)
+    truncated = fi.TruncatedNormal()((20_000,), seed=5)
+    inside = abs(normal) <= 2
+    np.testing.assert_array_equal(truncated[inside], normal[inside])
+    assert (truncated[~inside] != normal[~inside]).all()
