@@ -159,13 +159,13 @@ def fill_array(
     if index is None:
         first, wanted = 0, shape
     else:
+        if math.prod(shape) > 2**64:
+            raise ValueError(f"shape must have at most 2**64 elements, got {shape}")
         first, counts, steps, kept = select(shape, index)
         wanted = tuple(counts[axis] for axis in kept)
     if out.shape != wanted:
         what = f"shape {shape}" if index is None else f"index {index!r} of shape {shape}"
         raise ValueError(f"out must have the shape {wanted} of {what}, got {out.shape}")
-    if math.prod(shape) > 2**64:
-        raise ValueError(f"shape must have at most 2**64 elements, got {shape}")
     threads = get_num_threads() if threads is None else check_int("threads", threads, 1)
     distribution = prepare(name)
     key = stream_key(seed, stream)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -155,8 +155,13 @@ class Initializer:
         if shape is None and index is not None:
             raise ValueError("index needs shape, the shape of the whole tensor; got shape=None")
         dims = getattr(out, "shape", ()) if shape is None else normalize_shape(shape)
-        prepare = self.resolve(dims).prepare
-        fill_array(out, prepare, seed, stream, dims, index, threads, progress)
+        fill_array(out, partial(_prepare, self, dims), seed, stream, dims, index, threads, progress)
+
+
+@lru_cache(maxsize=1024)
+def _prepare(initializer: Initializer, shape: tuple[int, ...], dtype: str) -> _kernel.Distribution:
+    """The kernel's distribution; cached because it costs more than a small fill."""
+    return initializer.resolve(shape).prepare(dtype)
 
 
 class Distribution(Initializer):
@@ -331,10 +336,6 @@ class VarianceScaling(Initializer):
             object.__setattr__(self, name, normalize_axes(name, getattr(self, name)))
 
     def resolve(self, shape: Sequence[int]) -> Distribution:
-        return self._resolve(normalize_shape(shape))
-
-    @lru_cache(maxsize=1024)  # noqa: B019 - initializers are small values, and compare as such
-    def _resolve(self, shape: tuple[int, ...]) -> Distribution:
         fan_in, fan_out = compute_fans(shape, self.in_axis, self.out_axis, self.batch_axis)
         n = {
             "fan_in": float(fan_in),

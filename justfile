@@ -1,0 +1,26 @@
+# Tasks; `just` lists them. https://just.systems
+
+_default:
+    @just --list
+
+# lint, types and format
+check:
+    ruff check .
+    ruff format --check .
+    mypy
+    cython-lint src
+    clang-format --dry-run --Werror csrc/*.[ch] csrc/examples/*.c tests/c/*.[ch] src/fastinit/include/*.h
+
+# rewrite what the formatters would
+format:
+    ruff check --fix .
+    ruff format .
+    clang-format -i csrc/*.[ch] csrc/examples/*.c tests/c/*.[ch] src/fastinit/include/*.h
+
+# all tests
+test *arguments:
+    python -m pytest {{arguments}}
+
+# throughput beside the peers
+bench *arguments:
+    python -m pytest benchmarks --benchmark-group-by=group --benchmark-columns=median,iqr,rounds,ops {{arguments}}
