@@ -30,7 +30,6 @@ def out() -> np.ndarray:
 
 def measure(benchmark: BenchmarkFixture, work: Callable[[], Any], rounds: int = 7) -> None:
     benchmark.pedantic(work, rounds=rounds, warmup_rounds=1)
-    benchmark.extra_info["M elements/s"] = round(N / benchmark.stats.stats.median / 1e6, 1)
 
 
 @pytest.fixture
