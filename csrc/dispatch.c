@@ -56,15 +56,15 @@ static int runs_avx2(void)
     unsigned one[4], seven[4];
     cpuid(1, 0, one);
     cpuid(7, 0, seven);
-    return os_saves(0x06) && has_bits(one[ECX], 1u << 28 | 1u << 29) /* AVX, F16C */
-           && has_bits(seven[EBX], 1u << 5);                         /* AVX2 */
+    return os_saves(0x06) && has_bits(one[ECX], 1u << 23 | 1u << 28 | 1u << 29) /* POPCNT, AVX, F16C */
+           && has_bits(seven[EBX], 1u << 3 | 1u << 5);                          /* BMI1, AVX2 */
 }
 
 static int runs_avx512(void)
 {
     unsigned r[4];
     cpuid(7, 0, r);
-    return os_saves(0xE6) && has_bits(r[EBX], 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31); /* F, DQ, BW, VL */
+    return runs_avx2() && os_saves(0xE6) && has_bits(r[EBX], 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31); /* F, DQ, BW, VL */
 }
 #endif
 

@@ -71,6 +71,18 @@ FI_INLINE void narrow(const float *in, uint16_t *out, size_t n, void store(uint1
 static void narrow_f16(const float *in, uint16_t *out, size_t n) { narrow(in, out, n, f32_store_f16); }
 static void narrow_bf16(const float *in, uint16_t *out, size_t n) { narrow(in, out, n, f32_store_bf16); }
 
+/* Append the positions of the set bits to a queue; returns how many. Eight at a time, needed or
+ * not: a loop that ends after a random number of steps costs a misprediction per super-block. */
+FI_INLINE unsigned fi_enqueue(uint64_t bits, unsigned base, uint16_t *queue)
+{
+    const unsigned count = fi_bit_count(bits);
+    do {
+        for (int i = 0; i < 8; i++, bits &= bits - 1)
+            *queue++ = (uint16_t)(base + fi_lowest_bit(bits | (uint64_t)1 << 63));
+    } while (bits);
+    return count;
+}
+
 #include "real32.h"
 
 #include "laws.h"

@@ -4,9 +4,9 @@
 #if defined(FI_X86)
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
-#pragma clang attribute push(__attribute__((target("avx2,f16c"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,f16c,popcnt,bmi"))), apply_to = function)
 #elif defined(__GNUC__)
-#pragma GCC target("avx2,f16c")
+#pragma GCC target("avx2,f16c,popcnt,bmi")
 #endif
 
 #define FI_TIER_NAME     "avx2"

@@ -48,7 +48,7 @@ FI_INLINE F(params) F(broadcast)(const fi_distribution *d)
 FI_INLINE FV F(abs)(FV x) { return F(from_bits)(U(and)(F(bits)(x), U(set1)(SIGN_BIT - 1))); }
 
 /* One candidate of a proposal that takes two words, and the lanes that accept it. */
-FI_INLINE FV F(propose)(int law, const F(params) * v, UV word, UV accept, unsigned *accepted)
+FI_INLINE FV F(propose)(int law, const F(params) * v, UV word, UV accept, MASK *accepted)
 {
     if (law == FI_LAW_NARROW) {
         const FV u = F(unit)(word);
@@ -67,30 +67,19 @@ FI_INLINE FV F(propose)(int law, const F(params) * v, UV word, UV accept, unsign
         const FV off = F(sub)(e, v->p[1]);
         *accepted = F(le)(F(mul)(off, off), F(radius2)(accept));
     }
-    *accepted &= F(le)(e, v->p[2]);
+    *accepted = F(and_le)(*accepted, e, v->p[2]);
     return e;
 }
 
-/* The candidates of `n` vectors of words, and the lanes that accept them. */
-FI_INLINE void F(candidates)(int law, const F(params) * v, int n, const UV *words, const UV *accepts, FV *z, unsigned *accepted)
+/* Two candidates of a law that takes normal numbers, from one pair of words. */
+FI_INLINE void F(propose_normals)(int law, const F(params) * v, UV radius_word, UV angle_word, FV z[2], MASK accepted[2])
 {
-    const unsigned all = (1u << LANES) - 1;
-    if (law == FI_LAW_UNIFORM) {
-        for (int i = 0; i < n; i++)
-            z[i] = F(unit)(words[i]);
-    } else if (law == FI_LAW_NORMAL || law == FI_LAW_TRUNCATED || law == FI_LAW_HALF) {
-        for (int i = 0; i < n; i += 2)
-            F(box_muller)(words[i], words[i + 1], &z[i], &z[i + 1]);
-    }
-    for (int i = 0; i < n; i++) {
+    F(box_muller)(radius_word, angle_word, &z[0], &z[1]);
+    for (int i = 0; i < 2; i++) {
         if (law == FI_LAW_HALF)
             z[i] = F(abs)(z[i]);
-        if (law == FI_LAW_TRUNCATED || law == FI_LAW_HALF)
-            accepted[i] = F(le)(v->p[0], z[i]) & F(le)(z[i], v->p[1]);
-        else if (law == FI_LAW_UNIFORM || law == FI_LAW_NORMAL)
-            accepted[i] = all;
-        else
-            z[i] = F(propose)(law, v, words[i], accepts[i], &accepted[i]);
+        if (law != FI_LAW_NORMAL)
+            accepted[i] = F(and_le)(F(le)(v->p[0], z[i]), z[i], v->p[1]);
     }
 }
 
@@ -103,6 +92,8 @@ FI_INLINE FV F(finish)(int law, const F(params) * v, FV z)
 
 FI_INLINE uint32_t F(counter2)(uint32_t domain, uint32_t attempt) { return (domain + DOMAIN_OFFSET) << 24 | attempt; }
 
+FI_INLINE int F(rejects)(int law) { return law != FI_LAW_UNIFORM && law != FI_LAW_NORMAL; }
+
 FI_INLINE int F(takes_two_words)(int law) { return law == FI_LAW_NARROW || law == FI_LAW_EXPONENTIAL || law == FI_LAW_TAIL; }
 
 /* Candidate 0 of every element of one super-block; returns a bit for each element that rejects it. */
@@ -111,82 +102,97 @@ FI_INLINE uint64_t F(first_pass)(int law, const F(params) * v, const fi_philox_k
     const uint32_t domain = law == FI_LAW_UNIFORM ? FI_DOMAIN_UNIFORM : F(takes_two_words)(law) ? FI_DOMAIN_PROPOSAL : FI_DOMAIN_NORMAL;
     static const uint32_t iota[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     const uint32_t c0 = (uint32_t)super_block * 16, c1 = (uint32_t)(super_block >> 28);
-    uint64_t rejected = 0;
+    uint64_t accepted_elements = 0;
     for (int g = 0; g < 16 / FI_LANES32; g++) {
         const u32v lanes = u32_add(u32_set1(c0), u32_load(iota + g * FI_LANES32));
         UV words[4], accepts[4];
         FV z[VECTORS];
-        unsigned accepted[VECTORS];
+        MASK accepted[VECTORS];
         F(words)(lanes, c1, F(counter2)(domain, 0), keys, words);
         if (F(takes_two_words)(law))
             F(words)(lanes, c1, F(counter2)(FI_DOMAIN_ACCEPT, 0), keys, accepts);
-        F(candidates)(law, v, VECTORS, words, accepts, z, accepted);
+        for (int i = 0; i < VECTORS; i++) {
+            if (law == FI_LAW_UNIFORM)
+                z[i] = F(unit)(words[i]);
+            else if (F(takes_two_words)(law))
+                z[i] = F(propose)(law, v, words[i], accepts[i], &accepted[i]);
+            else if (i % 2 == 0)
+                F(propose_normals)(law, v, words[i], words[i + 1], z + i, accepted + i);
+        }
         for (int i = 0; i < VECTORS; i++) {
             F(store)(out + POSITION(i, g), F(finish)(law, v, z[i]));
-            rejected |= (uint64_t)(~accepted[i] & ((1u << LANES) - 1)) << POSITION(i, g);
+            if (F(rejects)(law))
+                accepted_elements |= (uint64_t)F(lanes)(accepted[i]) << POSITION(i, g);
         }
     }
-    return rejected;
+    return F(rejects)(law) ? ~accepted_elements & (~(uint64_t)0 >> (64 - SUPER_BLOCK)) : 0;
 }
 
-/* Draw again for the elements `queue[0..n)` of a chunk, once; returns how many still have
- * no accepted candidate, compacted to the front of the queue. */
-FI_INLINE unsigned F(redraw)(int law, const F(params) * v, const fi_philox_keys *keys, uint64_t first, uint32_t attempt, uint16_t *queue,
-                             unsigned n, REAL *out)
+/* Draw once more for FI_LANES32 elements of a chunk: their values, and a bit for each that is accepted. */
+FI_INLINE unsigned F(redraw)(int law, const F(params) * v, const fi_philox_keys *keys, uint64_t first, uint32_t attempt,
+                             const uint16_t *queue, unsigned wanted, REAL *drawn)
 {
-    unsigned kept = 0;
-    for (unsigned begin = 0; begin < n; begin += FI_LANES32) {
-        const unsigned lanes = n - begin < FI_LANES32 ? n - begin : FI_LANES32;
-        uint32_t counters[FI_LANES32] = {0};
-        for (unsigned lane = 0; lane < lanes; lane++)
-            counters[lane] = (uint32_t)first + queue[begin + lane];
-        UV words[4];
-        F(words)(u32_load(counters), (uint32_t)(first >> 32), F(counter2)(FI_DOMAIN_REDRAW, attempt), keys, words);
-        FV z[VECTORS];
-        unsigned accepted[VECTORS];
-        int per_half = VECTORS / HALVES;
-        if (F(takes_two_words)(law)) {
-            UV proposals[VECTORS / 2], accepts[VECTORS / 2];
-            for (int i = 0; i < VECTORS / 2; i++) {
-                proposals[i] = words[2 * i];
-                accepts[i] = words[2 * i + 1];
+    const u32v counters = u32_add(u32_set1((uint32_t)first), u32_load_u16(queue));
+    UV words[4];
+    F(words)(counters, (uint32_t)(first >> 32), F(counter2)(FI_DOMAIN_REDRAW, attempt), keys, words);
+    unsigned accepted_elements = 0;
+    for (int half = 0; half < HALVES; half++) {
+        const int pairs = VECTORS / 2 / HALVES; /* of words per element */
+        MASK accepted = F(le)(F(set1)(1), F(set1)(0));
+        FV chosen = F(set1)(0);
+        for (int pair = half * pairs; pair < (half + 1) * pairs; pair++) {
+            FV z[2];
+            MASK ok[2];
+            if (F(takes_two_words)(law)) {
+                z[0] = F(propose)(law, v, words[2 * pair], words[2 * pair + 1], &ok[0]);
+            } else {
+                F(propose_normals)(law, v, words[2 * pair], words[2 * pair + 1], z, ok);
+                z[0] = F(choose)(ok[0], z[0], z[1]);
+                ok[0] = F(either)(ok[0], ok[1]);
             }
-            F(candidates)(law, v, VECTORS / 2, proposals, accepts, z, accepted);
-            per_half /= 2;
-        } else {
-            F(candidates)(law, v, VECTORS, words, words, z, accepted);
+            chosen = F(choose)(accepted, chosen, z[0]);
+            accepted = F(either)(accepted, ok[0]);
+            /* The second pair is seldom needed: 1 element in 480 at +-2 standard deviations. */
+            if (HALVES == 1 && (F(lanes)(accepted) & wanted) == wanted)
+                break;
         }
-        REAL drawn[VECTORS][LANES];
-        for (int i = 0; i < per_half * HALVES; i++)
-            F(store)(drawn[i], F(finish)(law, v, z[i]));
-        for (unsigned lane = 0; lane < lanes; lane++) {
-            const unsigned place = lane % LANES, vector = lane / LANES * (unsigned)per_half;
-            unsigned c = vector;
-            while (c < vector + (unsigned)per_half && !(accepted[c] >> place & 1))
-                c++;
-            if (c < vector + (unsigned)per_half)
-                out[queue[begin + lane]] = drawn[c][place];
-            else
-                queue[kept++] = queue[begin + lane];
-        }
+        F(store)(drawn + half * LANES, F(finish)(law, v, chosen));
+        accepted_elements |= F(lanes)(accepted) << half * LANES;
     }
-    return kept;
+    return accepted_elements;
+}
+
+/* Draw again for the elements of the queue until all are accepted. This ends: see choose_proposal. */
+FI_INLINE void F(redraw_all)(int law, const F(params) * v, const fi_philox_keys *keys, uint64_t first, uint16_t *queue, unsigned n,
+                             REAL *out)
+{
+    for (uint32_t attempt = 1; n; attempt++) {
+        unsigned kept = 0;
+        memset(queue + n, 0, FI_LANES32 * sizeof *queue);
+        for (unsigned begin = 0; begin < n; begin += FI_LANES32) {
+            const unsigned lanes = n - begin < FI_LANES32 ? n - begin : FI_LANES32, wanted = (1u << lanes) - 1;
+            REAL drawn[FI_LANES32];
+            unsigned missing = ~F(redraw)(law, v, keys, first, attempt, queue + begin, wanted, drawn) & wanted;
+            for (unsigned lane = 0; lane < lanes; lane++)
+                out[queue[begin + lane]] = drawn[lane]; /* what is missing is overwritten by a later attempt */
+            for (; missing; missing &= missing - 1)
+                queue[kept++] = queue[begin + fi_lowest_bit(missing)];
+        }
+        n = kept;
+    }
 }
 
 FI_INLINE void F(fill)(int law, const fi_distribution *d, const fi_philox_keys *keys, uint64_t super_block, unsigned count, REAL *out)
 {
     const F(params) v = F(broadcast)(d);
-    uint16_t queue[FI_CHUNK];
+    uint16_t queue[FI_CHUNK + 16]; /* room for one register, or one step of fi_enqueue, past the end */
     unsigned n = 0;
     for (unsigned b = 0; b < count; b++) {
-        uint64_t rejected = F(first_pass)(law, &v, keys, super_block + b, out + b * SUPER_BLOCK);
-        if (law == FI_LAW_UNIFORM || law == FI_LAW_NORMAL)
-            continue;
-        for (; rejected; rejected &= rejected - 1)
-            queue[n++] = (uint16_t)(b * SUPER_BLOCK + fi_lowest_bit(rejected));
+        const uint64_t rejected = F(first_pass)(law, &v, keys, super_block + b, out + b * SUPER_BLOCK);
+        if (F(rejects)(law))
+            n += fi_enqueue(rejected, b * SUPER_BLOCK, queue + n);
     }
-    for (uint32_t attempt = 1; n; attempt++)
-        n = F(redraw)(law, &v, keys, super_block * SUPER_BLOCK, attempt, queue, n, out);
+    F(redraw_all)(law, &v, keys, super_block * SUPER_BLOCK, queue, n, out);
 }
 
 #define FILL(name, law)                                                                                                                    \
@@ -206,6 +212,7 @@ FILL(tail, FI_LAW_TAIL)
 #undef U
 #undef FV
 #undef UV
+#undef MASK
 #undef REAL
 #undef DOMAIN_OFFSET
 #undef LANES

@@ -3,6 +3,7 @@
 #define U(word)        u32_##word
 #define FV             f32v
 #define UV             u32v
+#define MASK           f32m
 #define REAL           float
 #define C(name)        f32_set1(F32_##name)
 #define SIGN_BIT       0x80000000u

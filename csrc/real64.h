@@ -3,6 +3,7 @@
 #define U(word)        u64_##word
 #define FV             f64v
 #define UV             u64v
+#define MASK           f64m
 #define REAL           double
 #define C(name)        f64_set1(F64_##name)
 #define SIGN_BIT       0x8000000000000000u

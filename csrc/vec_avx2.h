@@ -9,9 +9,12 @@ typedef __m256i u32v;
 typedef __m256i u64v;
 typedef __m256 f32v;
 typedef __m256d f64v;
+typedef __m256 f32m;
+typedef __m256d f64m;
 
 FI_INLINE u32v u32_set1(uint32_t x) { return _mm256_set1_epi32((int32_t)x); }
 FI_INLINE u32v u32_load(const uint32_t *p) { return _mm256_loadu_si256((const void *)p); }
+FI_INLINE u32v u32_load_u16(const uint16_t *p) { return _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)p)); }
 FI_INLINE u32v u32_add(u32v a, u32v b) { return _mm256_add_epi32(a, b); }
 FI_INLINE u32v u32_sub(u32v a, u32v b) { return _mm256_sub_epi32(a, b); }
 FI_INLINE u32v u32_and(u32v a, u32v b) { return _mm256_and_si256(a, b); }
@@ -37,7 +40,11 @@ FI_INLINE f32v f32_div(f32v a, f32v b) { return _mm256_div_ps(a, b); }
 FI_INLINE f32v f32_sqrt(f32v a) { return _mm256_sqrt_ps(a); }
 FI_INLINE f32v f32_min(f32v a, f32v b) { return _mm256_min_ps(a, b); }
 FI_INLINE f32v f32_max(f32v a, f32v b) { return _mm256_max_ps(a, b); }
-FI_INLINE unsigned f32_le(f32v a, f32v b) { return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_LE_OQ)); }
+FI_INLINE f32m f32_le(f32v a, f32v b) { return _mm256_cmp_ps(a, b, _CMP_LE_OQ); }
+FI_INLINE f32m f32_and_le(f32m m, f32v a, f32v b) { return _mm256_and_ps(m, f32_le(a, b)); }
+FI_INLINE f32m f32_either(f32m m, f32m n) { return _mm256_or_ps(m, n); }
+FI_INLINE unsigned f32_lanes(f32m m) { return (unsigned)_mm256_movemask_ps(m); }
+FI_INLINE f32v f32_choose(f32m m, f32v a, f32v b) { return _mm256_blendv_ps(b, a, m); }
 FI_INLINE u32v f32_bits(f32v a) { return _mm256_castps_si256(a); }
 FI_INLINE f32v f32_from_bits(u32v a) { return _mm256_castsi256_ps(a); }
 FI_INLINE f32v f32_from_signed(u32v a) { return _mm256_cvtepi32_ps(a); }
@@ -61,7 +68,11 @@ FI_INLINE f64v f64_div(f64v a, f64v b) { return _mm256_div_pd(a, b); }
 FI_INLINE f64v f64_sqrt(f64v a) { return _mm256_sqrt_pd(a); }
 FI_INLINE f64v f64_min(f64v a, f64v b) { return _mm256_min_pd(a, b); }
 FI_INLINE f64v f64_max(f64v a, f64v b) { return _mm256_max_pd(a, b); }
-FI_INLINE unsigned f64_le(f64v a, f64v b) { return (unsigned)_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_LE_OQ)); }
+FI_INLINE f64m f64_le(f64v a, f64v b) { return _mm256_cmp_pd(a, b, _CMP_LE_OQ); }
+FI_INLINE f64m f64_and_le(f64m m, f64v a, f64v b) { return _mm256_and_pd(m, f64_le(a, b)); }
+FI_INLINE f64m f64_either(f64m m, f64m n) { return _mm256_or_pd(m, n); }
+FI_INLINE unsigned f64_lanes(f64m m) { return (unsigned)_mm256_movemask_pd(m); }
+FI_INLINE f64v f64_choose(f64m m, f64v a, f64v b) { return _mm256_blendv_pd(b, a, m); }
 FI_INLINE u64v f64_bits(f64v a) { return _mm256_castpd_si256(a); }
 FI_INLINE f64v f64_from_bits(u64v a) { return _mm256_castsi256_pd(a); }
 FI_INLINE f64v f64_select(u64v s, f64v a, f64v b) { return _mm256_blendv_pd(b, a, f64_from_bits(s)); }

@@ -9,9 +9,12 @@ typedef __m512i u32v;
 typedef __m512i u64v;
 typedef __m512 f32v;
 typedef __m512d f64v;
+typedef __mmask16 f32m;
+typedef __mmask8 f64m;
 
 FI_INLINE u32v u32_set1(uint32_t x) { return _mm512_set1_epi32((int32_t)x); }
 FI_INLINE u32v u32_load(const uint32_t *p) { return _mm512_loadu_si512(p); }
+FI_INLINE u32v u32_load_u16(const uint16_t *p) { return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)p)); }
 FI_INLINE u32v u32_add(u32v a, u32v b) { return _mm512_add_epi32(a, b); }
 FI_INLINE u32v u32_sub(u32v a, u32v b) { return _mm512_sub_epi32(a, b); }
 FI_INLINE u32v u32_and(u32v a, u32v b) { return _mm512_and_si512(a, b); }
@@ -33,7 +36,11 @@ FI_INLINE f32v f32_div(f32v a, f32v b) { return _mm512_div_ps(a, b); }
 FI_INLINE f32v f32_sqrt(f32v a) { return _mm512_sqrt_ps(a); }
 FI_INLINE f32v f32_min(f32v a, f32v b) { return _mm512_min_ps(a, b); }
 FI_INLINE f32v f32_max(f32v a, f32v b) { return _mm512_max_ps(a, b); }
-FI_INLINE unsigned f32_le(f32v a, f32v b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
+FI_INLINE f32m f32_le(f32v a, f32v b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
+FI_INLINE f32m f32_and_le(f32m m, f32v a, f32v b) { return _mm512_mask_cmp_ps_mask(m, a, b, _CMP_LE_OQ); }
+FI_INLINE f32m f32_either(f32m m, f32m n) { return m | n; }
+FI_INLINE unsigned f32_lanes(f32m m) { return m; }
+FI_INLINE f32v f32_choose(f32m m, f32v a, f32v b) { return _mm512_mask_mov_ps(b, m, a); }
 FI_INLINE u32v f32_bits(f32v a) { return _mm512_castps_si512(a); }
 FI_INLINE f32v f32_from_bits(u32v a) { return _mm512_castsi512_ps(a); }
 FI_INLINE f32v f32_from_signed(u32v a) { return _mm512_cvtepi32_ps(a); }
@@ -57,7 +64,11 @@ FI_INLINE f64v f64_div(f64v a, f64v b) { return _mm512_div_pd(a, b); }
 FI_INLINE f64v f64_sqrt(f64v a) { return _mm512_sqrt_pd(a); }
 FI_INLINE f64v f64_min(f64v a, f64v b) { return _mm512_min_pd(a, b); }
 FI_INLINE f64v f64_max(f64v a, f64v b) { return _mm512_max_pd(a, b); }
-FI_INLINE unsigned f64_le(f64v a, f64v b) { return _mm512_cmp_pd_mask(a, b, _CMP_LE_OQ); }
+FI_INLINE f64m f64_le(f64v a, f64v b) { return _mm512_cmp_pd_mask(a, b, _CMP_LE_OQ); }
+FI_INLINE f64m f64_and_le(f64m m, f64v a, f64v b) { return _mm512_mask_cmp_pd_mask(m, a, b, _CMP_LE_OQ); }
+FI_INLINE f64m f64_either(f64m m, f64m n) { return m | n; }
+FI_INLINE unsigned f64_lanes(f64m m) { return m; }
+FI_INLINE f64v f64_choose(f64m m, f64v a, f64v b) { return _mm512_mask_mov_pd(b, m, a); }
 FI_INLINE u64v f64_bits(f64v a) { return _mm512_castpd_si512(a); }
 FI_INLINE f64v f64_from_bits(u64v a) { return _mm512_castsi512_pd(a); }
 FI_INLINE f64v f64_select(u64v s, f64v a, f64v b) { return _mm512_mask_mov_pd(b, _mm512_movepi64_mask(s), a); }

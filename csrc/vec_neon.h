@@ -9,9 +9,12 @@ typedef uint32x4_t u32v;
 typedef uint64x2_t u64v;
 typedef float32x4_t f32v;
 typedef float64x2_t f64v;
+typedef uint32x4_t f32m;
+typedef uint64x2_t f64m;
 
 FI_INLINE u32v u32_set1(uint32_t x) { return vdupq_n_u32(x); }
 FI_INLINE u32v u32_load(const uint32_t *p) { return vld1q_u32(p); }
+FI_INLINE u32v u32_load_u16(const uint16_t *p) { return vmovl_u16(vld1_u16(p)); }
 FI_INLINE u32v u32_add(u32v a, u32v b) { return vaddq_u32(a, b); }
 FI_INLINE u32v u32_sub(u32v a, u32v b) { return vsubq_u32(a, b); }
 FI_INLINE u32v u32_and(u32v a, u32v b) { return vandq_u32(a, b); }
@@ -34,7 +37,11 @@ FI_INLINE f32v f32_sqrt(f32v a) { return vsqrtq_f32(a); }
 /* vminq and vmaxq order -0 below +0, which the stream does not: compare and choose. */
 FI_INLINE f32v f32_min(f32v a, f32v b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
 FI_INLINE f32v f32_max(f32v a, f32v b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
-FI_INLINE unsigned f32_le(f32v a, f32v b) { return vaddvq_u32(vandq_u32(vcleq_f32(a, b), (u32v){1, 2, 4, 8})); }
+FI_INLINE f32m f32_le(f32v a, f32v b) { return vcleq_f32(a, b); }
+FI_INLINE f32m f32_and_le(f32m m, f32v a, f32v b) { return vandq_u32(m, f32_le(a, b)); }
+FI_INLINE f32m f32_either(f32m m, f32m n) { return vorrq_u32(m, n); }
+FI_INLINE unsigned f32_lanes(f32m m) { return vaddvq_u32(vandq_u32(m, (u32v){1, 2, 4, 8})); }
+FI_INLINE f32v f32_choose(f32m m, f32v a, f32v b) { return vbslq_f32(m, a, b); }
 FI_INLINE u32v f32_bits(f32v a) { return vreinterpretq_u32_f32(a); }
 FI_INLINE f32v f32_from_bits(u32v a) { return vreinterpretq_f32_u32(a); }
 FI_INLINE f32v f32_from_signed(u32v a) { return vcvtq_f32_s32(vreinterpretq_s32_u32(a)); }
@@ -58,7 +65,11 @@ FI_INLINE f64v f64_div(f64v a, f64v b) { return vdivq_f64(a, b); }
 FI_INLINE f64v f64_sqrt(f64v a) { return vsqrtq_f64(a); }
 FI_INLINE f64v f64_min(f64v a, f64v b) { return vbslq_f64(vcltq_f64(a, b), a, b); }
 FI_INLINE f64v f64_max(f64v a, f64v b) { return vbslq_f64(vcgtq_f64(a, b), a, b); }
-FI_INLINE unsigned f64_le(f64v a, f64v b) { return (unsigned)vaddvq_u64(vandq_u64(vcleq_f64(a, b), (u64v){1, 2})); }
+FI_INLINE f64m f64_le(f64v a, f64v b) { return vcleq_f64(a, b); }
+FI_INLINE f64m f64_and_le(f64m m, f64v a, f64v b) { return vandq_u64(m, f64_le(a, b)); }
+FI_INLINE f64m f64_either(f64m m, f64m n) { return vorrq_u64(m, n); }
+FI_INLINE unsigned f64_lanes(f64m m) { return (unsigned)vaddvq_u64(vandq_u64(m, (u64v){1, 2})); }
+FI_INLINE f64v f64_choose(f64m m, f64v a, f64v b) { return vbslq_f64(m, a, b); }
 FI_INLINE u64v f64_bits(f64v a) { return vreinterpretq_u64_f64(a); }
 FI_INLINE f64v f64_from_bits(u64v a) { return vreinterpretq_f64_u64(a); }
 FI_INLINE f64v f64_select(u64v s, f64v a, f64v b) { return vbslq_f64(vcltzq_s64(vreinterpretq_s64_u64(s)), a, b); }

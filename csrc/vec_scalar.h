@@ -9,9 +9,12 @@ typedef uint32_t u32v;
 typedef uint64_t u64v;
 typedef float f32v;
 typedef double f64v;
+typedef unsigned f32m;
+typedef unsigned f64m;
 
 FI_INLINE u32v u32_set1(uint32_t x) { return x; }
 FI_INLINE u32v u32_load(const uint32_t *p) { return *p; }
+FI_INLINE u32v u32_load_u16(const uint16_t *p) { return *p; }
 FI_INLINE u32v u32_add(u32v a, u32v b) { return a + b; }
 FI_INLINE u32v u32_sub(u32v a, u32v b) { return a - b; }
 FI_INLINE u32v u32_and(u32v a, u32v b) { return a & b; }
@@ -33,7 +36,11 @@ FI_INLINE f32v f32_div(f32v a, f32v b) { return a / b; }
 FI_INLINE f32v f32_sqrt(f32v a) { return sqrtf(a); }
 FI_INLINE f32v f32_min(f32v a, f32v b) { return a < b ? a : b; }
 FI_INLINE f32v f32_max(f32v a, f32v b) { return a > b ? a : b; }
-FI_INLINE unsigned f32_le(f32v a, f32v b) { return a <= b; }
+FI_INLINE f32m f32_le(f32v a, f32v b) { return a <= b; }
+FI_INLINE f32m f32_and_le(f32m m, f32v a, f32v b) { return m & (a <= b); }
+FI_INLINE f32m f32_either(f32m m, f32m n) { return m | n; }
+FI_INLINE unsigned f32_lanes(f32m m) { return m; }
+FI_INLINE f32v f32_choose(f32m m, f32v a, f32v b) { return m ? a : b; }
 FI_INLINE u32v f32_bits(f32v a)
 {
     u32v b;
@@ -67,7 +74,11 @@ FI_INLINE f64v f64_div(f64v a, f64v b) { return a / b; }
 FI_INLINE f64v f64_sqrt(f64v a) { return sqrt(a); }
 FI_INLINE f64v f64_min(f64v a, f64v b) { return a < b ? a : b; }
 FI_INLINE f64v f64_max(f64v a, f64v b) { return a > b ? a : b; }
-FI_INLINE unsigned f64_le(f64v a, f64v b) { return a <= b; }
+FI_INLINE f64m f64_le(f64v a, f64v b) { return a <= b; }
+FI_INLINE f64m f64_and_le(f64m m, f64v a, f64v b) { return m & (a <= b); }
+FI_INLINE f64m f64_either(f64m m, f64m n) { return m | n; }
+FI_INLINE unsigned f64_lanes(f64m m) { return m; }
+FI_INLINE f64v f64_choose(f64m m, f64v a, f64v b) { return m ? a : b; }
 FI_INLINE u64v f64_bits(f64v a)
 {
     u64v b;

@@ -9,9 +9,12 @@ typedef __m128i u32v;
 typedef __m128i u64v;
 typedef __m128 f32v;
 typedef __m128d f64v;
+typedef __m128 f32m;
+typedef __m128d f64m;
 
 FI_INLINE u32v u32_set1(uint32_t x) { return _mm_set1_epi32((int32_t)x); }
 FI_INLINE u32v u32_load(const uint32_t *p) { return _mm_loadu_si128((const void *)p); }
+FI_INLINE u32v u32_load_u16(const uint16_t *p) { return _mm_unpacklo_epi16(_mm_loadl_epi64((const void *)p), _mm_setzero_si128()); }
 FI_INLINE u32v u32_add(u32v a, u32v b) { return _mm_add_epi32(a, b); }
 FI_INLINE u32v u32_sub(u32v a, u32v b) { return _mm_sub_epi32(a, b); }
 FI_INLINE u32v u32_and(u32v a, u32v b) { return _mm_and_si128(a, b); }
@@ -37,12 +40,15 @@ FI_INLINE f32v f32_div(f32v a, f32v b) { return _mm_div_ps(a, b); }
 FI_INLINE f32v f32_sqrt(f32v a) { return _mm_sqrt_ps(a); }
 FI_INLINE f32v f32_min(f32v a, f32v b) { return _mm_min_ps(a, b); }
 FI_INLINE f32v f32_max(f32v a, f32v b) { return _mm_max_ps(a, b); }
-FI_INLINE unsigned f32_le(f32v a, f32v b) { return (unsigned)_mm_movemask_ps(_mm_cmple_ps(a, b)); }
+FI_INLINE f32m f32_le(f32v a, f32v b) { return _mm_cmple_ps(a, b); }
+FI_INLINE f32m f32_and_le(f32m m, f32v a, f32v b) { return _mm_and_ps(m, f32_le(a, b)); }
+FI_INLINE f32m f32_either(f32m m, f32m n) { return _mm_or_ps(m, n); }
+FI_INLINE unsigned f32_lanes(f32m m) { return (unsigned)_mm_movemask_ps(m); }
+FI_INLINE f32v f32_choose(f32m m, f32v a, f32v b) { return _mm_or_ps(_mm_and_ps(m, a), _mm_andnot_ps(m, b)); }
 FI_INLINE u32v f32_bits(f32v a) { return _mm_castps_si128(a); }
 FI_INLINE f32v f32_from_bits(u32v a) { return _mm_castsi128_ps(a); }
 FI_INLINE f32v f32_from_signed(u32v a) { return _mm_cvtepi32_ps(a); }
-FI_INLINE u32v u32_choose(u32v m, u32v a, u32v b) { return u32_or(u32_and(m, a), _mm_andnot_si128(m, b)); }
-FI_INLINE f32v f32_select(u32v s, f32v a, f32v b) { return f32_from_bits(u32_choose(u32_sar(s, 31), f32_bits(a), f32_bits(b))); }
+FI_INLINE f32v f32_select(u32v s, f32v a, f32v b) { return f32_choose(f32_from_bits(u32_sar(s, 31)), a, b); }
 
 FI_INLINE u64v u64_set1(uint64_t x) { return _mm_set1_epi64x((int64_t)x); }
 FI_INLINE u64v u64_add(u64v a, u64v b) { return _mm_add_epi64(a, b); }
@@ -62,11 +68,15 @@ FI_INLINE f64v f64_div(f64v a, f64v b) { return _mm_div_pd(a, b); }
 FI_INLINE f64v f64_sqrt(f64v a) { return _mm_sqrt_pd(a); }
 FI_INLINE f64v f64_min(f64v a, f64v b) { return _mm_min_pd(a, b); }
 FI_INLINE f64v f64_max(f64v a, f64v b) { return _mm_max_pd(a, b); }
-FI_INLINE unsigned f64_le(f64v a, f64v b) { return (unsigned)_mm_movemask_pd(_mm_cmple_pd(a, b)); }
+FI_INLINE f64m f64_le(f64v a, f64v b) { return _mm_cmple_pd(a, b); }
+FI_INLINE f64m f64_and_le(f64m m, f64v a, f64v b) { return _mm_and_pd(m, f64_le(a, b)); }
+FI_INLINE f64m f64_either(f64m m, f64m n) { return _mm_or_pd(m, n); }
+FI_INLINE unsigned f64_lanes(f64m m) { return (unsigned)_mm_movemask_pd(m); }
+FI_INLINE f64v f64_choose(f64m m, f64v a, f64v b) { return _mm_or_pd(_mm_and_pd(m, a), _mm_andnot_pd(m, b)); }
 FI_INLINE u64v f64_bits(f64v a) { return _mm_castpd_si128(a); }
 FI_INLINE f64v f64_from_bits(u64v a) { return _mm_castsi128_pd(a); }
-FI_INLINE u64v u64_sign_mask(u64v s) { return _mm_shuffle_epi32(u32_sar(s, 31), 0xF5); }
-FI_INLINE f64v f64_select(u64v s, f64v a, f64v b) { return f64_from_bits(u32_choose(u64_sign_mask(s), f64_bits(a), f64_bits(b))); }
+FI_INLINE f64m f64_sign_mask(u64v s) { return _mm_castsi128_pd(_mm_shuffle_epi32(u32_sar(s, 31), 0xF5)); }
+FI_INLINE f64v f64_select(u64v s, f64v a, f64v b) { return f64_choose(f64_sign_mask(s), a, b); }
 
 /* Philox words sit in the low halves of 64-bit lanes, where the widening multiplication reads them;
  * the high halves hold leftovers that nothing reads. */
