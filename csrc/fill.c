@@ -140,12 +140,29 @@ fi_status fi_fill(const fi_distribution *d, uint64_t key, uint64_t index, uint64
 
 enum { MAX_DIMS = 64 };
 
+/* How many positions a region has, 2^64 - 1 standing for more. */
+static uint64_t region_size(const fi_region *r)
+{
+    uint64_t size = 1;
+    for (size_t k = 0; k < r->ndim; k++)
+        if (r->count[k] == 0)
+            return 0;
+    for (size_t k = 0; k < r->ndim; k++)
+        size = size > UINT64_MAX / r->count[k] ? UINT64_MAX : size * r->count[k];
+    return size;
+}
+
 fi_status fi_fill_region(const fi_distribution *d, uint64_t key, const fi_region *r, uint64_t first, uint64_t n, void *out)
 {
     if (!d || !r || (!out && n))
         return FI_ERR_NULL;
     if (r->ndim < 1 || r->ndim > MAX_DIMS)
         return FI_ERR_INDEX;
+    const uint64_t size = region_size(r);
+    if (first > size || n > size - first)
+        return FI_ERR_INDEX;
+    if (n == 0)
+        return FI_OK;
     const fp_state saved = enter_fp();
     const job j = make_job(d, key);
     const size_t last = r->ndim - 1;

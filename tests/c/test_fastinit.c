@@ -194,6 +194,15 @@ static void test_statuses(void)
     check(fi_fill(&d, 0, 0, 1, NULL) == FI_ERR_NULL, "status", "NULL output");
     check(fi_fill(&d, 0, 0, 0, NULL) == FI_OK, "status", "NULL output of nothing");
     check(fi_fill_region(&d, 0, &(fi_region){.ndim = 0}, 0, 1, out) == FI_ERR_INDEX, "status", "rank 0");
+    check(fi_fill_region(&d, 0, &(fi_region){.ndim = 65}, 0, 1, out) == FI_ERR_INDEX, "status", "rank 65");
+    const uint64_t none[] = {2, 0}, one[] = {1, 2};
+    const int64_t steps[] = {1, 1}, bytes[] = {4, 4};
+    const fi_region empty = {2, none, steps, bytes, 0}, pair = {2, one, steps, bytes, 0};
+    check(fi_fill_region(&d, 0, &empty, 0, 0, out) == FI_OK, "status", "nothing of an empty region");
+    check(fi_fill_region(&d, 0, &empty, 0, 1, out) == FI_ERR_INDEX, "status", "something of an empty region");
+    check(fi_fill_region(&d, 0, &pair, 1, 2, out) == FI_ERR_INDEX, "status", "beyond the region");
+    check(fi_fill_region(&d, 0, &pair, UINT64_MAX, 2, out) == FI_ERR_INDEX, "status", "first beyond the region");
+    check(fi_fill_region(&d, 0, &pair, 1, 1, out) == FI_OK, "status", "the end of the region");
     check(strcmp(fi_status_message((fi_status)99), "unknown status") == 0, "message", "99");
 }
 

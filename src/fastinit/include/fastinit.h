@@ -253,7 +253,7 @@ typedef struct fi_region {
 } fi_region;
 
 /* Write the positions [first, first + n) of a region, numbered in C order; the
- * product of the counts must be below 2^64 and at least first + n. */
+ * product of the counts must be at least first + n. */
 fi_status fi_fill_region(const fi_distribution *d, uint64_t key, const fi_region *region, uint64_t first, uint64_t n, void *out);
 
 /* Raw words [offset, offset + n). */
