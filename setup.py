@@ -17,7 +17,8 @@ from setuptools import Extension, setup
 ABI3 = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 # The stream forbids fused multiply-add: no two machines would agree on where to use it.
-flags = ["/O2", "/std:c11"] if sys.platform == "win32" else ["-O3", "-g0", "-std=c11", "-ffp-contract=off"]
+UNIX_FLAGS = ["-O3", "-g0", "-std=c11", "-ffp-contract=off", "-fvisibility=hidden"]
+flags = ["/O2", "/std:c11"] if sys.platform == "win32" else UNIX_FLAGS
 
 kernel = Extension(
     "fastinit._kernel",

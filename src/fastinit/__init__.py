@@ -11,7 +11,6 @@ chunks, shards, memory layout and instruction set never change a bit.
 from __future__ import annotations
 
 import os
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from fastinit import _kernel, tf_contrib
 from fastinit._kernel import STREAM_VERSION
 from fastinit.checks import check_int
 from fastinit.fans import calculate_gain, compute_fans, truncated_std
+from fastinit.fill import Index
 from fastinit.initializers import (
     Constant,
     Distribution,
@@ -45,14 +45,17 @@ from fastinit.initializers import (
 from fastinit.streams import MAX_UINT64, Seed, Stream, stream_key
 from fastinit.threads import get_num_threads, set_num_threads
 
-__version__ = version("fastinit")
+__version__ = "0.1.0"
 
 __all__ = [
     "STREAM_VERSION",
     "Constant",
     "Distribution",
+    "Index",
     "Initializer",
     "Normal",
+    "Seed",
+    "Stream",
     "TruncatedNormal",
     "Uniform",
     "VarianceScaling",
@@ -137,7 +140,7 @@ def set_isa(name: str | None) -> None:
     names = available_isas()
     if name is not None and name not in names:
         raise ValueError(f"name must be one of {', '.join(names)} on this machine, got {name!r}")
-    _kernel.set_isa(names[0] if name is None else name)
+    _kernel.set_isa(names[0] if name is None else str(name))
 
 
 def get_include() -> str:

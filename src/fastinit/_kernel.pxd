@@ -57,3 +57,6 @@ cdef fi_status fi_random_words(
     uint64_t key, uint64_t offset, uint64_t n, uint32_t *out) noexcept nogil
 cdef uint64_t fi_stream_key(uint64_t seed, const void *name, size_t length) noexcept nogil
 cdef const char *fi_status_message(fi_status status) noexcept nogil
+cdef const char *fi_isa() noexcept nogil
+cdef const char *fi_available_isa(size_t i) noexcept nogil
+cdef fi_status fi_set_isa(const char *name) noexcept nogil

@@ -63,6 +63,18 @@ cdef const char *fi_status_message(fi_status status) noexcept nogil:
     return c_status_message(status)
 
 
+cdef const char *fi_isa() noexcept nogil:
+    return c_isa()
+
+
+cdef const char *fi_available_isa(size_t i) noexcept nogil:
+    return c_available_isa(i)
+
+
+cdef fi_status fi_set_isa(const char *name) noexcept nogil:
+    return c_set_isa(name)
+
+
 STREAM_VERSION = FI_STREAM_VERSION
 
 cdef dict DTYPES = {

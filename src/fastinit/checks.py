@@ -17,8 +17,14 @@ def check_int(name: str, value: Any, low: int, high: int | None = None) -> int:
     if result is None or isinstance(value, bool):
         raise TypeError(f"{name} must be {expected}, got {value!r} of type {type(value).__name__}")
     if result < low or (high is not None and result > high):
-        raise ValueError(f"{name} must be {expected}, got {value!r}")
+        raise ValueError(f"{name} must be {expected}, got {_shown(result)}")
     return result
+
+
+def _shown(value: int) -> str:
+    """The digits of an int, or their number where Python refuses to print them."""
+    bits = value.bit_length()
+    return str(value) if bits < 1000 else f"an int of {bits} bits"
 
 
 def check_real(name: str, value: Any) -> float:
@@ -27,10 +33,12 @@ def check_real(name: str, value: Any) -> float:
         try:
             return float(value)
         except OverflowError:
-            raise ValueError(f"{name} must be a real number within float range") from None
+            raise ValueError(
+                f"{name} must be within the range of a float, got {_shown(int(value))}"
+            ) from None
     raise TypeError(f"{name} must be a real number, got {value!r} of type {type(value).__name__}")
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")

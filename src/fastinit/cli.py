@@ -6,6 +6,8 @@ import argparse
 import dataclasses
 import math
 import os
+import signal
+import stat
 import sys
 import tempfile
 import time
@@ -39,6 +41,8 @@ PROGRESS_AFTER_SECONDS = 0.5
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status (0, 1 for errors; usage errors exit with 2)."""
     arguments = _parser().parse_args(argv)
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        signal.signal(number, _terminate)
     try:
         arguments.run(arguments)
     except (ValueError, TypeError, ImportError, OSError, MemoryError) as error:
@@ -48,6 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("fastinit: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _terminate(number: int, _: object) -> None:
+    """Leave by an exception, so that unfinished files are removed."""
+    raise SystemExit(128 + number)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -148,6 +157,7 @@ def _run_fill(arguments: argparse.Namespace) -> None:
     initializer: fi.Initializer = arguments.init
     shape, seed = arguments.shape, seed_value(arguments.seed)
     dtype = output_dtype(arguments.dtype)
+    initializer.resolve(shape).prepare(dtype.name)  # any error in them comes before the file
     with _new_npy(arguments.output, shape, dtype) as array:
         start = time.perf_counter()
         with _progress(array.nbytes) as progress:
@@ -159,6 +169,8 @@ def _run_fill(arguments: argparse.Namespace) -> None:
     size = math.prod(shape)
     threads = arguments.threads or fi.get_num_threads()
     print(f"{arguments.output}: {dtype.name} {shape}, {_bytes(size * dtype.itemsize)}")
+    if dtype.name == "bfloat16":
+        print("  .npy has no bfloat16: np.load(...).view(ml_dtypes.bfloat16)")
     print(f"{initializer}, seed {seed}, stream {arguments.stream!r}")
     print(
         f"filled in {seconds:.3g} s: {size * dtype.itemsize / seconds / 1e9:.2f} GB/s, "
@@ -173,9 +185,13 @@ def _run_fill(arguments: argparse.Namespace) -> None:
 @contextmanager
 def _new_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[Array]:
     """A memory map of a new .npy file, which gets its name when the block ends well."""
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a directory, expected the name of a .npy file")
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is not a regular file, expected the name of a .npy file")
+    umask = os.umask(0)
+    os.umask(umask)
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~umask
+    handle, name = tempfile.mkstemp(prefix=".fastinit.", suffix=".partial", dir=path.parent)
     os.close(handle)
     try:
         np.lib.format.open_memmap(name, "w+", _stored(dtype), shape)
@@ -186,9 +202,7 @@ def _new_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterat
         yield array.view(dtype)
         if isinstance(array, np.memmap):
             array.flush()
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
+        os.chmod(name, mode)
         os.replace(name, path)
     except BaseException:
         os.unlink(name)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import cache, lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fastinit.checks import check_real
+from fastinit.checks import check_choice, check_real
 
 Axes = int | Sequence[int]
+
+#: NumPy's limit.
+MAX_DIMS = 64
 
 #: Standard deviation of a standard normal truncated at +-2.
 TRUNCATED_STD_2 = 0.87962566103423978
@@ -93,14 +97,20 @@ def compute_fans(
 
 
 def normalize_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
-    """`shape` as a tuple of non-negative Python integers."""
+    """`shape` as a tuple of non-negative Python integers, at most 2**64 elements."""
+    given = shape if isinstance(shape, (tuple, list, range, np.ndarray)) else (shape,)
     try:
-        given = tuple(shape) if isinstance(shape, Iterable) else (shape,)
         dims = tuple(map(operator.index, given))
     except TypeError:
-        raise TypeError(f"shape must be an int or a sequence of ints, got {shape!r}") from None
+        dims = None
+    if dims is None or any(isinstance(n, bool) for n in given):
+        raise TypeError(f"shape must be an int or a sequence of ints, got {shape!r}")
     if dims and min(dims) < 0:
         raise ValueError(f"shape must not have negative dimensions, got {shape!r}")
+    if len(dims) > MAX_DIMS or math.prod(dims) > 2**64:
+        raise ValueError(
+            f"shape must have at most {MAX_DIMS} dimensions and 2**64 elements, got {shape!r}"
+        )
     return dims
 
 
@@ -146,14 +156,12 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     TypeError
         A slope that is not a real number.
     """
-    if nonlinearity == "leaky_relu":
+    if isinstance(nonlinearity, str) and nonlinearity == "leaky_relu":
         slope = 0.01 if param is None else check_real("param", param)
         if not math.isfinite(slope):
             raise ValueError(f"param must be finite, got {param!r}")
-        return math.sqrt(2 / (1 + slope**2))
-    if nonlinearity not in _GAINS:
-        expected = ", ".join([*_GAINS, "leaky_relu"])
-        raise ValueError(f"nonlinearity must be one of {expected}, got {nonlinearity!r}")
+        return math.sqrt(2) / math.hypot(1, slope)
+    check_choice("nonlinearity", nonlinearity, (*_GAINS, "leaky_relu"))
     return _GAINS[nonlinearity]
 
 
@@ -182,6 +190,7 @@ def truncated_std(lower: float, upper: float) -> float:
     by Gauss-Legendre quadrature of the density relative to its largest value,
     over the part of the interval where that exceeds 1e-20.
     """
+    lower, upper = check_real("lower", lower), check_real("upper", upper)
     if not lower < upper:
         raise ValueError(f"lower must be below upper, got lower={lower!r}, upper={upper!r}")
     return truncated_moments(lower, upper)[1]
@@ -201,13 +210,22 @@ def truncated_moments(lower: float, upper: float) -> tuple[float, float]:
     if a >= 0:
         # The density at a + e relative to that at a is exp(-e (2 a + e) / 2).
         low, high = 0.0, min(b - a, 2 * log_smallest / (a + math.hypot(a, reach)))
-        slope = 2 * a
+        near = a
     else:
-        low, high, slope = max(a, -reach), min(b, reach), 0.0
-    nodes, weights = np.polynomial.legendre.leggauss(128)
-    e = (low + high) / 2 + (high - low) / 2 * nodes
-    w = weights * np.exp(-e * (slope + e) / 2)
+        low, high, near = max(a, -reach), min(b, reach), 0.0
+    # In units of the width, which may be too small or too large to be squared.
+    width = high - low
+    nodes, weights = _gauss_legendre()
+    t = low / width + nodes
+    w = weights * np.exp(-t * width * (near + t * width / 2))
     w /= w.sum()
-    mean = np.sum(w * e)
-    std = np.sqrt(np.sum(w * (e - mean) ** 2))
-    return float(mean) + (a if a >= 0 else 0.0), float(std)
+    mean = float(np.sum(w * t))
+    std = float(np.sqrt(np.sum(w * (t - mean) ** 2)))
+    return near + width * mean, width * std
+
+
+@cache
+def _gauss_legendre() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """128 nodes and weights on [0, 1]."""
+    nodes, weights = np.polynomial.legendre.leggauss(128)
+    return (nodes + 1) / 2, weights / 2

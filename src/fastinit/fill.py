@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from types import EllipsisType
 from typing import Any
@@ -27,6 +28,9 @@ Prepare = Callable[[str], "_kernel.Distribution"]
 #: so that Ctrl-C is answered at once and the last tasks end together.
 TASK = 2**18
 
+#: Arrays of interleaved axes up to this size are searched for overlap.
+LARGE = 2**16
+
 _DTYPES = {np.dtype(name): name for name in ("float32", "float64", "float16")}
 
 
@@ -40,11 +44,21 @@ def output_dtype(dtype: DTypeLike) -> np.dtype[Any]:
                 "dtype 'bfloat16' needs the package ml_dtypes: pip install 'fastinit[bfloat16]'"
             ) from error
     try:
+        if dtype is None:
+            raise TypeError("None is float64 to NumPy, which nobody would expect here")
         result: np.dtype[Any] = np.dtype(dtype)
-    except TypeError as error:
+    except (TypeError, ValueError, SyntaxError) as error:
         raise TypeError(f"dtype must be {_expected()}, got {dtype!r}") from error
     dtype_name(result, "dtype")
     return result
+
+
+def new_array(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """An uninitialised C-contiguous array."""
+    made = output_dtype(dtype)
+    if math.prod(shape) * made.itemsize > sys.maxsize:
+        raise ValueError(f"shape must fit the address space as {made.name}, got {shape}")
+    return np.empty(shape, made)
 
 
 def dtype_name(dtype: np.dtype[Any], argument: str) -> str:
@@ -72,23 +86,29 @@ def check_output(out: Any) -> str:
         raise ValueError("out must be writable, got a read-only array")
     if not out.flags.c_contiguous and _may_overlap(out):
         raise ValueError(
-            "out must not have elements that share memory, got an array of "
+            "out must not have elements that may share memory, got an array of "
             f"shape {out.shape} and strides {out.strides}"
         )
     return name
 
 
 def _may_overlap(out: Array) -> bool:
-    """Whether elements of `out` may share memory: exact unless axes interleave."""
+    """Whether elements of `out` share memory; a guess where its axes interleave and it is large."""
     if out.size == 0:
         return False
-    extent = out.itemsize
-    for stride, n in sorted((abs(s), n) for s, n in zip(out.strides, out.shape, strict=True)):
-        if n > 1:
-            if stride < extent:
-                return True
-            extent += stride * (n - 1)
-    return False
+    extent, axes = out.itemsize, zip(out.strides, out.shape, strict=True)
+    for stride, n in sorted((abs(s), n) for s, n in axes if n > 1):
+        if stride < extent:
+            break
+        extent += stride * (n - 1)
+    else:
+        return False
+    if out.size > LARGE or 0 in (s for s, n in zip(out.strides, out.shape, strict=True) if n > 1):
+        return True
+    places = np.zeros(1, np.int64)
+    for stride, n in zip(out.strides, out.shape, strict=True):
+        places = np.add.outer(places, stride * np.arange(n)).reshape(-1)
+    return bool((np.diff(np.sort(places)) < out.itemsize).any())
 
 
 def select(shape: tuple[int, ...], index: Index) -> tuple[int, list[int], list[int], list[int]]:
@@ -125,22 +145,20 @@ def select(shape: tuple[int, ...], index: Index) -> tuple[int, list[int], list[i
 def _select_axis(axis: int, n: int, item: Any) -> tuple[int, int, int]:
     """Start, step and count of one item of an index."""
     if isinstance(item, slice):
-        for end in (item.start, item.stop):
-            if end is not None and not -n <= check_int(f"index[{axis}]", end, -(2**64)) <= n:
-                raise ValueError(f"index[{axis}] must lie within [0, {n}), got {item!r}")
         try:
             start, stop, step = item.indices(n)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"index[{axis}] must be a slice of ints, got {item!r}") from error
+        except TypeError as error:
+            raise TypeError(f"index[{axis}] must be a slice of ints, got {item!r}") from error
+        except ValueError as error:
+            raise ValueError(f"index[{axis}] must not have a step of 0, got {item!r}") from error
+        if any(end is not None and not -n <= end <= n for end in (item.start, item.stop)):
+            raise ValueError(
+                f"index[{axis}] must have its ends in [{-n}, {n}], those of axis {axis}, got {item!r}"
+            )
         return start, step, len(range(start, stop, step))
-    try:
-        i = check_int(f"index[{axis}]", item, -(2**64))
-    except TypeError:
-        raise TypeError(
-            f"index[{axis}] must be an int, a slice or Ellipsis, got {item!r}"
-        ) from None
-    if not -n <= i < n:
-        raise ValueError(f"index[{axis}] must lie in [{-n}, {n}), got {i}")
+    if isinstance(item, (bool, np.bool_)) or not hasattr(item, "__index__"):
+        raise TypeError(f"index[{axis}] must be an int, a slice or Ellipsis, got {item!r}")
+    i = check_int(f"index[{axis}]", item, -n, n - 1)
     return i % n, 1, 1
 
 
@@ -159,16 +177,15 @@ def fill_array(
     if index is None:
         first, wanted = 0, shape
     else:
-        if math.prod(shape) > 2**64:
-            raise ValueError(f"shape must have at most 2**64 elements, got {shape}")
         first, counts, steps, kept = select(shape, index)
         wanted = tuple(counts[axis] for axis in kept)
     if out.shape != wanted:
-        what = f"shape {shape}" if index is None else f"index {index!r} of shape {shape}"
-        raise ValueError(f"out must have the shape {wanted} of {what}, got {out.shape}")
-    threads = get_num_threads() if threads is None else check_int("threads", threads, 1)
+        part = "" if index is None else f" of index {index!r} of shape {shape}"
+        raise ValueError(f"out must have the shape {wanted}{part}, got {out.shape}")
+    threads = None if threads is None else check_int("threads", threads, 1)
     distribution = prepare(name)
     key = stream_key(seed, stream)
+    out = np.asarray(out)  # subclasses may index and reshape as they like
     if index is None and out.flags.c_contiguous:
         dims = [(out.size, 1, out.itemsize)]
     else:
@@ -237,12 +254,14 @@ def _memory_span(out: Array) -> tuple[Array, int]:
 
 
 def _run_tasks(
-    run: Callable[[int, int], None], size: int, threads: int, progress: Progress | None
+    run: Callable[[int, int], None], size: int, threads: int | None, progress: Progress | None
 ) -> None:
     count = -(-size // TASK)
     if count == 1:
         run(0, size)
         return
+    if threads is None:
+        threads = get_num_threads()
     report = None
     if progress is not None:
 

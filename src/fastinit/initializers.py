@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
-import numpy as np
 from numpy.typing import DTypeLike
 
 from fastinit import _kernel
 from fastinit.checks import check_choice, check_real
 from fastinit.fans import TRUNCATED_STD_2, Axes, compute_fans, normalize_axes, normalize_shape
-from fastinit.fill import Array, Index, Progress, fill_array, output_dtype, select
+from fastinit.fill import Array, Index, Progress, fill_array, new_array, select
 from fastinit.streams import Seed, Stream
 
 
@@ -73,8 +72,7 @@ class Initializer:
         distribution, dtype and i: see ``fastinit.h``. The same holds for
         `fill` and `shard`, for any part, memory layout and number of threads.
         """
-        dims = normalize_shape(shape)
-        out = np.empty(dims, output_dtype(dtype))
+        out = new_array(normalize_shape(shape), dtype)
         return self.fill(out, seed=seed, stream=stream, threads=threads)
 
     def fill(
@@ -129,17 +127,22 @@ class Initializer:
     ) -> Array:
         """Make ``whole[index]`` of a tensor of `shape` without making the whole.
 
-        Parameters and errors are those of calling the initializer and of `fill`.
-        Time and memory are those of the part.
+        Parameters and errors are those of calling the initializer and of `fill`, but
+        that a seed must be given: parts of a tensor of fresh entropy do not fit together.
+        Memory is that of the part, and time too where its runs along the last axis
+        are long; a run costs at least as much as 64 elements, and with a step other
+        than 1 each element is a run.
 
         Returns
         -------
         numpy.ndarray
             A C-contiguous array, equal to the bit to that part of the whole.
         """
+        if seed is None:
+            raise TypeError("seed must be given to make a shard, got None")
         dims = normalize_shape(shape)
         _, counts, _, kept = select(dims, index)
-        out = np.empty([counts[axis] for axis in kept], output_dtype(dtype))
+        out = new_array(tuple(counts[axis] for axis in kept), dtype)
         return self.fill(out, seed=seed, stream=stream, shape=dims, index=index, threads=threads)
 
     def _fill(
@@ -192,7 +195,14 @@ def _check_normal(mean: float, stddev: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Constant(Distribution):
-    """Every element is `value` (finite), rounded to the nearest of the dtype."""
+    """Every element is `value`.
+
+    Parameters
+    ----------
+    value : float
+        Finite; rounded to the nearest float32 (float64) and from there to a
+        16-bit dtype. -0 gives +0.
+    """
 
     value: float = 0.0
 
@@ -207,10 +217,15 @@ class Constant(Distribution):
 
 @dataclass(frozen=True, slots=True)
 class Uniform(Distribution):
-    """Uniform on [low, high]; both ends can occur, ``low == high`` is a constant.
+    """Uniform on [low, high].
 
-    The values are ``low + (high - low) * u`` with u a multiple of 2**-24 (float64:
-    2**-53) in [0, 1).
+    Parameters
+    ----------
+    low, high : float
+        Finite, ``low <= high``; equal ones give a constant. Both ends can occur, where
+        the dtype has them, and nothing outside. The values are
+        ``low + (high - low) * u`` with u a multiple of 2**-24 (float64: 2**-53) in
+        [0, 1).
     """
 
     low: float = -0.05
@@ -231,9 +246,13 @@ class Uniform(Distribution):
 
 @dataclass(frozen=True, slots=True)
 class Normal(Distribution):
-    """Normal with this mean and standard deviation (at least 0).
+    """Normal.
 
-    Values reach 6.76 standard deviations (float64: 8.65).
+    Parameters
+    ----------
+    mean, stddev : float
+        Finite, ``stddev >= 0``; 0 gives the constant `mean`. Values reach 6.76
+        standard deviations from the mean (float64: 8.65).
     """
 
     mean: float = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -41,25 +42,45 @@ def get_num_threads() -> int:
     return usable_cpus() if _chosen is None else _chosen
 
 
-@cache
 def usable_cpus() -> int:
-    """CPUs that this process may use: its affinity, and the quota of its cgroup rounded up."""
+    """CPUs that this process may use: its affinity, and the quota of its cgroups rounded up."""
     affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
     cpus = len(affinity) or os.cpu_count() or 1
-    return max(1, min(cpus, _cgroup_quota(cpus)))
+    return max(1, min(cpus, math.ceil(cgroup_quota())))
 
 
-def _cgroup_quota(default: int) -> int:
-    root = Path("/sys/fs/cgroup")
+@cache
+def cgroup_quota(
+    root: Path = Path("/sys/fs/cgroup"), self: Path = Path("/proc/self/cgroup")
+) -> float:
+    """CPUs that the cgroups of this process allow, the smallest of all levels; infinite without."""
+    quotas = [math.inf]
     try:
-        if (root / "cpu.max").exists():  # version 2: "quota period" or "max period"
-            quota, period = (root / "cpu.max").read_text().split()
+        lines = self.read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = root / controllers  # version 2 has one hierarchy, without a name
+        level = top / group.strip("/")
+        for folder in (level, *level.parents):
+            if folder.is_relative_to(top):
+                quotas.append(_quota_of(folder))
+    return min(quotas)
+
+
+def _quota_of(folder: Path) -> float:
+    try:
+        if (folder / "cpu.max").exists():  # version 2: "quota period", or "max period"
+            quota, period = (folder / "cpu.max").read_text().split()
         else:
-            quota = (root / "cpu/cpu.cfs_quota_us").read_text()
-            period = (root / "cpu/cpu.cfs_period_us").read_text()
-        return -(-int(quota) // int(period)) if int(quota) > 0 else default
+            quota = (folder / "cpu.cfs_quota_us").read_text()
+            period = (folder / "cpu.cfs_period_us").read_text()
+        return int(quota) / int(period) if int(quota) > 0 else math.inf
     except (OSError, ValueError):
-        return default
+        return math.inf
 
 
 def share(
@@ -98,7 +119,10 @@ def share(
     ]
     try:
         for helper in helpers:
-            helper.start()
+            try:
+                helper.start()
+            except RuntimeError:  # no more threads to be had: go on with those there are
+                break
         work(progress)
     finally:
         remaining = iter(())
