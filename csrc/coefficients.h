@@ -2,12 +2,11 @@
 #ifndef FI_COEFFICIENTS_H
 #define FI_COEFFICIENTS_H
 
-/* 4 atanh(s) / s in powers of s*s, |s| <= (sqrt(2) - 1) / (sqrt(2) + 1);
- * maximum relative error of the polynomial 2^-30.21 */
-#define F32_LOG0 0x1.0000000000000p+2f
-#define F32_LOG1 0x1.55557a0000000p+0f
-#define F32_LOG2 0x1.995ed80000000p-1f
-#define F32_LOG3 0x1.31e03c0000000p-1f
+/* 2 (atanh(s/2) / (s/2) - 1) / s^2 in powers of s^2, |s| <= 2 (sqrt(2) - 1) / (sqrt(2) + 1);
+ * maximum relative error of the polynomial 2^-21.68 */
+#define F32_LOG0 0x1.55555c0000000p-3f
+#define F32_LOG1 0x1.997aa00000000p-6f
+#define F32_LOG2 0x1.2f2ba80000000p-8f
 
 /* cos(pi/4 x) in powers of x*x, |x| <= 1;
  * maximum relative error of the polynomial 2^-24.60 */
@@ -26,16 +25,15 @@
 /* -2 ln(2) */
 #define F32_MINUS_2_LN2 -0x1.62e4300000000p+0f
 
-/* 4 atanh(s) / s in powers of s*s, |s| <= (sqrt(2) - 1) / (sqrt(2) + 1);
- * maximum relative error of the polynomial 2^-59.50 */
-#define F64_LOG0 0x1.0000000000000p+2
-#define F64_LOG1 0x1.5555555555592p+0
-#define F64_LOG2 0x1.999999997ff63p-1
-#define F64_LOG3 0x1.24924941db486p-1
-#define F64_LOG4 0x1.c71c521a1a0bbp-2
-#define F64_LOG5 0x1.74663ba31f70cp-2
-#define F64_LOG6 0x1.39a20baa52a51p-2
-#define F64_LOG7 0x1.2f02513e48928p-2
+/* 2 (atanh(s/2) / (s/2) - 1) / s^2 in powers of s^2, |s| <= 2 (sqrt(2) - 1) / (sqrt(2) + 1);
+ * maximum relative error of the polynomial 2^-50.96 */
+#define F64_LOG0 0x1.5555555555558p-3
+#define F64_LOG1 0x1.9999999995323p-6
+#define F64_LOG2 0x1.2492492deec51p-8
+#define F64_LOG3 0x1.c71c62e681b78p-11
+#define F64_LOG4 0x1.7462b4ac6aa42p-13
+#define F64_LOG5 0x1.39fe5b3254a89p-15
+#define F64_LOG6 0x1.2b58ad3e1a058p-17
 
 /* cos(pi/4 x) in powers of x*x, |x| <= 1;
  * maximum relative error of the polynomial 2^-53.86 */

@@ -88,10 +88,10 @@ def rounded_minimax(target: Target, bits: int, pinned: list[mpf]) -> tuple[list[
     return fixed, max(abs(evaluate(fixed, x) / target.function(x) - 1) for x in points)
 
 
-def atanh_quotient(z: mpf) -> mpf:
-    """4 atanh(s) / s with s = sqrt(z)."""
-    s = mp.sqrt(z)
-    return 4 * mp.atanh(s) / s if s else mpf(4)
+def log_remainder(z: mpf) -> mpf:
+    """2 (atanh(s) / s - 1) / z with s = sqrt(z) / 2."""
+    s = mp.sqrt(z) / 2
+    return 2 * (mp.atanh(s) / s - 1) / z if s else mpf(1) / 6
 
 
 def sin_quotient(t: mpf) -> mpf:
@@ -110,12 +110,14 @@ SQRT2 = mp.sqrt(2)
 
 def targets(log_degree: int, cos_degree: int, sin_degree: int) -> list[Target]:
     unit = (mpf(0), mpf(1))
-    log_end = ((SQRT2 - 1) / (SQRT2 + 1)) ** 2
-    log_doc = "4 atanh(s) / s in powers of s*s, |s| <= (sqrt(2) - 1) / (sqrt(2) + 1)"
+    log_end = (2 * (SQRT2 - 1) / (SQRT2 + 1)) ** 2
+    log_doc = (
+        "2 (atanh(s/2) / (s/2) - 1) / s^2 in powers of s^2, |s| <= 2 (sqrt(2) - 1) / (sqrt(2) + 1)"
+    )
     cos_doc = "cos(pi/4 x) in powers of x*x, |x| <= 1"
     sin_doc = "sin(pi/4 x) / x in powers of x*x, |x| <= 1"
     return [
-        Target("LOG", log_doc, atanh_quotient, mpf(0), log_end, log_degree),
+        Target("LOG", log_doc, log_remainder, mpf(0), log_end, log_degree),
         Target("COS", cos_doc, cosine, *unit, cos_degree),
         Target("SIN", sin_doc, sin_quotient, *unit, sin_degree),
     ]
@@ -133,8 +135,8 @@ def main() -> None:
     print("/* Written by coefficients.py (Remez exchange, 60 digits): edit that, not this. */")
     print("#ifndef FI_COEFFICIENTS_H\n#define FI_COEFFICIENTS_H")
     for degrees, prefix, suffix, bits in (
-        ((3, 3, 3), "F32", "f", 24),
-        ((7, 6, 6), "F64", "", 53),
+        ((2, 3, 3), "F32", "f", 24),
+        ((6, 6, 6), "F64", "", 53),
     ):
         for target in targets(*degrees):
             pinned = [mpf(1)] if target.name == "COS" else []

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "internal.h"
+#include "fp.h"
 
 typedef struct {
     double largest;      /* finite */
@@ -45,29 +46,8 @@ static fi_status set_bounds(fi_distribution *d, const format *f, double low, dou
     return d->low <= d->high ? FI_OK : FI_ERR_EMPTY;
 }
 
-fi_status fi_uniform(fi_distribution *d, fi_dtype dtype, double low, double high)
+static fi_status normal(fi_distribution *d, fi_dtype dtype, double mean, double stddev)
 {
-    if (!d)
-        return FI_ERR_NULL;
-    if (!valid_dtype(dtype))
-        return FI_ERR_DTYPE;
-    if (!(low <= high))
-        return FI_ERR_BOUNDS;
-    const format *f = &formats[dtype];
-    if (!(fabs(low) <= f->largest && fabs(high) <= f->largest && high - low <= f->largest))
-        return FI_ERR_OVERFLOW;
-    if (low == high)
-        return fi_normal(d, dtype, low, 0);
-    *d = (fi_distribution){.law = FI_LAW_UNIFORM, .dtype = (int32_t)dtype, .base = low, .scale = high - low};
-    return set_bounds(d, f, low, high);
-}
-
-fi_status fi_normal(fi_distribution *d, fi_dtype dtype, double mean, double stddev)
-{
-    if (!d)
-        return FI_ERR_NULL;
-    if (!valid_dtype(dtype))
-        return FI_ERR_DTYPE;
     if (!isfinite(mean))
         return FI_ERR_MEAN;
     if (!(stddev >= 0 && isfinite(stddev)))
@@ -76,6 +56,19 @@ fi_status fi_normal(fi_distribution *d, fi_dtype dtype, double mean, double stdd
         return FI_ERR_OVERFLOW;
     *d = (fi_distribution){.law = FI_LAW_NORMAL, .dtype = (int32_t)dtype, .base = mean, .scale = stddev};
     return FI_OK;
+}
+
+static fi_status uniform(fi_distribution *d, fi_dtype dtype, double low, double high)
+{
+    if (!(low <= high))
+        return FI_ERR_BOUNDS;
+    const format *f = &formats[dtype];
+    if (!(fabs(low) <= f->largest && fabs(high) <= f->largest && high - low <= f->largest))
+        return FI_ERR_OVERFLOW;
+    if (low == high)
+        return normal(d, dtype, low, 0);
+    *d = (fi_distribution){.law = FI_LAW_UNIFORM, .dtype = (int32_t)dtype, .base = low, .scale = high - low};
+    return set_bounds(d, f, low, high);
 }
 
 /* Choose the proposal for the standardised interval [a, b], reflected so that
@@ -122,16 +115,21 @@ static double largest_candidate(const fi_distribution *d, double reach)
     case FI_LAW_TAIL:
         return reach * reach / 2;
     default:
-        return reach;
+        return fmin(reach, fmax(fabs(d->p[0]), fabs(d->p[1])));
     }
 }
 
-fi_status fi_truncated_normal(fi_distribution *d, fi_dtype dtype, double mean, double stddev, double lower, double upper)
+/* Whether all outputs are finite in the dtype, and so are the steps that lead to them in the real type. */
+static int in_range(const fi_distribution *d, const format *f, double low, double high)
 {
-    if (!d)
-        return FI_ERR_NULL;
-    if (!valid_dtype(dtype))
-        return FI_ERR_DTYPE;
+    const double reach = largest_candidate(d, f->reach) * fabs(d->scale);
+    const double real_largest = d->dtype == FI_FLOAT64 ? DBL_MAX : FLT_MAX;
+    return fabs(d->base) <= real_largest && fabs(d->scale) <= real_largest && reach <= real_largest &&
+           fmax(low, d->base - reach) >= -f->largest && fmin(high, d->base + reach) <= f->largest;
+}
+
+static fi_status truncated_normal(fi_distribution *d, fi_dtype dtype, double mean, double stddev, double lower, double upper)
+{
     if (!isfinite(mean))
         return FI_ERR_MEAN;
     if (!(stddev >= 0 && isfinite(stddev)))
@@ -139,7 +137,7 @@ fi_status fi_truncated_normal(fi_distribution *d, fi_dtype dtype, double mean, d
     if (!(lower < upper))
         return FI_ERR_BOUNDS;
     if (stddev == 0)
-        return fi_normal(d, dtype, mean, 0);
+        return normal(d, dtype, mean, 0);
 
     const format *f = &formats[dtype];
     const int reflect = upper <= 0;
@@ -148,8 +146,48 @@ fi_status fi_truncated_normal(fi_distribution *d, fi_dtype dtype, double mean, d
     *d = (fi_distribution){.dtype = (int32_t)dtype, .scale = reflect ? -stddev : stddev};
     choose_proposal(d, a, b);
     d->base = d->law == FI_LAW_TRUNCATED || d->law == FI_LAW_HALF ? mean : reflect ? high : low;
-    const double reach = largest_candidate(d, f->reach) * fabs(d->scale);
-    if (!(fabs(d->scale) <= f->largest && fmax(low, d->base - reach) >= -f->largest && fmin(high, d->base + reach) <= f->largest))
+    if (!in_range(d, f, low, high))
         return FI_ERR_OVERFLOW;
     return set_bounds(d, f, low, high);
+}
+
+/* What the three public functions do around their work. */
+static fi_status begin(fi_distribution *d, fi_dtype dtype, fp_state *saved)
+{
+    if (!d)
+        return FI_ERR_NULL;
+    d->law = FI_LAW_COUNT; /* until it is prepared */
+    if (!valid_dtype(dtype))
+        return FI_ERR_DTYPE;
+    *saved = enter_fp();
+    return FI_OK;
+}
+
+static fi_status end(fi_distribution *d, fi_status status, fp_state saved)
+{
+    leave_fp(saved);
+    if (status != FI_OK)
+        d->law = FI_LAW_COUNT;
+    return status;
+}
+
+fi_status fi_uniform(fi_distribution *d, fi_dtype dtype, double low, double high)
+{
+    fp_state saved;
+    const fi_status status = begin(d, dtype, &saved);
+    return status == FI_OK ? end(d, uniform(d, dtype, low, high), saved) : status;
+}
+
+fi_status fi_normal(fi_distribution *d, fi_dtype dtype, double mean, double stddev)
+{
+    fp_state saved;
+    const fi_status status = begin(d, dtype, &saved);
+    return status == FI_OK ? end(d, normal(d, dtype, mean, stddev), saved) : status;
+}
+
+fi_status fi_truncated_normal(fi_distribution *d, fi_dtype dtype, double mean, double stddev, double lower, double upper)
+{
+    fp_state saved;
+    const fi_status status = begin(d, dtype, &saved);
+    return status == FI_OK ? end(d, truncated_normal(d, dtype, mean, stddev, lower, upper), saved) : status;
 }

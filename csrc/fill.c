@@ -1,41 +1,7 @@
 /* From elements to super-blocks: ragged ends, chunks, 16-bit outputs, strides, regions. */
 #include "internal.h"
+#include "fp.h"
 #include "philox.h"
-
-/* Results must not depend on the caller's rounding mode or flush-to-zero flags,
- * which some frameworks set: fill under the default ones and put theirs back. */
-#if defined(FI_X86)
-#include <xmmintrin.h>
-typedef unsigned fp_state;
-static fp_state enter_fp(void)
-{
-    const fp_state saved = _mm_getcsr();
-    _mm_setcsr(0x1F80); /* all exceptions masked, nearest even, no flushing */
-    return saved;
-}
-static void leave_fp(fp_state saved) { _mm_setcsr(saved); }
-#elif defined(FI_AARCH64)
-typedef uint64_t fp_state;
-static fp_state enter_fp(void)
-{
-    fp_state saved;
-    const fp_state standard = 0;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(saved));
-    __asm__ volatile("msr fpcr, %0" : : "r"(standard));
-    return saved;
-}
-static void leave_fp(fp_state saved) { __asm__ volatile("msr fpcr, %0" : : "r"(saved)); }
-#else
-#include <fenv.h>
-typedef int fp_state;
-static fp_state enter_fp(void)
-{
-    const fp_state saved = fegetround();
-    fesetround(FE_TONEAREST);
-    return saved;
-}
-static void leave_fp(fp_state saved) { fesetround(saved); }
-#endif
 
 typedef struct {
     const fi_distribution *d;
@@ -125,10 +91,14 @@ static void fill_run(const job *j, uint64_t index, uint64_t n, char *out, int64_
     }
 }
 
+static int is_prepared(const fi_distribution *d) { return (uint32_t)d->law < FI_LAW_COUNT && (uint32_t)d->dtype <= FI_BFLOAT16; }
+
 fi_status fi_fill(const fi_distribution *d, uint64_t key, uint64_t index, uint64_t n, void *out)
 {
     if (!d || (!out && n))
         return FI_ERR_NULL;
+    if (!is_prepared(d))
+        return FI_ERR_UNPREPARED;
     if (n && index + (n - 1) < index)
         return FI_ERR_INDEX;
     const fp_state saved = enter_fp();
@@ -156,8 +126,12 @@ fi_status fi_fill_region(const fi_distribution *d, uint64_t key, const fi_region
 {
     if (!d || !r || (!out && n))
         return FI_ERR_NULL;
+    if (!is_prepared(d))
+        return FI_ERR_UNPREPARED;
     if (r->ndim < 1 || r->ndim > MAX_DIMS)
         return FI_ERR_INDEX;
+    if (!r->count || !r->index_step || !r->out_step)
+        return FI_ERR_NULL;
     const uint64_t size = region_size(r);
     if (first > size || n > size - first)
         return FI_ERR_INDEX;

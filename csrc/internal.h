@@ -10,6 +10,10 @@
 #pragma GCC optimize("fp-contract=off", "no-tree-slp-vectorize")
 #endif
 
+#if defined(__FAST_MATH__)
+#error "fastinit needs IEEE arithmetic: build it without -ffast-math and -Ofast"
+#endif
+
 #include <float.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -49,7 +53,7 @@ FI_INLINE unsigned fi_bit_count(uint64_t x) { return (unsigned)__builtin_popcoun
 #define FI_AARCH64 1
 #endif
 
-/* The forms of a distribution that the kernel tells apart (fi_distribution.law). */
+/* The forms of a distribution that the kernel tells apart (fi_distribution.law). FI_LAW_COUNT is none. */
 enum {
     FI_LAW_UNIFORM,
     FI_LAW_NORMAL,

@@ -32,7 +32,7 @@ FI_INLINE f32v f32_fraction(u32v w)
     return f32_add(f32_mul(v, f32_set1(0x1p-32f)), f32_set1(0x1p-33f));
 }
 
-/* x in (-1, 1): 30 bits and a half step, never zero. */
+/* x in [-1, 1]: 30 bits and a half step, never zero. */
 FI_INLINE f32v f32_phase(u32v w) { return f32_mul(f32_from_signed(u32_or(u32_shl(w, 2), u32_set1(2))), f32_set1(0x1p-31f)); }
 
 /* y in (0, 1] as m * 2^k, m in [sqrt(1/2), sqrt(2)): returns 1 - m; *below has its top bit set where k < 0. */
@@ -46,7 +46,7 @@ FI_INLINE f32v f32_decompose(f32v y, f32v *k, u32v *below)
 }
 
 #define HORNER(p, t, c) f32_add(f32_mul(p, t), C(c))
-FI_INLINE f32v f32_log_polynomial(f32v t) { return HORNER(HORNER(HORNER(C(LOG3), t, LOG2), t, LOG1), t, LOG0); }
+FI_INLINE f32v f32_log_polynomial(f32v t) { return HORNER(HORNER(C(LOG2), t, LOG1), t, LOG0); }
 FI_INLINE f32v f32_cos_polynomial(f32v t) { return HORNER(HORNER(HORNER(C(COS3), t, COS2), t, COS1), t, COS0); }
 FI_INLINE f32v f32_sin_polynomial(f32v t) { return HORNER(HORNER(HORNER(C(SIN3), t, SIN2), t, SIN1), t, SIN0); }
 #undef HORNER

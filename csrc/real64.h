@@ -66,7 +66,7 @@ FI_INLINE f64v f64_decompose(f64v y, f64v *k, u64v *below)
 #define HORNER(p, t, c) f64_add(f64_mul(p, t), C(c))
 FI_INLINE f64v f64_log_polynomial(f64v t)
 {
-    const f64v p = HORNER(HORNER(HORNER(HORNER(C(LOG7), t, LOG6), t, LOG5), t, LOG4), t, LOG3);
+    const f64v p = HORNER(HORNER(HORNER(C(LOG6), t, LOG5), t, LOG4), t, LOG3);
     return HORNER(HORNER(HORNER(p, t, LOG2), t, LOG1), t, LOG0);
 }
 FI_INLINE f64v f64_cos_polynomial(f64v t)

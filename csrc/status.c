@@ -13,6 +13,7 @@ const char *fi_status_message(fi_status status)
         [FI_ERR_OVERFLOW] = "values could exceed the largest finite number of the dtype",
         [FI_ERR_EMPTY] = "the dtype has no value between the bounds",
         [FI_ERR_INDEX] = "elements beyond the last index, or a region of bad rank or size",
+        [FI_ERR_UNPREPARED] = "the distribution was not prepared",
         [FI_ERR_ISA] = "unknown instruction set, or this machine cannot run it",
     };
     return (unsigned)status < sizeof messages / sizeof *messages ? messages[status] : "unknown status";

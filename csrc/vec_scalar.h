@@ -24,11 +24,16 @@ FI_INLINE u32v u32_shl(u32v a, int n) { return a << n; }
 FI_INLINE u32v u32_shr(u32v a, int n) { return a >> n; }
 /* A signed >> is the compiler's choice in C11: shift the complement of a negative number instead. */
 FI_INLINE u32v u32_sar(u32v a, int n) { return a >> 31 ? ~(~a >> n) : a >> n; }
-FI_INLINE void u32_store_low16(uint16_t *p, u32v a) { *p = (uint16_t)(a & 0xFFFF); }
+/* Outputs may have any alignment. */
+FI_INLINE void u32_store_low16(uint16_t *p, u32v a)
+{
+    const uint16_t low = (uint16_t)(a & 0xFFFF);
+    memcpy(p, &low, sizeof low);
+}
 
 FI_INLINE f32v f32_set1(float x) { return x; }
 FI_INLINE f32v f32_load(const float *p) { return *p; }
-FI_INLINE void f32_store(float *p, f32v a) { *p = a; }
+FI_INLINE void f32_store(float *p, f32v a) { memcpy(p, &a, sizeof a); }
 FI_INLINE f32v f32_add(f32v a, f32v b) { return a + b; }
 FI_INLINE f32v f32_sub(f32v a, f32v b) { return a - b; }
 FI_INLINE f32v f32_mul(f32v a, f32v b) { return a * b; }
@@ -66,7 +71,7 @@ FI_INLINE u64v u64_shl(u64v a, int n) { return a << n; }
 FI_INLINE u64v u64_shr(u64v a, int n) { return a >> n; }
 
 FI_INLINE f64v f64_set1(double x) { return x; }
-FI_INLINE void f64_store(double *p, f64v a) { *p = a; }
+FI_INLINE void f64_store(double *p, f64v a) { memcpy(p, &a, sizeof a); }
 FI_INLINE f64v f64_add(f64v a, f64v b) { return a + b; }
 FI_INLINE f64v f64_sub(f64v a, f64v b) { return a - b; }
 FI_INLINE f64v f64_mul(f64v a, f64v b) { return a * b; }

@@ -72,7 +72,7 @@ class Real:
 
 FLOAT32 = Real(
     np.float32, np.int32, 32, 23, 0, 31, angle32, 0x3F3504F3, float.fromhex("-0x1.62e430p+0"),
-    log=coefficients("0x1.000000p+2 0x1.55557ap+0 0x1.995ed8p-1 0x1.31e03cp-1"),
+    log=coefficients("0x1.55555cp-3 0x1.997aa0p-6 0x1.2f2ba8p-8"),
     cos=coefficients("0x1.000000p+0 -0x1.3bd39cp-2 0x1.03b058p-6 -0x1.4e78bep-12"),
     sin=coefficients("0x1.921fb6p-1 -0x1.4abc24p-4 0x1.4680a4p-9 -0x1.33198ep-15"),
 )  # fmt: skip
@@ -80,8 +80,8 @@ FLOAT32 = Real(
 FLOAT64 = Real(
     np.float64, np.int64, 64, 52, 1, 52, angle64, 0x3FE6A09E667F3BCD, float.fromhex("-0x1.62e42fefa39efp+0"),
     log=coefficients("""
-        0x1.0000000000000p+2 0x1.5555555555592p+0 0x1.999999997ff63p-1 0x1.24924941db486p-1
-        0x1.c71c521a1a0bbp-2 0x1.74663ba31f70cp-2 0x1.39a20baa52a51p-2 0x1.2f02513e48928p-2"""),
+        0x1.5555555555558p-3 0x1.9999999995323p-6 0x1.2492492deec51p-8 0x1.c71c62e681b78p-11
+        0x1.7462b4ac6aa42p-13 0x1.39fe5b3254a89p-15 0x1.2b58ad3e1a058p-17"""),
     cos=coefficients("""
         0x1.0000000000000p+0 -0x1.3bd3cc9be459dp-2 0x1.03c1f081b0df1p-6 -0x1.55d3c7dc398d6p-12
         0x1.e1f4fb7f90416p-19 -0x1.a6c9c7ffcf2b0p-26 0x1.f3dc17e3f0089p-34"""),
@@ -208,8 +208,9 @@ def r2(real: Real, w: Array) -> Array:
     k = (i >> real.mantissa).astype(real.scalar)
     m = ((i & (2**real.mantissa - 1)) + real.sqrt_half).view(real.scalar)
     g = np.where(i < 0, 1 - m, q)
-    s = g / (2 - g)
-    return s * polynomial(s * s, real.log) + k * real.minus_2_ln2
+    s = (g + g) / (2 - g)
+    t = s * s
+    return ((g + g) + s * (g + t * polynomial(t, real.log))) + k * real.minus_2_ln2
 
 
 def normals(real: Real, block: Array) -> Array:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import ml_dtypes
@@ -142,8 +145,8 @@ def test_usage_errors_exit_with_2(tmp_path: Path, arguments: list[str], message:
         (["--threads", "0"], "fastinit: threads must be an int of at least 1, got 0"),
         (["--init", "normal:stddev=1e39"], "fastinit: values could exceed the largest finite number"),
         (["-o", "missing/w.npy"], "fastinit: [Errno 2] No such file or directory"),
-        (["-o", "."], "is a directory"),
-        (["--shape", "1048576x1048576x1048576"], "fastinit: "),
+        (["-o", "."], "is not a regular file"),
+        (["--shape", "1048576x1048576x1048576"], "fastinit: [Errno "),
     ],
 )  # fmt: skip
 def test_errors_exit_with_1_and_leave_nothing(
@@ -155,6 +158,48 @@ def test_errors_exit_with_1_and_leave_nothing(
     assert done.returncode == 1
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("dtype", [",", "int8", "None"])
+def test_bad_dtypes_are_one_line(tmp_path: Path, dtype: str) -> None:
+    done = run("fill", "--init", "ones", "--shape", "3", "--dtype", dtype, "-o", tmp_path / "w.npy")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("fastinit: dtype must be float32")
+
+
+def test_special_files_are_refused_and_links_followed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    done = run("fill", "--init", "ones", "--shape", "3", "-o", tmp_path / "pipe")
+    assert done.returncode == 1
+    assert "is not a regular file" in done.stderr
+    target = tmp_path / "target.npy"
+    target.write_bytes(b"old")
+    target.chmod(0o600)
+    (tmp_path / "link").symlink_to(target)
+    assert run("fill", "--init", "ones", "--shape", "3", "-o", tmp_path / "link").returncode == 0
+    np.testing.assert_array_equal(np.load(target), np.ones(3, np.float32))
+    assert (tmp_path / "link").is_symlink()
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
+def test_termination_leaves_nothing(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "fastinit",
+        "fill",
+        "--init",
+        "he_normal",
+        "--shape",
+        "65536x16384",
+    ]
+    process = subprocess.Popen([*command, "-o", str(tmp_path / "w.npy")])
+    while not list(tmp_path.iterdir()) and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    process.terminate()
+    assert process.wait() == 128 + signal.SIGTERM
     assert list(tmp_path.iterdir()) == []
 
 

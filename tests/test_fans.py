@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 import fastinit as fi
+from fastinit.fans import truncated_moments
 
 inf = math.inf
 
@@ -45,7 +46,7 @@ def test_axes(shape: tuple[int, ...], axes: dict, fans: tuple[int, int]) -> None
 
 
 def test_large_fans_are_exact() -> None:
-    assert fi.compute_fans((2**40, 2**40 + 1)) == (2**40, 2**40 + 1)
+    assert fi.compute_fans((2**62, 1, 3)) == (2**62, 3 * 2**62)
 
 
 def test_gains() -> None:
@@ -80,8 +81,19 @@ def test_truncated_std_where_the_formula_has_no_digits() -> None:
     assert fi.truncated_std(1, 1 + width) == pytest.approx(width / math.sqrt(12), rel=1e-6)
     assert fi.truncated_std(-width, width) == pytest.approx(2 * width / math.sqrt(12), rel=1e-9)
     # The tail beyond a is exponential with rate a; the next term of the variance is -6 / a**4.
-    for a in (1e3, 1e8, 1e150):
-        assert fi.truncated_std(a, inf) == pytest.approx(1 / a, rel=4 / a**2 + 1e-9)
+    assert fi.truncated_std(0, 1e-300) == pytest.approx(1e-300 / math.sqrt(12), rel=1e-9)
+    for a in (1e3, 1e8, 1e150, 1e160, 1e308):
+        assert fi.truncated_std(a, inf) == pytest.approx(1 / a, rel=(2 / a) ** 2 + 1e-9)
+
+
+def test_truncated_mean() -> None:
+    """The closed formula (phi(a) - phi(b)) / Z, and the exponential limit."""
+    phi, Phi = stats.norm.pdf, stats.norm.cdf
+    for a, b in ((-1.0, 2.5), (0.5, 4.0), (-inf, 1.0), (0.0, inf)):
+        mean = (phi(a) - phi(b)) / (Phi(b) - Phi(a))
+        assert truncated_moments(a, b)[0] == pytest.approx(mean, rel=1e-12)
+        assert truncated_moments(-b, -a)[0] == pytest.approx(-mean, rel=1e-12)
+    assert truncated_moments(1e6, inf)[0] - 1e6 == pytest.approx(1e-6, rel=1e-3)
 
 
 @pytest.mark.parametrize(

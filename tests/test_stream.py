@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 
 import fastinit as fi
+import reference
 from cases import DISTRIBUTIONS, elements, initializer, oracle
 from conftest import as_bits
 
+inf = float("inf")
 KEY = 0x9E3779B97F4A7C15
 
 #: Around every lane count (1 to 16), super-block (32, 64), chunk of the kernel (4096).
@@ -73,6 +77,62 @@ def test_split_at_every_offset_of_a_super_block(isa: str, case: str, dtype: str)
         out[:cut] = elements(case, dtype, KEY, 0, cut)
         out[cut:] = elements(case, dtype, KEY, cut, n - cut)
         np.testing.assert_array_equal(out, whole, err_msg=f"cut at {cut}")
+
+
+def random_parameters(generator: random.Random) -> tuple[float, float, float, float]:
+    """Any mean, standard deviation and bounds, with extremes and cancelling means."""
+    stddev = (
+        10 ** generator.uniform(-46, 38)
+        if generator.random() < 0.5
+        else 10 ** generator.uniform(-3, 3)
+    )
+    lower = generator.choice([-inf, 0.0, generator.gauss(0, 2), 10 ** generator.uniform(-3, 40)])
+    width = generator.choice([inf, 10 ** generator.uniform(-6, 2)])
+    upper = lower + width if lower > -inf else generator.gauss(0, 2)
+    if generator.random() < 0.5:
+        lower, upper = -upper, -lower
+    near = lower if abs(lower) < abs(upper) else upper
+    mean = generator.choice(
+        [0.0, generator.gauss(0, 10), -stddev * near, stddev * generator.gauss(0, 3)]
+    )
+    return mean if abs(mean) < inf else 0.0, stddev, lower, upper
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_parameters(isa: str, dtype: str, seed: int) -> None:
+    """Whatever the library accepts, it makes as the oracle does: bounds, subnormals, zeros of either sign."""
+    generator = random.Random(1000 * seed + len(dtype))
+    accepted = 0
+    for _ in range(100):
+        parameters = random_parameters(generator)
+        if not parameters[2] < parameters[3]:
+            continue
+        try:
+            made = fi.TruncatedNormal(*parameters)((70,), seed=KEY, dtype=dtype)
+        except ValueError:  # the range of the dtype, tested elsewhere
+            continue
+        accepted += 1
+        want = reference.truncated_normal(dtype, KEY, 0, 70, *parameters)
+        np.testing.assert_array_equal(as_bits(made), as_bits(want), err_msg=f"{parameters}")
+        values = made.astype(np.float64)
+        assert np.isfinite(values).all()
+        mean, stddev, lower, upper = parameters
+        assert mean + stddev * lower <= values.min()
+        assert values.max() <= mean + stddev * upper
+    assert accepted > 25
+
+
+@pytest.mark.parametrize("bound", [-1e-60, 1e-41, 3e-39, -65504.0, 5.960464477539063e-08, 1e-7])
+def test_uniform_bounds_at_the_ends_of_the_dtype(dtype: str, bound: float) -> None:
+    """Subnormal bounds, bounds that round to -0, the largest float16."""
+    low, high = sorted((bound, bound / 3))
+    try:
+        made = fi.Uniform(low, high)((70,), seed=KEY, dtype=dtype)
+    except ValueError as error:
+        assert "no value between the bounds" in str(error)  # noqa: PT017 - some dtypes have none
+        return
+    want = reference.uniform(dtype, KEY, 0, 70, low, high)
+    np.testing.assert_array_equal(as_bits(made), as_bits(want))
 
 
 def test_misaligned_memory(isa: str, dtype: str) -> None:

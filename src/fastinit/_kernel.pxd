@@ -22,6 +22,7 @@ cdef extern from "fastinit.h" nogil:
         FI_ERR_OVERFLOW
         FI_ERR_EMPTY
         FI_ERR_INDEX
+        FI_ERR_UNPREPARED
         FI_ERR_ISA
 
     ctypedef enum fi_dtype:

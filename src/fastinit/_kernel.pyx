@@ -145,7 +145,7 @@ cdef class Region:
     cdef Py_ssize_t offset
     cdef const uint64_t[::1] count
     cdef const int64_t[::1] index_step, out_step
-    cdef Py_ssize_t lowest, highest
+    cdef object lowest, highest  # of the bytes written; Python ints, which do not overflow
 
     def __init__(self, const uint64_t[::1] count not None, const int64_t[::1] index_step not None,
                  const int64_t[::1] out_step not None, uint64_t index,
@@ -162,10 +162,13 @@ cdef class Region:
         self.value.index = index
         self.lowest = self.highest = offset
         for k in range(count.shape[0]):
-            if out_step[k] < 0:
-                self.lowest += <Py_ssize_t>(count[k] - 1) * out_step[k]
+            if count[k] < 1:
+                raise ValueError("count must be positive")
+            extent = (<object>count[k] - 1) * <object>out_step[k]
+            if extent < 0:
+                self.lowest += extent
             else:
-                self.highest += <Py_ssize_t>(count[k] - 1) * out_step[k]
+                self.highest += extent
 
 
 def fill_region(Distribution d not None, uint64_t key, Region region not None,

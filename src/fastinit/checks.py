@@ -33,8 +33,9 @@ def check_real(name: str, value: Any) -> float:
         try:
             return float(value)
         except OverflowError:
+            kind = type(value).__name__
             raise ValueError(
-                f"{name} must be within the range of a float, got {_shown(int(value))}"
+                f"{name} must be in the range of a float, got a larger {kind}"
             ) from None
     raise TypeError(f"{name} must be a real number, got {value!r} of type {type(value).__name__}")
 

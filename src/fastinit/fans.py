@@ -160,7 +160,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         slope = 0.01 if param is None else check_real("param", param)
         if not math.isfinite(slope):
             raise ValueError(f"param must be finite, got {param!r}")
-        return math.sqrt(2) / math.hypot(1, slope)
+        return math.sqrt(2 / (1 + slope * slope))
     check_choice("nonlinearity", nonlinearity, (*_GAINS, "leaky_relu"))
     return _GAINS[nonlinearity]
 

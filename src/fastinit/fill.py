@@ -155,8 +155,8 @@ def _select_axis(axis: int, n: int, item: Any) -> tuple[int, int, int]:
             raise ValueError(
                 f"index[{axis}] must have its ends in [{-n}, {n}], those of axis {axis}, got {item!r}"
             )
-        return start, step, len(range(start, stop, step))
-    if isinstance(item, (bool, np.bool_)) or not hasattr(item, "__index__"):
+        return start, step, max(0, -((start - stop) // step))
+    if isinstance(item, bool) or not isinstance(item, (int, np.integer)):
         raise TypeError(f"index[{axis}] must be an int, a slice or Ellipsis, got {item!r}")
     i = check_int(f"index[{axis}]", item, -n, n - 1)
     return i % n, 1, 1

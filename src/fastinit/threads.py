@@ -46,7 +46,7 @@ def usable_cpus() -> int:
     """CPUs that this process may use: its affinity, and the quota of its cgroups rounded up."""
     affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
     cpus = len(affinity) or os.cpu_count() or 1
-    return max(1, min(cpus, math.ceil(cgroup_quota())))
+    return max(1, math.ceil(min(cpus, cgroup_quota())))
 
 
 @cache

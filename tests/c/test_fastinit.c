@@ -10,6 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+#endif
+
 #include "fastinit.h"
 #include "sha256.h"
 
@@ -109,19 +113,19 @@ static void test_splits(fi_dtype dtype)
 {
     enum { N = 200 };
     const size_t size = item_sizes[dtype];
-    unsigned char whole[N * 8], part[N * 8 + 16];
+    unsigned char whole[N * 8], part[N * 8 + 18];
     fi_distribution d;
     fi_truncated_normal(&d, dtype, 0, 1, -1.5, 2);
     fi_fill(&d, 1, 0, N, whole);
     int equal = 1, untouched = 1;
     for (size_t begin = 0; begin <= N; begin++)
         for (size_t end = begin; end <= N; end += 1 + end % 7) {
-            const size_t bytes = (end - begin) * size;
+            const size_t bytes = (end - begin) * size, at = 8 + begin % 2; /* at odd addresses too */
             memset(part, 0xA5, sizeof part);
-            fi_fill(&d, 1, begin, end - begin, part + 8);
-            equal &= memcmp(part + 8, whole + begin * size, bytes) == 0;
+            fi_fill(&d, 1, begin, end - begin, part + at);
+            equal &= memcmp(part + at, whole + begin * size, bytes) == 0;
             for (size_t i = 0; i < 8; i++)
-                untouched &= part[i] == 0xA5 && part[8 + bytes + i] == 0xA5;
+                untouched &= part[i] == 0xA5 && part[at + bytes + i] == 0xA5;
         }
     check(equal, "splits equal the whole", dtype_names[dtype]);
     check(untouched, "nothing is written outside", dtype_names[dtype]);
@@ -176,6 +180,17 @@ static void test_statuses(void)
         {TRUNCATED(FI_FLOAT16, 0, 30000, -2, 2), FI_OK, "60000 in float16"},
         {TRUNCATED(FI_BFLOAT16, 1, 1e-6, 0.5, 2), FI_ERR_EMPTY, "no bfloat16 in [1.0000005, 1.000002]"},
         {TRUNCATED(FI_FLOAT32, 0, 1, 1e300, INFINITY), FI_ERR_OVERFLOW, "tail beyond float32"},
+        /* The reach of 6.765 standard deviations: 65504 / 6.765 = 9682.7. */
+        {NORMAL(FI_FLOAT16, 0, 9682), FI_OK, "6.765 * 9682 in float16"},
+        {NORMAL(FI_FLOAT16, 0, 9683), FI_ERR_OVERFLOW, "6.765 * 9683 in float16"},
+        /* Exponential: 1 + 6.765 + rate - 1 with the rate (1 + sqrt 5) / 2: 65504 / 8.383 = 7813.8. */
+        {TRUNCATED(FI_FLOAT16, 0, 7813, 1, INFINITY), FI_OK, "8.383 * 7813 in float16"},
+        {TRUNCATED(FI_FLOAT16, 0, 7815, 1, INFINITY), FI_ERR_OVERFLOW, "8.383 * 7815 in float16"},
+        /* Bounds in range, but not the steps on the way: what would come out is piled up on the bounds. */
+        {TRUNCATED(FI_FLOAT32, 0, 3e38, -1, 1), FI_ERR_OVERFLOW, "width 6e38 in float32"},
+        {TRUNCATED(FI_FLOAT32, -3.6e38, 3e38, 0.1, 2), FI_ERR_OVERFLOW, "mean -3.6e38 in float32"},
+        {TRUNCATED(FI_FLOAT32, -3e38, 2e38, -0.1, 3), FI_ERR_OVERFLOW, "z * scale of 6e38 in float32"},
+        {TRUNCATED(FI_FLOAT16, -70000, 10000, 1, 9), FI_OK, "mean outside float16, values inside"},
         {UNIFORM(FI_FLOAT32, 1, 0), FI_ERR_BOUNDS, "low > high"},
         {UNIFORM(FI_FLOAT32, -3e38, 3e38), FI_ERR_OVERFLOW, "width 6e38 in float32"},
         {UNIFORM(FI_FLOAT32, 1, 1), FI_OK, "low == high"},
@@ -192,6 +207,12 @@ static void test_statuses(void)
     check(fi_fill(&d, 0, UINT64_MAX, 1, out) == FI_OK, "status", "the last element");
     check(fi_fill(&d, 0, UINT64_MAX, 2, out) == FI_ERR_INDEX, "status", "beyond the last element");
     check(fi_fill(&d, 0, 0, 1, NULL) == FI_ERR_NULL, "status", "NULL output");
+    fi_distribution bad = d;
+    fi_normal(&bad, FI_FLOAT32, 0, -1);
+    check(fi_fill(&bad, 0, 0, 1, out) == FI_ERR_UNPREPARED, "status", "after FI_ERR_STDDEV");
+    fi_normal(&bad, FI_FLOAT16, 0, 1e9);
+    check(fi_fill(&bad, 0, 0, 1, out) == FI_ERR_UNPREPARED, "status", "after FI_ERR_OVERFLOW");
+    check(fi_fill_region(&d, 0, &(fi_region){.ndim = 1}, 0, 1, out) == FI_ERR_NULL, "status", "NULL counts");
     check(fi_fill(&d, 0, 0, 0, NULL) == FI_OK, "status", "NULL output of nothing");
     check(fi_fill_region(&d, 0, &(fi_region){.ndim = 0}, 0, 1, out) == FI_ERR_INDEX, "status", "rank 0");
     check(fi_fill_region(&d, 0, &(fi_region){.ndim = 65}, 0, 1, out) == FI_ERR_INDEX, "status", "rank 65");
@@ -210,15 +231,47 @@ static void test_statuses(void)
 static void test_rounding_mode(void)
 {
     fi_distribution d;
-    float near[300], up[300];
-    fi_truncated_normal(&d, FI_FLOAT32, 0.1, 0.3, 1, 9);
+    double near[300], up[300];
+    fi_truncated_normal(&d, FI_FLOAT64, 0.1, 0.3, 1, 9);
     fi_fill(&d, 5, 0, 300, near);
     fesetround(FE_UPWARD);
+    fi_truncated_normal(&d, FI_FLOAT64, 0.1, 0.3, 1, 9);
     fi_fill(&d, 5, 0, 300, up);
     const int mode = fegetround();
     fesetround(FE_TONEAREST);
     check(memcmp(near, up, sizeof up) == 0, "rounding mode", "same bits");
     check(mode == FE_UPWARD, "rounding mode", "restored");
+}
+
+/* Nor does flushing of subnormal numbers to zero, which -ffast-math turns on in whole processes. */
+static void test_flush_to_zero(void)
+{
+    fi_distribution d;
+    float kept[300], flushed[300];
+    fi_truncated_normal(&d, FI_FLOAT32, 0, 1e-41, -2, 2);
+    fi_fill(&d, 5, 0, 300, kept);
+#if defined(__SSE2__)
+    const unsigned mode = _mm_getcsr();
+    _mm_setcsr(mode | 0x8040); /* FTZ and DAZ */
+    fi_truncated_normal(&d, FI_FLOAT32, 0, 1e-41, -2, 2);
+    fi_fill(&d, 5, 0, 300, flushed);
+    check(_mm_getcsr() == (mode | 0x8040), "flush to zero", "restored");
+    _mm_setcsr(mode);
+#elif defined(__aarch64__)
+    const uint64_t flush = UINT64_C(1) << 24;
+    uint64_t mode = 0;
+    __asm__ volatile("msr fpcr, %0" : : "r"(flush));
+    fi_truncated_normal(&d, FI_FLOAT32, 0, 1e-41, -2, 2);
+    fi_fill(&d, 5, 0, 300, flushed);
+    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+    __asm__ volatile("msr fpcr, %0" : : "r"(UINT64_C(0)));
+    check(mode == flush, "flush to zero", "restored");
+#endif
+    check(memcmp(kept, flushed, sizeof kept) == 0, "flush to zero", "same bits");
+    int subnormal = 0;
+    for (int i = 0; i < 300; i++)
+        subnormal += fpclassify(kept[i]) == FP_SUBNORMAL;
+    check(subnormal > 290, "flush to zero", "subnormal values");
 }
 
 int main(int argc, char **argv)
@@ -233,6 +286,7 @@ int main(int argc, char **argv)
         check(fi_set_isa(fi_available_isa(i)) == FI_OK && strcmp(fi_isa(), fi_available_isa(i)) == 0, "forcing", fi_available_isa(i));
         test_golden(argv[1]);
         test_rounding_mode();
+        test_flush_to_zero();
         for (int dtype = 0; dtype < 4; dtype++) {
             test_splits((fi_dtype)dtype);
             test_region((fi_dtype)dtype);

@@ -73,10 +73,14 @@
  *     m = value((i & 0x007FFFFF) + H) (float32),
  *         value((i & 0x000FFFFFFFFFFFFF) + H) (float64)
  *     g = i < 0 ? 1 - m : q
- *     s = g / (2 - g)
- *     r2 = s * P(s * s; LOG0, LOG1, ...) + k * MINUS_2_LN2
+ *     s = (g + g) / (2 - g)
+ *     t = s * s
+ *     r2 = ((g + g) + s * (g + t * P(t; LOG0, LOG1, ...))) + k * MINUS_2_LN2
  *   u may round to 1 but r2 is never 0: near there g is q, down to 2^-33 (2^-54).
  *   The largest radius sqrt(r2) is 6.7638 (float32), 8.6522 (float64).
+ *   Errors in units in the last place of the result, for the float u (for g = q:
+ *   1 - q) at hand: float32, over all words: r2 1.07, cosine 1.58, sine 1.61;
+ *   float64, sampled: 1.6 each.
  *
  *   pair(v, w) = two standard normal reals, from the radius word v and the angle
  *   word w:
@@ -91,14 +95,13 @@
  *
  *   Coefficients (C99 hexadecimal; maximum relative error of the polynomial):
  *                float32                  float64
- *     LOG0       0x1.000000p+2            0x1.0000000000000p+2
- *     LOG1       0x1.55557ap+0            0x1.5555555555592p+0
- *     LOG2       0x1.995ed8p-1            0x1.999999997ff63p-1
- *     LOG3       0x1.31e03cp-1            0x1.24924941db486p-1
- *     LOG4                                0x1.c71c521a1a0bbp-2
- *     LOG5                                0x1.74663ba31f70cp-2
- *     LOG6                                0x1.39a20baa52a51p-2
- *     LOG7       (2^-30.2)                0x1.2f02513e48928p-2   (2^-59.5)
+ *     LOG0       0x1.55555cp-3            0x1.5555555555558p-3
+ *     LOG1       0x1.997aa0p-6            0x1.9999999995323p-6
+ *     LOG2       0x1.2f2ba8p-8            0x1.2492492deec51p-8
+ *     LOG3                                0x1.c71c62e681b78p-11
+ *     LOG4                                0x1.7462b4ac6aa42p-13
+ *     LOG5                                0x1.39fe5b3254a89p-15
+ *     LOG6       (2^-21.7)                0x1.2b58ad3e1a058p-17  (2^-51.0)
  *     COS0       0x1.000000p+0            0x1.0000000000000p+0
  *     COS1      -0x1.3bd39cp-2           -0x1.3bd3cc9be459dp-2
  *     COS2       0x1.03b058p-6            0x1.03c1f081b0df1p-6
@@ -183,8 +186,8 @@
  * Nothing allocates, prints, aborts or keeps state, but for the choice of the
  * instruction set. Every function may be called from any number of threads at
  * once, on buffers that do not overlap; fi_set_isa changes only the speed of
- * fills that start later. Fills run under the default floating-point
- * environment and restore the caller's. They use up to 64 KiB of stack.
+ * fills that start later. Functions run under the default floating-point
+ * environment and restore the caller's. Optimised builds use up to 64 KiB of stack.
  */
 #ifndef FASTINIT_H
 #define FASTINIT_H
@@ -201,21 +204,23 @@ extern "C" {
 
 typedef enum fi_status {
     FI_OK = 0,
-    FI_ERR_NULL,     /* a pointer is NULL */
-    FI_ERR_DTYPE,    /* not an fi_dtype */
-    FI_ERR_MEAN,     /* the mean is NaN or infinite */
-    FI_ERR_STDDEV,   /* the standard deviation is negative, NaN or infinite */
-    FI_ERR_BOUNDS,   /* lower >= upper, low > high, or a NaN */
-    FI_ERR_OVERFLOW, /* values could exceed the largest finite number of the dtype */
-    FI_ERR_EMPTY,    /* the dtype has no value between the bounds */
-    FI_ERR_INDEX,    /* elements beyond index 2^64 - 1, or a region of bad rank or size */
-    FI_ERR_ISA       /* unknown instruction set, or the CPU or operating system lacks it */
+    FI_ERR_NULL,       /* a pointer is NULL */
+    FI_ERR_DTYPE,      /* not an fi_dtype */
+    FI_ERR_MEAN,       /* the mean is NaN or infinite */
+    FI_ERR_STDDEV,     /* the standard deviation is negative, NaN or infinite */
+    FI_ERR_BOUNDS,     /* lower >= upper, low > high, or a NaN */
+    FI_ERR_OVERFLOW,   /* values could exceed the largest finite number of the dtype */
+    FI_ERR_EMPTY,      /* the dtype has no value between the bounds */
+    FI_ERR_INDEX,      /* elements beyond index 2^64 - 1, or a region of bad rank or size */
+    FI_ERR_UNPREPARED, /* the distribution comes from a call that failed, or from none */
+    FI_ERR_ISA         /* unknown instruction set, or the CPU or operating system lacks it */
 } fi_status;
 
 /* float16 is IEEE binary16, bfloat16 the upper half of float32; both are written as uint16_t. */
 typedef enum fi_dtype { FI_FLOAT32 = 0, FI_FLOAT64 = 1, FI_FLOAT16 = 2, FI_BFLOAT16 = 3 } fi_dtype;
 
-/* A prepared distribution: made by the three functions below, a plain value to copy; the members are private. */
+/* A prepared distribution: made by the three functions below, a plain value to copy; the members are
+ * private. After an error, fills refuse it. */
 typedef struct fi_distribution {
     int32_t law, dtype;
     double base, scale, low, high, p[3];
