@@ -209,7 +209,7 @@ def truncated_moments(lower: float, upper: float) -> tuple[float, float]:
     reach = math.sqrt(2 * log_smallest)
     if a >= 0:
         # The density at a + e relative to that at a is exp(-e (2 a + e) / 2).
-        low, high = 0.0, min(b - a, 2 * log_smallest / (a + math.hypot(a, reach)))
+        low, high = 0.0, min(b - a, log_smallest / (a / 2 + math.hypot(a, reach) / 2))
         near = a
     else:
         low, high, near = max(a, -reach), min(b, reach), 0.0
