@@ -3,9 +3,8 @@
     pip install -e ".[bench]"
     pytest benchmarks --benchmark-group-by=group --benchmark-columns=median,iqr,rounds,ops
 
-Each group is one kind of work on one thread, in a warm buffer of 2**24 elements; the
-`relative` row of the table is the ratio within the group. Peers that are not installed
-are skipped.
+Each group is one kind of work on one thread, in a warm buffer of 2**24 elements; the numbers
+in brackets are the ratios to the fastest of the group. Peers that are not installed are skipped.
 """
 
 from __future__ import annotations
