@@ -3,7 +3,6 @@
 
 #if defined(FI_X86)
 #if defined(__clang__)
-#pragma STDC FP_CONTRACT OFF
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,popcnt,bmi"))), apply_to = function)
 #elif defined(__GNUC__)
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,popcnt,bmi")

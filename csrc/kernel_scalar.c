@@ -1,10 +1,6 @@
 /* The scalar tier: plain C for every other machine, and the yardstick of the others. */
 #include "internal.h"
 
-#if defined(__clang__)
-#pragma STDC FP_CONTRACT OFF
-#endif
-
 #define FI_TIER_NAME     "scalar"
 #define FI_TIER_VARIABLE fi_tier_scalar
 #include "vec_scalar.h"

@@ -2,10 +2,6 @@
 #include "internal.h"
 
 #if defined(FI_X86)
-#if defined(__clang__)
-#pragma STDC FP_CONTRACT OFF
-#endif
-
 #define FI_TIER_NAME     "sse2"
 #define FI_TIER_VARIABLE fi_tier_sse2
 #include "vec_sse2.h"
