@@ -192,7 +192,7 @@ def test_termination_leaves_nothing(tmp_path: Path) -> None:
         "--init",
         "he_normal",
         "--shape",
-        "65536x16384",
+        "32768x16384",
     ]
     process = subprocess.Popen([*command, "-o", str(tmp_path / "w.npy")])
     while not list(tmp_path.iterdir()) and process.poll() is None:
