@@ -114,11 +114,11 @@ enum { MAX_DIMS = 64 };
 static uint64_t region_size(const fi_region *r)
 {
     uint64_t size = 1;
-    for (size_t k = 0; k < r->ndim; k++)
+    for (size_t k = 0; k < r->ndim; k++) {
         if (r->count[k] == 0)
             return 0;
-    for (size_t k = 0; k < r->ndim; k++)
         size = size > UINT64_MAX / r->count[k] ? UINT64_MAX : size * r->count[k];
+    }
     return size;
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 import operator
 from typing import Any
@@ -38,6 +39,19 @@ def check_real(name: str, value: Any) -> float:
                 f"{name} must be in the range of a float, got a larger {kind}"
             ) from None
     raise TypeError(f"{name} must be a real number, got {value!r} of type {type(value).__name__}")
+
+
+def check_positive(name: str, value: Any) -> float:
+    """`value` as a positive, finite float."""
+    result = check_real(name, value)
+    if not (result > 0 and math.isfinite(result)):
+        raise ValueError(f"{name} must be positive and finite, got {result!r}")
+    return result
+
+
+def check_bounds(lower: float, upper: float) -> None:
+    if not lower < upper:
+        raise ValueError(f"lower must be below upper, got lower={lower!r}, upper={upper!r}")
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

@@ -157,7 +157,8 @@ def _run_fill(arguments: argparse.Namespace) -> None:
     initializer: fi.Initializer = arguments.init
     shape, seed = arguments.shape, seed_value(arguments.seed)
     dtype = output_dtype(arguments.dtype)
-    initializer.resolve(shape).prepare(dtype.name)  # any error in them comes before the file
+    distribution = initializer.resolve(shape)
+    distribution.prepare(dtype.name)  # any error in them comes before the file
     with _new_npy(arguments.output, shape, dtype) as array:
         start = time.perf_counter()
         with _progress(array.nbytes) as progress:
@@ -176,7 +177,7 @@ def _run_fill(arguments: argparse.Namespace) -> None:
         f"filled in {seconds:.3g} s: {size * dtype.itemsize / seconds / 1e9:.2f} GB/s, "
         f"{size / seconds / 1e6:.0f} M elements/s ({fi.isa()}, up to {threads} threads)"
     )
-    expected = theory(initializer.resolve(shape), size)
+    expected = theory(distribution, size)
     print(f"\n{'':6}{'measured':>14}{'theory':>14}")
     for name, value in measured.items():
         print(f"{name:6}{value:14.6g}{expected[name]:14.6g}")

@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from fastinit.checks import check_choice, check_real
+from fastinit.checks import check_bounds, check_choice, check_real
 
 Axes = int | Sequence[int]
 
@@ -156,12 +156,12 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     TypeError
         A slope that is not a real number.
     """
-    if isinstance(nonlinearity, str) and nonlinearity == "leaky_relu":
+    check_choice("nonlinearity", nonlinearity, (*_GAINS, "leaky_relu"))
+    if nonlinearity == "leaky_relu":
         slope = 0.01 if param is None else check_real("param", param)
         if not math.isfinite(slope):
             raise ValueError(f"param must be finite, got {param!r}")
         return math.sqrt(2 / (1 + slope * slope))
-    check_choice("nonlinearity", nonlinearity, (*_GAINS, "leaky_relu"))
     return _GAINS[nonlinearity]
 
 
@@ -191,8 +191,7 @@ def truncated_std(lower: float, upper: float) -> float:
     over the part of the interval where that exceeds 1e-20.
     """
     lower, upper = check_real("lower", lower), check_real("upper", upper)
-    if not lower < upper:
-        raise ValueError(f"lower must be below upper, got lower={lower!r}, upper={upper!r}")
+    check_bounds(lower, upper)
     return truncated_moments(lower, upper)[1]
 
 

@@ -96,17 +96,18 @@ def _may_overlap(out: Array) -> bool:
     """Whether elements of `out` share memory; a guess where its axes interleave and it is large."""
     if out.size == 0:
         return False
-    extent, axes = out.itemsize, zip(out.strides, out.shape, strict=True)
-    for stride, n in sorted((abs(s), n) for s, n in axes if n > 1):
+    axes = sorted((abs(s), n) for s, n in zip(out.strides, out.shape, strict=True) if n > 1)
+    extent = out.itemsize
+    for stride, n in axes:
         if stride < extent:
             break
         extent += stride * (n - 1)
     else:
         return False
-    if out.size > LARGE or 0 in (s for s, n in zip(out.strides, out.shape, strict=True) if n > 1):
+    if out.size > LARGE or axes[0][0] == 0:
         return True
     places = np.zeros(1, np.int64)
-    for stride, n in zip(out.strides, out.shape, strict=True):
+    for stride, n in axes:
         places = np.add.outer(places, stride * np.arange(n)).reshape(-1)
     return bool((np.diff(np.sort(places)) < out.itemsize).any())
 

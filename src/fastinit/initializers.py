@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import DTypeLike
 
 from fastinit import _kernel
-from fastinit.checks import check_choice, check_real
+from fastinit.checks import check_bounds, check_choice, check_positive, check_real
 from fastinit.fans import TRUNCATED_STD_2, Axes, compute_fans, normalize_axes, normalize_shape
 from fastinit.fill import Array, Index, Progress, fill_array, new_array, select
 from fastinit.streams import Seed, Stream
@@ -290,10 +290,7 @@ class TruncatedNormal(Distribution):
     def __post_init__(self) -> None:
         _set_real(self, mean=self.mean, stddev=self.stddev, lower=self.lower, upper=self.upper)
         _check_normal(self.mean, self.stddev)
-        if not self.lower < self.upper:
-            raise ValueError(
-                f"lower must be below upper, got lower={self.lower!r}, upper={self.upper!r}"
-            )
+        check_bounds(self.lower, self.upper)
 
     def prepare(self, dtype: str) -> _kernel.Distribution:
         return _kernel.truncated_normal(dtype, self.mean, self.stddev, self.lower, self.upper)
@@ -345,9 +342,7 @@ class VarianceScaling(Initializer):
     correction: str = "exact"
 
     def __post_init__(self) -> None:
-        _set_real(self, scale=self.scale)
-        if not (self.scale > 0 and math.isfinite(self.scale)):
-            raise ValueError(f"scale must be positive and finite, got {self.scale!r}")
+        object.__setattr__(self, "scale", check_positive("scale", self.scale))
         check_choice("mode", self.mode, MODES)
         check_choice("distribution", self.distribution, DISTRIBUTIONS)
         check_choice("correction", self.correction, CORRECTIONS)

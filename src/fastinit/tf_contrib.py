@@ -8,14 +8,13 @@ are raised with the value filled in, as ValueError for a mode.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from fastinit.checks import check_choice, check_real
+from fastinit.checks import check_choice, check_positive
 from fastinit.fill import Array, output_dtype
 from fastinit.initializers import VarianceScaling
 from fastinit.streams import Seed, seed_value
@@ -69,9 +68,7 @@ def variance_scaling_initializer(
         A dtype that is not floating point.
     """
     check_choice("mode", mode, tuple(_MODES))
-    factor = check_real("factor", factor)
-    if not (factor > 0 and math.isfinite(factor)):
-        raise ValueError(f"factor must be positive and finite, got {factor!r}")
+    factor = check_positive("factor", factor)
     distribution = "uniform" if uniform else "truncated_normal"
     initializer = VarianceScaling(factor, _MODES[mode], distribution, correction=correction)
     default_dtype = output_dtype(dtype)
