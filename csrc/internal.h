@@ -28,9 +28,11 @@
 #endif
 
 #if defined(__GNUC__) || defined(__clang__)
-#define FI_INLINE static inline __attribute__((always_inline))
+#define FI_INLINE   static inline __attribute__((always_inline))
+#define FI_NOINLINE __attribute__((noinline))
 #else
-#define FI_INLINE static __forceinline
+#define FI_INLINE   static __forceinline
+#define FI_NOINLINE __declspec(noinline)
 #endif
 
 #if defined(_MSC_VER) && !defined(__clang__)

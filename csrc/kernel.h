@@ -2,31 +2,40 @@
 #include "coefficients.h"
 #include "philox.h"
 
-/* Ten rounds over counters (c0, c1, c2, 0). Only c0 differs between lanes, so half
- * of the first two rounds is scalar arithmetic: two of their four products. */
-FI_INLINE void philox_blocks(philoxv c0, uint32_t c1, uint32_t c2, const fi_philox_keys *keys, philoxv out[4])
+/* Ten rounds over counters (c0, c1, c2, 0) for `groups` groups of FI_LANES32 blocks, side by side because
+ * one alone waits for its products. Only c0 differs between the lanes of a group, so half of the first two
+ * rounds is scalar arithmetic: two of their four products. */
+FI_INLINE void philox_blocks(int groups, const philoxv *c0, const uint32_t *c1, uint32_t c2, const fi_philox_keys *keys,
+                             philoxv out[][4])
 {
-    const uint64_t p1 = (uint64_t)PHILOX_M1 * c2;
-    const uint32_t c0_1 = (uint32_t)(p1 >> 32) ^ c1 ^ keys->k0[0], c1_1 = (uint32_t)p1;
-    const productv p0 = philox_mul(c0, PHILOX_M0);
-    const philoxv c2_1 = philox_high_xor(p0, philox_set1(0), keys->k1[0]), c3_1 = philox_low(p0);
+    philoxv x0[FI_GROUPS], x1[FI_GROUPS], x2[FI_GROUPS], x3[FI_GROUPS];
+    for (int g = 0; g < groups; g++) {
+        const uint64_t p1 = (uint64_t)PHILOX_M1 * c2;
+        const uint32_t c0_1 = (uint32_t)(p1 >> 32) ^ c1[g] ^ keys->k0[0], c1_1 = (uint32_t)p1;
+        const productv p0 = philox_mul(c0[g], PHILOX_M0);
+        const philoxv c2_1 = philox_high_xor(p0, philox_set1(0), keys->k1[0]), c3_1 = philox_low(p0);
 
-    const uint64_t q0 = (uint64_t)PHILOX_M0 * c0_1;
-    const productv q1 = philox_mul(c2_1, PHILOX_M1);
-    philoxv x0 = philox_high_xor(q1, philox_set1(c1_1), keys->k0[1]), x1 = philox_low(q1);
-    philoxv x2 = philox_xor(c3_1, (uint32_t)(q0 >> 32) ^ keys->k1[1]), x3 = philox_set1((uint32_t)q0);
-
-    for (int round = 2; round < 10; round++) {
-        const productv a = philox_mul(x0, PHILOX_M0), b = philox_mul(x2, PHILOX_M1);
-        x0 = philox_high_xor(b, x1, keys->k0[round]);
-        x1 = philox_low(b);
-        x2 = philox_high_xor(a, x3, keys->k1[round]);
-        x3 = philox_low(a);
+        const uint64_t q0 = (uint64_t)PHILOX_M0 * c0_1;
+        const productv q1 = philox_mul(c2_1, PHILOX_M1);
+        x0[g] = philox_high_xor(q1, philox_set1(c1_1), keys->k0[1]);
+        x1[g] = philox_low(q1);
+        x2[g] = philox_xor(c3_1, (uint32_t)(q0 >> 32) ^ keys->k1[1]);
+        x3[g] = philox_set1((uint32_t)q0);
     }
-    out[0] = x0;
-    out[1] = x1;
-    out[2] = x2;
-    out[3] = x3;
+    for (int round = 2; round < 10; round++)
+        for (int g = 0; g < groups; g++) {
+            const productv a = philox_mul(x0[g], PHILOX_M0), b = philox_mul(x2[g], PHILOX_M1);
+            x0[g] = philox_high_xor(b, x1[g], keys->k0[round]);
+            x1[g] = philox_low(b);
+            x2[g] = philox_high_xor(a, x3[g], keys->k1[round]);
+            x3[g] = philox_low(a);
+        }
+    for (int g = 0; g < groups; g++) {
+        out[g][0] = x0[g];
+        out[g][1] = x1[g];
+        out[g][2] = x2[g];
+        out[g][3] = x3[g];
+    }
 }
 
 /* Round to the nearest bfloat16, ties to even, by integer arithmetic (no NaN or infinity comes here). */

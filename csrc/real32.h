@@ -13,11 +13,11 @@
 #define VECTORS        4                             /* vectors that one group gives */
 #define SUPER_BLOCK    64                            /* elements */
 #define POSITION(i, g) ((i) * 16 + (g) * FI_LANES32) /* of vector i of group g in the super-block */
+#define GROUPS_PER_SUPER_BLOCK (16 / FI_LANES32)
 
-FI_INLINE void f32_words(u32v c0, uint32_t c1, uint32_t c2, const fi_philox_keys *keys, u32v w[4])
+FI_INLINE philoxv f32_split(u32v c0) { return philox_split32(c0); }
+FI_INLINE void f32_join(const philoxv x[4], u32v w[4])
 {
-    philoxv x[4];
-    philox_blocks(philox_split32(c0), c1, c2, keys, x);
     for (int i = 0; i < 4; i++)
         w[i] = philox_join32(x[i]);
 }

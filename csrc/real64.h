@@ -13,12 +13,12 @@
 #define VECTORS        (2 * HALVES)              /* vectors that one group gives */
 #define SUPER_BLOCK    32                        /* elements */
 #define POSITION(i, g) ((i) % 2 * 16 + (g) * FI_LANES32 + (i) / 2 * FI_LANES64) /* of vector i of group g */
+#define GROUPS_PER_SUPER_BLOCK (16 / FI_LANES32)
 
 /* Numbers 0 and 1 of the first half of the blocks, then of the second half. */
-FI_INLINE void f64_words(u32v c0, uint32_t c1, uint32_t c2, const fi_philox_keys *keys, u64v w[4])
+FI_INLINE philoxv f64_split(u32v c0) { return philox_split64(c0); }
+FI_INLINE void f64_join(const philoxv x[4], u64v w[4])
 {
-    philoxv x[4];
-    philox_blocks(philox_split64(c0), c1, c2, keys, x);
     philox_join64(x[0], x[1], &w[0], &w[2]);
     philox_join64(x[2], x[3], &w[1], &w[3]);
 }

@@ -3,6 +3,7 @@
 
 #define FI_LANES32      8
 #define FI_LANES64      4
+#define FI_GROUPS       1
 #define FI_HARDWARE_F16 1
 
 typedef __m256i u32v;
@@ -13,7 +14,8 @@ typedef __m256 f32m;
 typedef __m256d f64m;
 
 FI_INLINE u32v u32_set1(uint32_t x) { return _mm256_set1_epi32((int32_t)x); }
-FI_INLINE u32v u32_load(const uint32_t *p) { return _mm256_loadu_si256((const void *)p); }
+FI_INLINE u32v u32_load(const void *p) { return _mm256_loadu_si256(p); }
+FI_INLINE void u32_store(void *p, u32v a) { _mm256_storeu_si256(p, a); }
 FI_INLINE u32v u32_load_u16(const uint16_t *p) { return _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)p)); }
 FI_INLINE u32v u32_add(u32v a, u32v b) { return _mm256_add_epi32(a, b); }
 FI_INLINE u32v u32_sub(u32v a, u32v b) { return _mm256_sub_epi32(a, b); }
@@ -58,6 +60,9 @@ FI_INLINE u64v u64_or(u64v a, u64v b) { return _mm256_or_si256(a, b); }
 FI_INLINE u64v u64_xor(u64v a, u64v b) { return _mm256_xor_si256(a, b); }
 FI_INLINE u64v u64_shl(u64v a, int n) { return _mm256_slli_epi64(a, n); }
 FI_INLINE u64v u64_shr(u64v a, int n) { return _mm256_srli_epi64(a, n); }
+
+FI_INLINE u64v u64_load(const void *p) { return _mm256_loadu_si256(p); }
+FI_INLINE void u64_store(void *p, u64v a) { _mm256_storeu_si256(p, a); }
 
 FI_INLINE f64v f64_set1(double x) { return _mm256_set1_pd(x); }
 FI_INLINE void f64_store(double *p, f64v a) { _mm256_storeu_pd(p, a); }

@@ -3,6 +3,7 @@
 
 #define FI_LANES32      16
 #define FI_LANES64      8
+#define FI_GROUPS       2
 #define FI_HARDWARE_F16 1
 
 typedef __m512i u32v;
@@ -13,7 +14,8 @@ typedef __mmask16 f32m;
 typedef __mmask8 f64m;
 
 FI_INLINE u32v u32_set1(uint32_t x) { return _mm512_set1_epi32((int32_t)x); }
-FI_INLINE u32v u32_load(const uint32_t *p) { return _mm512_loadu_si512(p); }
+FI_INLINE u32v u32_load(const void *p) { return _mm512_loadu_si512(p); }
+FI_INLINE void u32_store(void *p, u32v a) { _mm512_storeu_si512(p, a); }
 FI_INLINE u32v u32_load_u16(const uint16_t *p) { return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)p)); }
 FI_INLINE u32v u32_add(u32v a, u32v b) { return _mm512_add_epi32(a, b); }
 FI_INLINE u32v u32_sub(u32v a, u32v b) { return _mm512_sub_epi32(a, b); }
@@ -54,6 +56,9 @@ FI_INLINE u64v u64_or(u64v a, u64v b) { return _mm512_or_si512(a, b); }
 FI_INLINE u64v u64_xor(u64v a, u64v b) { return _mm512_xor_si512(a, b); }
 FI_INLINE u64v u64_shl(u64v a, int n) { return _mm512_slli_epi64(a, (unsigned)n); }
 FI_INLINE u64v u64_shr(u64v a, int n) { return _mm512_srli_epi64(a, (unsigned)n); }
+
+FI_INLINE u64v u64_load(const void *p) { return _mm512_loadu_si512(p); }
+FI_INLINE void u64_store(void *p, u64v a) { _mm512_storeu_si512(p, a); }
 
 FI_INLINE f64v f64_set1(double x) { return _mm512_set1_pd(x); }
 FI_INLINE void f64_store(double *p, f64v a) { _mm512_storeu_pd(p, a); }

@@ -3,6 +3,7 @@
 
 #define FI_LANES32      4
 #define FI_LANES64      2
+#define FI_GROUPS       2
 #define FI_HARDWARE_F16 1
 
 typedef uint32x4_t u32v;
@@ -13,7 +14,8 @@ typedef uint32x4_t f32m;
 typedef uint64x2_t f64m;
 
 FI_INLINE u32v u32_set1(uint32_t x) { return vdupq_n_u32(x); }
-FI_INLINE u32v u32_load(const uint32_t *p) { return vld1q_u32(p); }
+FI_INLINE u32v u32_load(const void *p) { return vreinterpretq_u32_u8(vld1q_u8(p)); }
+FI_INLINE void u32_store(void *p, u32v a) { vst1q_u8(p, vreinterpretq_u8_u32(a)); }
 FI_INLINE u32v u32_load_u16(const uint16_t *p) { return vmovl_u16(vld1_u16(p)); }
 FI_INLINE u32v u32_add(u32v a, u32v b) { return vaddq_u32(a, b); }
 FI_INLINE u32v u32_sub(u32v a, u32v b) { return vsubq_u32(a, b); }
@@ -55,6 +57,9 @@ FI_INLINE u64v u64_or(u64v a, u64v b) { return vorrq_u64(a, b); }
 FI_INLINE u64v u64_xor(u64v a, u64v b) { return veorq_u64(a, b); }
 FI_INLINE u64v u64_shl(u64v a, int n) { return a << n; }
 FI_INLINE u64v u64_shr(u64v a, int n) { return a >> n; }
+
+FI_INLINE u64v u64_load(const void *p) { return vreinterpretq_u64_u8(vld1q_u8(p)); }
+FI_INLINE void u64_store(void *p, u64v a) { vst1q_u8(p, vreinterpretq_u8_u64(a)); }
 
 FI_INLINE f64v f64_set1(double x) { return vdupq_n_f64(x); }
 FI_INLINE void f64_store(double *p, f64v a) { vst1q_f64(p, a); }

@@ -3,6 +3,7 @@
 
 #define FI_LANES32      1
 #define FI_LANES64      1
+#define FI_GROUPS       1
 #define FI_HARDWARE_F16 0
 
 typedef uint32_t u32v;
@@ -13,7 +14,14 @@ typedef unsigned f32m;
 typedef unsigned f64m;
 
 FI_INLINE u32v u32_set1(uint32_t x) { return x; }
-FI_INLINE u32v u32_load(const uint32_t *p) { return *p; }
+/* Memory may have any alignment, and words lie where reals will. */
+FI_INLINE u32v u32_load(const void *p)
+{
+    u32v a;
+    memcpy(&a, p, sizeof a);
+    return a;
+}
+FI_INLINE void u32_store(void *p, u32v a) { memcpy(p, &a, sizeof a); }
 FI_INLINE u32v u32_load_u16(const uint16_t *p) { return *p; }
 FI_INLINE u32v u32_add(u32v a, u32v b) { return a + b; }
 FI_INLINE u32v u32_sub(u32v a, u32v b) { return a - b; }
@@ -24,7 +32,6 @@ FI_INLINE u32v u32_shl(u32v a, int n) { return a << n; }
 FI_INLINE u32v u32_shr(u32v a, int n) { return a >> n; }
 /* A signed >> is the compiler's choice in C11: shift the complement of a negative number instead. */
 FI_INLINE u32v u32_sar(u32v a, int n) { return a >> 31 ? ~(~a >> n) : a >> n; }
-/* Outputs may have any alignment. */
 FI_INLINE void u32_store_low16(uint16_t *p, u32v a)
 {
     const uint16_t low = (uint16_t)(a & 0xFFFF);
@@ -69,6 +76,14 @@ FI_INLINE u64v u64_or(u64v a, u64v b) { return a | b; }
 FI_INLINE u64v u64_xor(u64v a, u64v b) { return a ^ b; }
 FI_INLINE u64v u64_shl(u64v a, int n) { return a << n; }
 FI_INLINE u64v u64_shr(u64v a, int n) { return a >> n; }
+
+FI_INLINE u64v u64_load(const void *p)
+{
+    u64v a;
+    memcpy(&a, p, sizeof a);
+    return a;
+}
+FI_INLINE void u64_store(void *p, u64v a) { memcpy(p, &a, sizeof a); }
 
 FI_INLINE f64v f64_set1(double x) { return x; }
 FI_INLINE void f64_store(double *p, f64v a) { memcpy(p, &a, sizeof a); }

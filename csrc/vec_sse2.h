@@ -3,6 +3,7 @@
 
 #define FI_LANES32      4
 #define FI_LANES64      2
+#define FI_GROUPS       1
 #define FI_HARDWARE_F16 0
 
 typedef __m128i u32v;
@@ -13,7 +14,8 @@ typedef __m128 f32m;
 typedef __m128d f64m;
 
 FI_INLINE u32v u32_set1(uint32_t x) { return _mm_set1_epi32((int32_t)x); }
-FI_INLINE u32v u32_load(const uint32_t *p) { return _mm_loadu_si128((const void *)p); }
+FI_INLINE u32v u32_load(const void *p) { return _mm_loadu_si128(p); }
+FI_INLINE void u32_store(void *p, u32v a) { _mm_storeu_si128(p, a); }
 FI_INLINE u32v u32_load_u16(const uint16_t *p) { return _mm_unpacklo_epi16(_mm_loadl_epi64((const void *)p), _mm_setzero_si128()); }
 FI_INLINE u32v u32_add(u32v a, u32v b) { return _mm_add_epi32(a, b); }
 FI_INLINE u32v u32_sub(u32v a, u32v b) { return _mm_sub_epi32(a, b); }
@@ -58,6 +60,9 @@ FI_INLINE u64v u64_or(u64v a, u64v b) { return _mm_or_si128(a, b); }
 FI_INLINE u64v u64_xor(u64v a, u64v b) { return _mm_xor_si128(a, b); }
 FI_INLINE u64v u64_shl(u64v a, int n) { return _mm_slli_epi64(a, n); }
 FI_INLINE u64v u64_shr(u64v a, int n) { return _mm_srli_epi64(a, n); }
+
+FI_INLINE u64v u64_load(const void *p) { return _mm_loadu_si128(p); }
+FI_INLINE void u64_store(void *p, u64v a) { _mm_storeu_si128(p, a); }
 
 FI_INLINE f64v f64_set1(double x) { return _mm_set1_pd(x); }
 FI_INLINE void f64_store(double *p, f64v a) { _mm_storeu_pd(p, a); }
