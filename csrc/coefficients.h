@@ -2,11 +2,11 @@
 #ifndef FI_COEFFICIENTS_H
 #define FI_COEFFICIENTS_H
 
-/* 2 (atanh(s/2) / (s/2) - 1) / s^2 in powers of s^2, |s| <= 2 (sqrt(2) - 1) / (sqrt(2) + 1);
+/* (atanh(s) / s - 1) / s^2 in powers of s^2, |s| <= (sqrt(2) - 1) / (sqrt(2) + 1);
  * maximum relative error of the polynomial 2^-21.68 */
-#define F32_LOG0 0x1.55555c0000000p-3f
-#define F32_LOG1 0x1.997aa00000000p-6f
-#define F32_LOG2 0x1.2f2ba80000000p-8f
+#define F32_LOG0 0x1.55555c0000000p-2f
+#define F32_LOG1 0x1.997aa00000000p-3f
+#define F32_LOG2 0x1.2f2ba80000000p-3f
 
 /* cos(pi/4 x) in powers of x*x, |x| <= 1;
  * maximum relative error of the polynomial 2^-24.60 */
@@ -22,18 +22,24 @@
 #define F32_SIN2 0x1.4680a40000000p-9f
 #define F32_SIN3 -0x1.33198e0000000p-15f
 
-/* -2 ln(2) */
-#define F32_MINUS_2_LN2 -0x1.62e4300000000p+0f
+/* -ln(2) / 2 */
+#define F32_MINUS_HALF_LN2 -0x1.62e4300000000p-2f
 
-/* 2 (atanh(s/2) / (s/2) - 1) / s^2 in powers of s^2, |s| <= 2 (sqrt(2) - 1) / (sqrt(2) + 1);
+/* sqrt(2) */
+#define F32_R 0x1.6a09e60000000p+0f
+
+/* the number below R, times 2^-31 */
+#define F32_RADIUS_SCALE 0x1.6a09e40000000p-31f
+
+/* (atanh(s) / s - 1) / s^2 in powers of s^2, |s| <= (sqrt(2) - 1) / (sqrt(2) + 1);
  * maximum relative error of the polynomial 2^-50.96 */
-#define F64_LOG0 0x1.5555555555558p-3
-#define F64_LOG1 0x1.9999999995323p-6
-#define F64_LOG2 0x1.2492492deec51p-8
-#define F64_LOG3 0x1.c71c62e681b78p-11
-#define F64_LOG4 0x1.7462b4ac6aa42p-13
-#define F64_LOG5 0x1.39fe5b3254a89p-15
-#define F64_LOG6 0x1.2b58ad3e1a058p-17
+#define F64_LOG0 0x1.5555555555558p-2
+#define F64_LOG1 0x1.9999999995323p-3
+#define F64_LOG2 0x1.2492492deec51p-3
+#define F64_LOG3 0x1.c71c62e681b78p-4
+#define F64_LOG4 0x1.7462b4ac6aa42p-4
+#define F64_LOG5 0x1.39fe5b3254a89p-4
+#define F64_LOG6 0x1.2b58ad3e1a058p-4
 
 /* cos(pi/4 x) in powers of x*x, |x| <= 1;
  * maximum relative error of the polynomial 2^-53.86 */
@@ -55,7 +61,13 @@
 #define F64_SIN5 -0x1.e2f3f0f0ef819p-30
 #define F64_SIN6 0x1.dfc5b7d4f91a7p-38
 
-/* -2 ln(2) */
-#define F64_MINUS_2_LN2 -0x1.62e42fefa39efp+0
+/* -ln(2) / 2 */
+#define F64_MINUS_HALF_LN2 -0x1.62e42fefa39efp-2
+
+/* sqrt(2) */
+#define F64_R 0x1.6a09e667f3bcdp+0
+
+/* the number below R, times 2^-52 */
+#define F64_RADIUS_SCALE 0x1.6a09e667f3bccp-52
 
 #endif

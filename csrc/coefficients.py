@@ -88,10 +88,10 @@ def rounded_minimax(target: Target, bits: int, pinned: list[mpf]) -> tuple[list[
     return fixed, max(abs(evaluate(fixed, x) / target.function(x) - 1) for x in points)
 
 
-def log_remainder(z: mpf) -> mpf:
-    """2 (atanh(s) / s - 1) / z with s = sqrt(z) / 2."""
-    s = mp.sqrt(z) / 2
-    return 2 * (mp.atanh(s) / s - 1) / z if s else mpf(1) / 6
+def log_remainder(t: mpf) -> mpf:
+    """(atanh(s) / s - 1) / t with s = sqrt(t)."""
+    s = mp.sqrt(t)
+    return (mp.atanh(s) / s - 1) / t if s else mpf(1) / 3
 
 
 def sin_quotient(t: mpf) -> mpf:
@@ -110,10 +110,8 @@ SQRT2 = mp.sqrt(2)
 
 def targets(log_degree: int, cos_degree: int, sin_degree: int) -> list[Target]:
     unit = (mpf(0), mpf(1))
-    log_end = (2 * (SQRT2 - 1) / (SQRT2 + 1)) ** 2
-    log_doc = (
-        "2 (atanh(s/2) / (s/2) - 1) / s^2 in powers of s^2, |s| <= 2 (sqrt(2) - 1) / (sqrt(2) + 1)"
-    )
+    log_end = ((SQRT2 - 1) / (SQRT2 + 1)) ** 2
+    log_doc = "(atanh(s) / s - 1) / s^2 in powers of s^2, |s| <= (sqrt(2) - 1) / (sqrt(2) + 1)"
     cos_doc = "cos(pi/4 x) in powers of x*x, |x| <= 1"
     sin_doc = "sin(pi/4 x) / x in powers of x*x, |x| <= 1"
     return [
@@ -134,15 +132,22 @@ def emit(target: Target, prefix: str, suffix: str, bits: int, pinned: list[mpf])
 def main() -> None:
     print("/* Written by coefficients.py (Remez exchange, 60 digits): edit that, not this. */")
     print("#ifndef FI_COEFFICIENTS_H\n#define FI_COEFFICIENTS_H")
-    for degrees, prefix, suffix, bits in (
-        ((2, 3, 3), "F32", "f", 24),
-        ((6, 6, 6), "F64", "", 53),
+    for degrees, prefix, suffix, bits, radius_bits in (
+        ((2, 3, 3), "F32", "f", 24, 31),
+        ((6, 6, 6), "F64", "", 53, 52),
     ):
         for target in targets(*degrees):
             pinned = [mpf(1)] if target.name == "COS" else []
             emit(target, prefix, suffix, bits, pinned)
-        print(f"\n/* -2 ln(2) */\n#define {prefix}_MINUS_2_LN2 "
-              f"{float(round_to(-2 * mp.log(2), bits)).hex()}{suffix}")  # fmt: skip
+        root = round_to(SQRT2, bits)
+        # One unit in the last place below sqrt(2), so that u = |y| / R stays below 1.
+        below = mp.ldexp(root - mp.ldexp(1, 1 - bits), -radius_bits)
+        for name, doc, value in (
+            ("MINUS_HALF_LN2", "-ln(2) / 2", round_to(-mp.log(2) / 2, bits)),
+            ("R", "sqrt(2)", root),
+            ("RADIUS_SCALE", f"the number below R, times 2^-{radius_bits}", below),
+        ):
+            print(f"\n/* {doc} */\n#define {prefix}_{name} {float(value).hex()}{suffix}")
     print("\n#endif")
 
 

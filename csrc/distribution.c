@@ -11,40 +11,56 @@ typedef struct {
     double reach;        /* no |z| of the normal stream is larger */
 } format;
 
-/* reach: sqrt(-2 ln 2^-33) = 6.7638 for 32-bit words, sqrt(-2 ln 2^-54) = 8.6522 for
- * 52-bit ones, a little more for rounding. */
+/* reach: sqrt(-2 ln 2^-32) = 6.6604 for 31 bits and a half step, sqrt(-2 ln 2^-53) = 8.5717 for
+ * 52 of them, a little more for rounding. */
 static const format formats[] = {
-    [FI_FLOAT32] = {FLT_MAX, 24, -126, 6.765},
-    [FI_FLOAT64] = {DBL_MAX, 53, -1022, 8.653},
-    [FI_FLOAT16] = {65504, 11, -14, 6.765},
-    [FI_BFLOAT16] = {0x1.FEp127, 8, -126, 6.765},
+    [FI_FLOAT32] = {FLT_MAX, 24, -126, 6.661},
+    [FI_FLOAT64] = {DBL_MAX, 53, -1022, 8.572},
+    [FI_FLOAT16] = {65504, 11, -14, 6.661},
+    [FI_BFLOAT16] = {0x1.FEp127, 8, -126, 6.661},
 };
+
+/* Of the arithmetic that makes the values of a dtype. */
+static const format *real_format(fi_dtype dtype) { return &formats[dtype == FI_FLOAT64 ? FI_FLOAT64 : FI_FLOAT32]; }
 
 static int valid_dtype(fi_dtype dtype) { return (unsigned)dtype < sizeof formats / sizeof *formats; }
 
-/* The nearest value of the format that is not below x, |x| <= largest. */
-static double round_up(double x, const format *f)
+/* x as a value of the format, by a rounding of numbers to integers; -0 becomes +0, and beyond the largest is the largest. */
+static double round_by(double to_integer(double), double x, const format *f)
 {
     int exponent;
+    x = x > f->largest ? f->largest : x < -f->largest ? -f->largest : x;
     if (x == 0 || f->precision == 53)
-        return x + 0.0; /* -0 becomes +0 */
+        return x + 0.0;
     frexp(x, &exponent);
     exponent -= 1;
     const int quantum = (exponent > f->lowest_exponent ? exponent : f->lowest_exponent) - (f->precision - 1);
-    return ldexp(ceil(ldexp(x, -quantum)), quantum) + 0.0;
+    return ldexp(to_integer(ldexp(x, -quantum)), quantum) + 0.0;
 }
 
-static double round_down(double x, const format *f) { return -round_up(-x, f) + 0.0; }
+/* Bounds rounded inward: no value of the format between low and high is outside. */
+static double round_up(double x, const format *f) { return round_by(ceil, x, f); }
+static double round_down(double x, const format *f) { return round_by(floor, x, f); }
 
-static double clip(double x, double bound) { return x > bound ? bound : x < -bound ? -bound : x; }
-
-/* Bounds of the output, rounded inward: no output is outside [low, high]. */
-static fi_status set_bounds(fi_distribution *d, const format *f, double low, double high)
+/* The bounds of the output. */
+static fi_status set_bounds(fi_distribution *d, double low, double high)
 {
-    d->low = round_up(clip(low, f->largest), f);
-    d->high = round_down(clip(high, f->largest), f);
+    d->low = round_up(low, &formats[d->dtype]);
+    d->high = round_down(high, &formats[d->dtype]);
     return d->low <= d->high ? FI_OK : FI_ERR_EMPTY;
 }
+
+/* Whether reals in [low, high] need no clamp before they are rounded to the output's dtype: fi_narrow clamps what crosses
+ * bounds on both sides of 0. (Where the low bound is 0, clamping also turns -0 into +0.) */
+static int stays_in_bounds(const fi_distribution *d, double low, double high)
+{
+    const format *f = &formats[d->dtype];
+    const int low_stays = d->low < 0 || (round_by(rint, low, f) >= d->low && (d->low != 0 || low == 0));
+    return low_stays && (d->high > 0 || round_by(rint, high, f) <= d->high);
+}
+
+/* Far above where products of the least radius and sine would be subnormal or zero. */
+static int is_at_0(const fi_distribution *d) { return d->base == 0 && d->scale >= 0x1p-60; }
 
 static fi_status normal(fi_distribution *d, fi_dtype dtype, double mean, double stddev)
 {
@@ -54,7 +70,8 @@ static fi_status normal(fi_distribution *d, fi_dtype dtype, double mean, double 
         return FI_ERR_STDDEV;
     if (!(fabs(mean) + formats[dtype].reach * stddev <= formats[dtype].largest))
         return FI_ERR_OVERFLOW;
-    *d = (fi_distribution){.law = FI_LAW_NORMAL, .dtype = (int32_t)dtype, .base = mean, .scale = stddev};
+    *d = (fi_distribution){.dtype = (int32_t)dtype, .base = mean, .scale = 2 * stddev};
+    d->law = is_at_0(d) ? FI_LAW_NORMAL_AT_0 : FI_LAW_NORMAL;
     return FI_OK;
 }
 
@@ -67,8 +84,13 @@ static fi_status uniform(fi_distribution *d, fi_dtype dtype, double low, double 
         return FI_ERR_OVERFLOW;
     if (low == high)
         return normal(d, dtype, low, 0);
-    *d = (fi_distribution){.law = FI_LAW_UNIFORM, .dtype = (int32_t)dtype, .base = low, .scale = high - low};
-    return set_bounds(d, f, low, high);
+    /* Between values of the real type, low + (high - low) * u stays in bounds by itself: u is at most 1 - ulp / 2,
+     * which makes up for the rounding of high - low. */
+    const double real_low = round_up(low, real_format(dtype)), real_high = round_down(high, real_format(dtype));
+    *d = (fi_distribution){.dtype = (int32_t)dtype, .base = real_low, .scale = real_high - real_low};
+    const fi_status status = set_bounds(d, low, high);
+    d->law = stays_in_bounds(d, real_low, real_high) ? FI_LAW_UNIFORM : FI_LAW_UNIFORM_CLAMPED;
+    return status;
 }
 
 /* Choose the proposal for the standardised interval [a, b], reflected so that
@@ -83,49 +105,59 @@ static void choose_proposal(fi_distribution *d, double a, double b)
     if (across ? width < sqrt_2pi : width * (a + b) / 2 <= log_ratio) {
         d->law = FI_LAW_NARROW;
         d->scale *= width;
-        d->p[0] = 2 * a * width;
-        d->p[1] = width * width;
-        d->p[2] = across ? a * a : 0;
-    } else if (across || a < 0.25) {
-        d->law = across ? FI_LAW_TRUNCATED : FI_LAW_HALF;
+        d->p[0] = a * width / 2;
+        d->p[1] = width * width / 4;
+        d->p[2] = across ? a * a / 4 : 0;
+    } else if (across) {
+        d->law = FI_LAW_TRUNCATED;
+        d->p[0] = round_up(d->scale * a, real_format((fi_dtype)d->dtype));
+        d->p[1] = round_down(d->scale * b, real_format((fi_dtype)d->dtype));
+        d->scale *= 2;
+    } else if (a < 0.25) {
+        d->law = FI_LAW_HALF;
         d->p[0] = a;
         d->p[1] = b;
     } else if (a < 1.5) {
         const double rate = (a + sqrt(a * a + 4)) / 2; /* Robert (1995), the best exponential rate */
         d->law = FI_LAW_EXPONENTIAL;
-        d->p[0] = 1 / (2 * rate);
-        d->p[1] = rate - a;
-        d->p[2] = width;
+        d->scale *= 2;
+        d->p[0] = 1 / rate;
+        d->p[1] = (rate - a) / 2;
+        d->p[2] = width / 2;
     } else {
         d->law = FI_LAW_TAIL;
-        d->scale /= a; /* the tail's own scale: neither a nor 1 / a need fit the real type */
-        d->p[1] = 1 / a / a;
-        d->p[2] = width * a;
+        d->scale = d->scale / a * 4; /* the tail's own scale: neither a nor 1 / a need fit the real type */
+        d->p[1] = 4 / a / a;
+        d->p[2] = width * a / 4;
     }
 }
 
-/* No accepted |z| of the proposal is larger; `reach` is sqrt(max r2). */
-static double largest_candidate(const fi_distribution *d, double reach)
+/* The largest value of the law's steps before the base is added, in the units of the output. The first steps of the
+ * truncated law make values that it rejects: those must be finite too. */
+static double largest_step(const fi_distribution *d)
 {
+    const double reach = formats[d->dtype].reach;
     switch (d->law) {
     case FI_LAW_NARROW:
-        return 1;
+        return fabs(d->scale);
     case FI_LAW_EXPONENTIAL:
-        return reach + d->p[1];
+        return fabs(d->scale) * (reach / 2 + d->p[1]);
     case FI_LAW_TAIL:
-        return reach * reach / 2;
+        return fabs(d->scale) * (reach * reach / 8);
+    case FI_LAW_HALF:
+        return fabs(d->scale) * fmin(reach, d->p[1]);
     default:
-        return fmin(reach, fmax(fabs(d->p[0]), fabs(d->p[1])));
+        return d->scale * (reach / 2);
     }
 }
 
 /* Whether all outputs are finite in the dtype, and so are the steps that lead to them in the real type. */
-static int in_range(const fi_distribution *d, const format *f, double low, double high)
+static int in_range(const fi_distribution *d, double low, double high)
 {
-    const double reach = largest_candidate(d, f->reach) * fabs(d->scale);
-    const double real_largest = d->dtype == FI_FLOAT64 ? DBL_MAX : FLT_MAX;
+    const double reach = largest_step(d), largest = formats[d->dtype].largest;
+    const double real_largest = real_format((fi_dtype)d->dtype)->largest;
     return fabs(d->base) <= real_largest && fabs(d->scale) <= real_largest && reach <= real_largest &&
-           fmax(low, d->base - reach) >= -f->largest && fmin(high, d->base + reach) <= f->largest;
+           fmax(low, d->base - reach) >= -largest && fmin(high, d->base + reach) <= largest;
 }
 
 static fi_status truncated_normal(fi_distribution *d, fi_dtype dtype, double mean, double stddev, double lower, double upper)
@@ -139,16 +171,18 @@ static fi_status truncated_normal(fi_distribution *d, fi_dtype dtype, double mea
     if (stddev == 0)
         return normal(d, dtype, mean, 0);
 
-    const format *f = &formats[dtype];
     const int reflect = upper <= 0;
     const double a = reflect ? -upper : lower, b = reflect ? -lower : upper;
     const double low = mean + stddev * lower, high = mean + stddev * upper;
     *d = (fi_distribution){.dtype = (int32_t)dtype, .scale = reflect ? -stddev : stddev};
     choose_proposal(d, a, b);
     d->base = d->law == FI_LAW_TRUNCATED || d->law == FI_LAW_HALF ? mean : reflect ? high : low;
-    if (!in_range(d, f, low, high))
+    if (!in_range(d, low, high))
         return FI_ERR_OVERFLOW;
-    return set_bounds(d, f, low, high);
+    const fi_status status = set_bounds(d, low, high);
+    if (d->law == FI_LAW_TRUNCATED && is_at_0(d) && stays_in_bounds(d, d->p[0], d->p[1]))
+        d->law = FI_LAW_TRUNCATED_AT_0;
+    return status;
 }
 
 /* What the three public functions do around their work. */

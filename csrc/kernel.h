@@ -2,11 +2,12 @@
 #include "coefficients.h"
 #include "philox.h"
 
+static const uint32_t iota[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
 /* Ten rounds over counters (c0, c1, c2, 0) for `groups` groups of FI_LANES32 blocks, side by side because
  * one alone waits for its products. Only c0 differs between the lanes of a group, so half of the first two
  * rounds is scalar arithmetic: two of their four products. */
-FI_INLINE void philox_blocks(int groups, const philoxv *c0, const uint32_t *c1, uint32_t c2, const fi_philox_keys *keys,
-                             philoxv out[][4])
+FI_INLINE void philox_blocks(int groups, const philoxv *c0, const uint32_t *c1, uint32_t c2, const fi_philox_keys *keys, philoxv out[][4])
 {
     philoxv x0[FI_GROUPS], x1[FI_GROUPS], x2[FI_GROUPS], x3[FI_GROUPS];
     for (int g = 0; g < groups; g++) {
@@ -38,19 +39,21 @@ FI_INLINE void philox_blocks(int groups, const philoxv *c0, const uint32_t *c1, 
     }
 }
 
-/* Round to the nearest bfloat16, ties to even, by integer arithmetic (no NaN or infinity comes here). */
+/* Round to the nearest bfloat16, ties to even, by integer arithmetic: the result is in the upper halves
+ * (no NaN or infinity comes here). */
 FI_INLINE u32v bf16_bits(f32v x)
 {
     const u32v b = f32_bits(x), odd = u32_and(u32_shr(b, 16), u32_set1(1));
-    return u32_shr(u32_add(b, u32_add(odd, u32_set1(0x7FFF))), 16);
+    return u32_add(u32_add(b, u32_set1(0x7FFF)), odd);
 }
+FI_INLINE u16v f32_to_bf16(f32v x, f32v y) { return u32_high16(bf16_bits(x), bf16_bits(y)); }
 
 #if !FI_HARDWARE_F16
-/* Round to the nearest float16, ties to even. Below 2^-14 the results are subnormal, multiples of
- * 2^-24, the spacing of float32 at 0.5: adding 0.5 rounds there, and leaves the result in the low bits. */
+/* Round to the nearest float16, ties to even; the result is in the upper halves. Below 2^-14 the results are subnormal,
+ * multiples of 2^-24, the spacing of float32 at 0.5: adding 0.5 rounds there, and leaves the result in the low bits. */
 FI_INLINE u32v f16_bits(f32v x)
 {
-    const u32v b = f32_bits(x), sign = u32_and(u32_shr(b, 16), u32_set1(0x8000));
+    const u32v b = f32_bits(x), sign = u32_and(b, u32_set1(0x80000000));
     const u32v magnitude = u32_and(b, u32_set1(0x7FFFFFFF));
     const u32v odd = u32_and(u32_shr(magnitude, 13), u32_set1(1));
     const u32v rebias = u32_set1(0xFFFu - ((127u - 15u) << 23));
@@ -58,39 +61,60 @@ FI_INLINE u32v f16_bits(f32v x)
     const u32v half = u32_set1(0x3F000000);
     const u32v tiny = u32_sub(f32_bits(f32_add(f32_from_bits(magnitude), f32_from_bits(half))), half);
     const u32v is_tiny = u32_sub(magnitude, u32_set1(0x38800000)); /* sign bit set below 2^-14 */
-    return u32_or(sign, f32_bits(f32_select(is_tiny, f32_from_bits(tiny), f32_from_bits(normal))));
+    return u32_or(sign, u32_shl(f32_bits(f32_select(is_tiny, f32_from_bits(tiny), f32_from_bits(normal))), 16));
 }
-FI_INLINE void f32_store_f16(uint16_t *p, f32v x) { u32_store_low16(p, f16_bits(x)); }
+FI_INLINE u16v f32_to_f16(f32v x, f32v y) { return u32_high16(f16_bits(x), f16_bits(y)); }
 #endif
-FI_INLINE void f32_store_bf16(uint16_t *p, f32v x) { u32_store_low16(p, bf16_bits(x)); }
 
-FI_INLINE void narrow(const float *in, uint16_t *out, size_t n, void store(uint16_t *, f32v))
+typedef u16v to_16_bits(f32v, f32v);
+
+/* Floats have a sign and a magnitude: as signed integers only the positive ones can exceed a positive limit, as
+ * unsigned ones only the negative ones a negative limit. So two integer minima clamp, for a third of the operations. */
+FI_INLINE void narrow_step(const float *in, uint16_t *out, u16v high, u16v low, to_16_bits convert)
 {
+    const u16v x = convert(f32_load(in), f32_load(in + FI_LANES32));
+    u16_store(out, u16_min(u16_min_signed(x, high), low));
+}
+
+FI_INLINE void narrow(const float *in, uint16_t *out, size_t n, uint16_t high, uint16_t low, to_16_bits convert)
+{
+    enum { STEP = 2 * FI_LANES32 };
+    const u16v most = u16_set1(high), least = u16_set1(low);
     size_t i = 0;
-    for (; i + FI_LANES32 <= n; i += FI_LANES32)
-        store(out + i, f32_load(in + i));
+    for (; i + STEP <= n; i += STEP)
+        narrow_step(in + i, out + i, most, least, convert);
     if (i < n) {
-        float rest[FI_LANES32] = {0};
-        uint16_t narrowed[FI_LANES32];
+        float rest[STEP] = {0};
+        uint16_t narrowed[STEP];
         memcpy(rest, in + i, (n - i) * sizeof *in);
-        store(narrowed, f32_load(rest));
+        narrow_step(rest, narrowed, most, least, convert);
         memcpy(out + i, narrowed, (n - i) * sizeof *out);
     }
 }
-static void narrow_f16(const float *in, uint16_t *out, size_t n) { narrow(in, out, n, f32_store_f16); }
-static void narrow_bf16(const float *in, uint16_t *out, size_t n) { narrow(in, out, n, f32_store_bf16); }
+static void narrow_f16(const float *in, uint16_t *out, size_t n, uint16_t high, uint16_t low) { narrow(in, out, n, high, low, f32_to_f16); }
+static void narrow_bf16(const float *in, uint16_t *out, size_t n, uint16_t high, uint16_t low)
+{
+    narrow(in, out, n, high, low, f32_to_bf16);
+}
 
-/* Append the positions of the set bits to a queue; returns how many. Eight at a time, needed or
- * not: a loop that ends after a random number of steps costs a misprediction per super-block. */
-FI_INLINE unsigned fi_enqueue(uint64_t bits, unsigned base, uint16_t *queue)
+#ifndef FI_LOWEST_BIT
+#define FI_LOWEST_BIT(x) fi_lowest_bit((x) | (uint64_t)1 << 63)
+#endif
+
+/* Append the positions of the set bits to a queue; returns how many. Six at a time, needed or not: a loop
+ * that ends after a random number of steps costs a misprediction per super-block. */
+FI_INLINE unsigned enqueue(uint64_t bits, unsigned base, uint16_t *queue)
 {
     const unsigned count = fi_bit_count(bits);
     do {
-        for (int i = 0; i < 8; i++, bits &= bits - 1)
-            *queue++ = (uint16_t)(base + fi_lowest_bit(bits | (uint64_t)1 << 63));
+        for (int i = 0; i < 6; i++, bits &= bits - 1)
+            *queue++ = (uint16_t)(base + FI_LOWEST_BIT(bits));
     } while (bits);
     return count;
 }
+
+/* Elements that are drawn again together: one 64-bit mask tells which are rejected. */
+enum { REDRAWS = 64 };
 
 #include "real32.h"
 
@@ -106,8 +130,11 @@ const fi_tier FI_TIER_VARIABLE = {
     FI_TIER_NAME,
     {
         FI_LAW_FILLS(uniform),
+        FI_LAW_FILLS(uniform_clamped),
         FI_LAW_FILLS(normal),
+        FI_LAW_FILLS(normal_at_0),
         FI_LAW_FILLS(truncated),
+        FI_LAW_FILLS(truncated_at_0),
         FI_LAW_FILLS(half),
         FI_LAW_FILLS(narrow),
         FI_LAW_FILLS(exponential),

@@ -8,6 +8,10 @@
 #pragma GCC target("avx2,f16c,popcnt,bmi")
 #endif
 
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("sched-pressure") /* only 16 registers */
+#endif
+
 #define FI_TIER_NAME     "avx2"
 #define FI_TIER_VARIABLE fi_tier_avx2
 #include "vec_avx2.h"

@@ -2,6 +2,10 @@
 #include "internal.h"
 
 #if defined(FI_X86)
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("sched-pressure") /* only 16 registers */
+#endif
+
 #define FI_TIER_NAME     "sse2"
 #define FI_TIER_VARIABLE fi_tier_sse2
 #include "vec_sse2.h"

@@ -1,34 +1,25 @@
 /* The laws, for the real type whose real32.h or real64.h was just included; kernel.h includes this for each.
  * F(x) and U(x) are the float and unsigned words of the vocabulary at that width. */
 
-/* -2 ln(u) of a word's u in (0, 1]: the squared radius of Box-Muller. */
-FI_INLINE FV F(radius2)(UV w)
+/* -ln(u) / 2 of a word's u in (0, 1): a quarter of the squared radius of Box-Muller. With u = m / R * 2^k and
+ * s = (R - m) / (R + m) it is atanh(s) - k ln(2) / 2; keeping the first term of atanh apart saves an ulp. */
+FI_INLINE FV F(half_log)(UV w)
 {
-    const FV q = F(fraction)(w);
-    const FV u = F(select)(w, F(sub)(F(set1)(1), q), q);
-    FV k;
-    UV below;
-    const FV one_minus_m = F(decompose)(u, &k, &below);
-    /* Near u = 1 the logarithm needs 1 - u to its last bit: q has it, 1 - m has lost it. */
-    const FV g = F(select)(below, one_minus_m, q);
-    /* -2 ln(1 - g) = 2 g + s (g + R), s = 2 g / (2 - g), R = 4 atanh(s / 2) / s - 2: the first term is exact and the
-     * second is small, which saves an ulp over 2 atanh(s / 2) alone. A degree-8 polynomial in g, without the
-     * division, ran 5 % slower. */
-    const FV g2 = F(add)(g, g), s = F(div)(g2, F(sub)(F(set1)(2), g)), t = F(mul)(s, s);
-    const FV rest = F(mul)(s, F(add)(g, F(mul)(t, F(log_polynomial)(t))));
-    return F(add)(F(add)(g2, rest), F(mul)(k, C(MINUS_2_LN2)));
+    const FV y = F(radius_uniform)(w), m = F(mantissa)(y), k = F(exponent)(y);
+    const FV s = F(div)(F(sub)(C(R), m), F(add)(C(R), m)), t = F(mul)(s, s);
+    const FV atanh = F(add)(s, F(mul)(F(mul)(s, t), F(log_polynomial)(t)));
+    return F(add)(atanh, F(mul)(k, C(MINUS_HALF_LN2)));
 }
 
-/* Two standard normal numbers from a radius word and an angle word. */
-FI_INLINE void F(box_muller)(UV radius_word, UV angle_word, FV *z0, FV *z1)
+/* Two normal numbers of standard deviation twice_stddev / 2 from a radius word and an angle word. */
+FI_INLINE void F(box_muller)(UV radius_word, UV angle_word, FV twice_stddev, FV z[2])
 {
-    const FV r = F(sqrt)(F(radius2)(radius_word));
+    const FV r = F(mul)(F(sqrt)(F(half_log)(radius_word)), twice_stddev);
     const FV x = F(phase)(angle_word), t = F(mul)(x, x);
-    const UV sign = U(and)(U(shl)(angle_word, 1), U(set1)(SIGN_BIT));
-    const FV c = F(mul)(r, F(from_bits)(U(xor)(F(bits)(F(cos_polynomial)(t)), sign)));
-    const FV s = F(mul)(r, F(mul)(x, F(sin_polynomial)(t)));
-    *z0 = F(select)(angle_word, s, c);
-    *z1 = F(select)(angle_word, c, s);
+    const FV cosine = F(from_bits)(U(xor)(F(bits)(F(cos_polynomial)(t)), F(spare_sign)(angle_word)));
+    const FV c = F(mul)(r, cosine), s = F(mul)(r, F(mul)(x, F(sin_polynomial)(t)));
+    z[0] = F(select)(radius_word, s, c);
+    z[1] = F(select)(radius_word, c, s);
 }
 
 typedef struct {
@@ -49,25 +40,34 @@ FI_INLINE F(params) F(broadcast)(const fi_distribution *d)
 
 FI_INLINE FV F(abs)(FV x) { return F(from_bits)(U(and)(F(bits)(x), U(set1)(SIGN_BIT - 1))); }
 
+/* What a law does, all known when it is compiled. */
+FI_INLINE int F(takes_two_words)(int law) { return law == FI_LAW_NARROW || law == FI_LAW_EXPONENTIAL || law == FI_LAW_TAIL; }
+FI_INLINE int F(is_uniform)(int law) { return law == FI_LAW_UNIFORM || law == FI_LAW_UNIFORM_CLAMPED; }
+FI_INLINE int F(is_normal)(int law) { return law == FI_LAW_NORMAL || law == FI_LAW_NORMAL_AT_0; }
+FI_INLINE int F(is_truncated)(int law) { return law == FI_LAW_TRUNCATED || law == FI_LAW_TRUNCATED_AT_0; }
+FI_INLINE int F(rejects)(int law) { return !F(is_uniform)(law) && !F(is_normal)(law); }
+FI_INLINE int F(adds_base)(int law) { return law != FI_LAW_NORMAL_AT_0 && law != FI_LAW_TRUNCATED_AT_0; }
+FI_INLINE int F(clamps)(int law) { return F(adds_base)(law) && law != FI_LAW_UNIFORM && law != FI_LAW_NORMAL; }
+
 /* One candidate of a proposal that takes two words, and the lanes that accept it. */
 FI_INLINE FV F(propose)(int law, const F(params) * v, UV word, UV accept, MASK *accepted)
 {
     if (law == FI_LAW_NARROW) {
         const FV u = F(unit)(word);
         const FV excess = F(add)(F(mul)(u, F(add)(F(mul)(u, v->p[1]), v->p[0])), v->p[2]);
-        *accepted = F(le)(excess, F(radius2)(accept));
+        *accepted = F(le)(excess, F(half_log)(accept));
         return u;
     }
-    const FV r2 = F(radius2)(word);
+    const FV h = F(half_log)(word);
     FV e;
     if (law == FI_LAW_TAIL) {
-        const FV ratio = F(sqrt)(F(add)(F(mul)(r2, v->p[1]), F(set1)(1))); /* x / a */
-        e = F(div)(r2, F(add)(ratio, F(set1)(1)));
+        const FV ratio = F(sqrt)(F(add)(F(mul)(h, v->p[1]), F(set1)(1))); /* x / a */
+        e = F(div)(h, F(add)(ratio, F(set1)(1)));
         *accepted = F(le)(F(mul)(F(unit)(accept), ratio), F(set1)(1));
     } else {
-        e = F(mul)(r2, v->p[0]);
+        e = F(mul)(h, v->p[0]);
         const FV off = F(sub)(e, v->p[1]);
-        *accepted = F(le)(F(mul)(off, off), F(radius2)(accept));
+        *accepted = F(le)(F(mul)(off, off), F(half_log)(accept));
     }
     *accepted = F(and_le)(*accepted, e, v->p[2]);
     return e;
@@ -76,27 +76,24 @@ FI_INLINE FV F(propose)(int law, const F(params) * v, UV word, UV accept, MASK *
 /* Two candidates of a law that takes normal numbers, from one pair of words. */
 FI_INLINE void F(propose_normals)(int law, const F(params) * v, UV radius_word, UV angle_word, FV z[2], MASK accepted[2])
 {
-    F(box_muller)(radius_word, angle_word, &z[0], &z[1]);
+    F(box_muller)(radius_word, angle_word, law == FI_LAW_HALF ? F(set1)(2) : v->scale, z);
     for (int i = 0; i < 2; i++) {
         if (law == FI_LAW_HALF)
             z[i] = F(abs)(z[i]);
-        if (law != FI_LAW_NORMAL)
+        if (!F(is_normal)(law))
             accepted[i] = F(and_le)(F(le)(v->p[0], z[i]), z[i], v->p[1]);
     }
 }
 
-/* Rounding may carry a value over a bound, or an untruncated uniform over `high`: it takes the bound. */
+/* Rounding may carry a value over a bound: it takes the bound. */
 FI_INLINE FV F(finish)(int law, const F(params) * v, FV z)
 {
-    const FV x = F(add)(F(mul)(z, v->scale), v->base);
-    return law == FI_LAW_NORMAL ? x : F(max)(F(min)(x, v->high), v->low);
+    FV x = F(is_normal)(law) || F(is_truncated)(law) ? z : F(mul)(z, v->scale);
+    x = F(adds_base)(law) ? F(add)(x, v->base) : x;
+    return F(clamps)(law) ? F(max)(F(min)(x, v->high), v->low) : x;
 }
 
 FI_INLINE uint32_t F(counter2)(uint32_t domain, uint32_t attempt) { return (domain + DOMAIN_OFFSET) << 24 | attempt; }
-
-FI_INLINE int F(rejects)(int law) { return law != FI_LAW_UNIFORM && law != FI_LAW_NORMAL; }
-
-FI_INLINE int F(takes_two_words)(int law) { return law == FI_LAW_NARROW || law == FI_LAW_EXPONENTIAL || law == FI_LAW_TAIL; }
 
 /* The words of `groups` groups of blocks. */
 FI_INLINE void F(words)(int groups, const u32v *counters, const uint32_t *c1, uint32_t c2, const fi_philox_keys *keys, UV w[][4])
@@ -112,7 +109,6 @@ FI_INLINE void F(words)(int groups, const u32v *counters, const uint32_t *c1, ui
 /* The words of groups [group, group + groups) from a super-block on, each where the element that takes it will be. */
 FI_INLINE void F(place_words)(int groups, uint32_t c2, const fi_philox_keys *keys, uint64_t super_block, unsigned group, REAL *out)
 {
-    static const uint32_t iota[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     u32v counters[FI_GROUPS];
     uint32_t c1[FI_GROUPS];
     UV w[FI_GROUPS][4];
@@ -143,8 +139,8 @@ static FI_NOINLINE void F(random_words)(uint32_t domain, const fi_philox_keys *k
 }
 
 /* The words of an attempt for the elements of a queue, a group of vectors for each FI_LANES32 of them. */
-static FI_NOINLINE void F(redraw_words)(uint32_t attempt, const fi_philox_keys *keys, uint64_t first, const uint16_t *queue, unsigned groups,
-                                        REAL *words)
+static FI_NOINLINE void F(redraw_words)(uint32_t attempt, const fi_philox_keys *keys, uint64_t first, const uint16_t *queue,
+                                        unsigned groups, REAL *words)
 {
     for (unsigned group = 0; group < groups; group += FI_GROUPS) {
         u32v counters[FI_GROUPS];
@@ -170,7 +166,7 @@ FI_INLINE uint64_t F(first_pass)(int law, const F(params) * v, const REAL *accep
         MASK accepted[VECTORS];
         for (int i = 0; i < VECTORS; i++) {
             const UV word = U(load)(out + POSITION(i, g));
-            if (law == FI_LAW_UNIFORM)
+            if (F(is_uniform)(law))
                 z[i] = F(unit)(word);
             else if (F(takes_two_words)(law))
                 z[i] = F(propose)(law, v, word, U(load)(accept_words + POSITION(i, g)), &accepted[i]);
@@ -217,26 +213,34 @@ FI_INLINE unsigned F(redraw)(int law, const F(params) * v, const REAL *words, un
     return accepted_elements;
 }
 
+/* Draw again for up to REDRAWS elements; returns how many are still missing, now the first ones of `missing`. */
+FI_INLINE unsigned F(redraw_batch)(int law, const F(params) * v, const fi_philox_keys *keys, uint64_t first, uint32_t attempt,
+                                   const uint16_t *queue, unsigned n, uint16_t *missing, REAL *out)
+{
+    REAL words[REDRAWS / FI_LANES32 * VECTORS * LANES], drawn[REDRAWS];
+    uint64_t rejected = 0;
+    F(redraw_words)(attempt, keys, first, queue, (n + FI_LANES32 - 1) / FI_LANES32, words);
+    for (unsigned i = 0; i < n; i += FI_LANES32) {
+        const unsigned wanted = n - i < FI_LANES32 ? (1u << (n - i)) - 1 : (unsigned)((UINT64_C(1) << FI_LANES32) - 1);
+        rejected |= (uint64_t)(~F(redraw)(law, v, words + i / FI_LANES32 * VECTORS * LANES, wanted, drawn + i) & wanted) << i;
+    }
+    for (unsigned i = 0; i < n; i++)
+        memcpy(out + queue[i], drawn + i, sizeof *out); /* what is missing is overwritten by a later attempt */
+    unsigned kept = 0;
+    for (; rejected; rejected &= rejected - 1)
+        missing[kept++] = queue[fi_lowest_bit(rejected)];
+    return kept;
+}
+
 /* Draw again for the elements of the queue until all are accepted. This ends: see choose_proposal. */
 FI_INLINE void F(redraw_all)(int law, const F(params) * v, const fi_philox_keys *keys, uint64_t first, uint16_t *queue, unsigned n,
                              REAL *out)
 {
-    enum { GROUPS = 64 / FI_LANES32 };
-    REAL words[GROUPS * VECTORS * LANES], drawn[FI_LANES32];
     for (uint32_t attempt = 1; n; attempt++) {
         unsigned kept = 0;
         memset(queue + n, 0, FI_GROUPS * FI_LANES32 * sizeof *queue);
-        for (unsigned begin = 0; begin < n; begin += FI_LANES32) {
-            const unsigned group = begin / FI_LANES32 % GROUPS, left = (n - begin + FI_LANES32 - 1) / FI_LANES32;
-            if (group == 0)
-                F(redraw_words)(attempt, keys, first, queue + begin, left < GROUPS ? left : GROUPS, words);
-            const unsigned lanes = n - begin < FI_LANES32 ? n - begin : FI_LANES32, wanted = (1u << lanes) - 1;
-            unsigned missing = ~F(redraw)(law, v, words + group * VECTORS * LANES, wanted, drawn) & wanted;
-            for (unsigned lane = 0; lane < lanes; lane++)
-                memcpy(out + queue[begin + lane], drawn + lane, sizeof *out); /* what is missing is overwritten by a later attempt */
-            for (; missing; missing &= missing - 1)
-                queue[kept++] = queue[begin + fi_lowest_bit(missing)];
-        }
+        for (unsigned i = 0; i < n; i += REDRAWS)
+            kept += F(redraw_batch)(law, v, keys, first, attempt, queue + i, n - i < REDRAWS ? n - i : REDRAWS, queue + kept, out);
         n = kept;
     }
 }
@@ -244,9 +248,9 @@ FI_INLINE void F(redraw_all)(int law, const F(params) * v, const fi_philox_keys 
 FI_INLINE void F(fill)(int law, const fi_distribution *d, const fi_philox_keys *keys, uint64_t super_block, unsigned count, REAL *out)
 {
     enum { BATCH = 16 }; /* super-blocks: 4 KiB of words */
-    const uint32_t domain = law == FI_LAW_UNIFORM ? FI_DOMAIN_UNIFORM : F(takes_two_words)(law) ? FI_DOMAIN_PROPOSAL : FI_DOMAIN_NORMAL;
+    const uint32_t domain = F(is_uniform)(law) ? FI_DOMAIN_UNIFORM : F(takes_two_words)(law) ? FI_DOMAIN_PROPOSAL : FI_DOMAIN_NORMAL;
     const F(params) v = F(broadcast)(d);
-    uint16_t queue[FI_CHUNK + 32]; /* room for two groups, or one step of fi_enqueue, past the end */
+    uint16_t queue[FI_CHUNK + 32]; /* room for two groups, or one step of enqueue, past the end */
     REAL accept_words[BATCH * SUPER_BLOCK];
     unsigned n = 0;
     for (unsigned b = 0; b < count; b++) {
@@ -258,7 +262,7 @@ FI_INLINE void F(fill)(int law, const fi_distribution *d, const fi_philox_keys *
         }
         const uint64_t rejected = F(first_pass)(law, &v, accept_words + b % BATCH * SUPER_BLOCK, out + b * SUPER_BLOCK);
         if (F(rejects)(law))
-            n += fi_enqueue(rejected, b * SUPER_BLOCK, queue + n);
+            n += enqueue(rejected, b * SUPER_BLOCK, queue + n);
     }
     F(redraw_all)(law, &v, keys, super_block * SUPER_BLOCK, queue, n, out);
 }
@@ -269,8 +273,11 @@ FI_INLINE void F(fill)(int law, const fi_distribution *d, const fi_philox_keys *
         F(fill)(law, d, keys, super_block, count, (REAL *)out);                                                                            \
     }
 FILL(uniform, FI_LAW_UNIFORM)
+FILL(uniform_clamped, FI_LAW_UNIFORM_CLAMPED)
 FILL(normal, FI_LAW_NORMAL)
+FILL(normal_at_0, FI_LAW_NORMAL_AT_0)
 FILL(truncated, FI_LAW_TRUNCATED)
+FILL(truncated_at_0, FI_LAW_TRUNCATED_AT_0)
 FILL(half, FI_LAW_HALF)
 FILL(narrow, FI_LAW_NARROW)
 FILL(exponential, FI_LAW_EXPONENTIAL)

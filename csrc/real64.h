@@ -1,18 +1,18 @@
 /* float64: the names that laws.h is written in, and what reads the bits of a number. */
-#define F(word)        f64_##word
-#define U(word)        u64_##word
-#define FV             f64v
-#define UV             u64v
-#define MASK           f64m
-#define REAL           double
-#define C(name)        f64_set1(F64_##name)
-#define SIGN_BIT       0x8000000000000000u
-#define DOMAIN_OFFSET  1
-#define LANES          FI_LANES64
-#define HALVES         (FI_LANES32 / FI_LANES64) /* parts of a group of FI_LANES32 blocks that fill one vector each */
-#define VECTORS        (2 * HALVES)              /* vectors that one group gives */
-#define SUPER_BLOCK    32                        /* elements */
-#define POSITION(i, g) ((i) % 2 * 16 + (g) * FI_LANES32 + (i) / 2 * FI_LANES64) /* of vector i of group g */
+#define F(word)                f64_##word
+#define U(word)                u64_##word
+#define FV                     f64v
+#define UV                     u64v
+#define MASK                   f64m
+#define REAL                   double
+#define C(name)                f64_set1(F64_##name)
+#define SIGN_BIT               0x8000000000000000u
+#define DOMAIN_OFFSET          1
+#define LANES                  FI_LANES64
+#define HALVES                 (FI_LANES32 / FI_LANES64) /* parts of a group of FI_LANES32 blocks that fill one vector each */
+#define VECTORS                (2 * HALVES)              /* vectors that one group gives */
+#define SUPER_BLOCK            32                        /* elements */
+#define POSITION(i, g)         ((i) % 2 * 16 + (g) * FI_LANES32 + (i) / 2 * FI_LANES64) /* of vector i of group g */
 #define GROUPS_PER_SUPER_BLOCK (16 / FI_LANES32)
 
 /* Numbers 0 and 1 of the first half of the blocks, then of the second half. */
@@ -36,11 +36,11 @@ FI_INLINE f64v f64_unit(u64v w)
     return f64_mul(f64_add(f64_sub(high, f64_set1(0x1p84 + 0x1p52)), low), f64_set1(0x1p-53));
 }
 
-/* q in (0, 1/2): 52 bits and a half step. */
-FI_INLINE f64v f64_fraction(u64v w)
+/* y / R in (0, 1), with 52 bits and a half step; R = sqrt(2) is where the logarithm's range begins. */
+FI_INLINE f64v f64_radius_uniform(u64v w)
 {
     const u64v v = u64_or(u64_and(w, u64_set1(LOW_52)), u64_set1(BITS_2P52));
-    return f64_mul(f64_sub(f64_from_bits(v), f64_set1(0x1p52 - 0.5)), f64_set1(0x1p-53));
+    return f64_mul(f64_sub(f64_from_bits(v), f64_set1(0x1p52 - 0.5)), C(RADIUS_SCALE));
 }
 
 /* x in (-1, 1): 51 bits and a half step, never zero. */
@@ -50,16 +50,17 @@ FI_INLINE f64v f64_phase(u64v w)
     return f64_mul(f64_sub(f64_from_bits(v), f64_set1(0x1p52 + 0x1p51)), f64_set1(0x1p-51));
 }
 
-/* y in (0, 1] as m * 2^k, m in [sqrt(1/2), sqrt(2)): returns 1 - m; *below has its top bit set where k < 0. */
-FI_INLINE f64v f64_decompose(f64v y, f64v *k, u64v *below)
+/* A bit of an angle number that the phase does not use, as a sign. */
+FI_INLINE u64v f64_spare_sign(u64v w) { return u64_and(w, u64_set1(SIGN_BIT)); }
+
+#if !FI_HARDWARE_EXPONENT
+/* x = m * 2^k, m in [1, 2), for x > 0. */
+FI_INLINE f64v f64_exponent(f64v x)
 {
-    const u64v sqrt_half = u64_set1(0x3FE6A09E667F3BCD), i = u64_sub(f64_bits(y), sqrt_half);
-    const f64v m = f64_from_bits(u64_add(u64_and(i, u64_set1(LOW_52)), sqrt_half));
-    const u64v k_plus_1024 = u64_shr(u64_add(i, u64_set1((uint64_t)1024 << 52)), 52);
-    *k = f64_sub(f64_from_bits(u64_or(k_plus_1024, u64_set1(BITS_2P52))), f64_set1(0x1p52 + 1024));
-    *below = i;
-    return f64_sub(f64_set1(1), m);
+    return f64_sub(f64_from_bits(u64_or(u64_shr(f64_bits(x), 52), u64_set1(BITS_2P52))), f64_set1(0x1p52 + 1023));
 }
+FI_INLINE f64v f64_mantissa(f64v x) { return f64_from_bits(u64_or(u64_and(f64_bits(x), u64_set1(LOW_52)), u64_set1(0x3FF0000000000000))); }
+#endif
 #undef BITS_2P52
 #undef LOW_52
 

@@ -1,11 +1,18 @@
 /* Vector vocabulary: AVX2 and F16C, 8 lanes of 32 bits. See README.md for what each word means. */
 #include <immintrin.h>
 
-#define FI_LANES32      8
-#define FI_LANES64      4
-#define FI_GROUPS       1
-#define FI_HARDWARE_F16 1
+#define FI_LANES32           8
+#define FI_LANES64           4
+#define FI_GROUPS            1
+#define FI_HARDWARE_F16      1
+#define FI_HARDWARE_EXPONENT 0
 
+/* BMI's instruction takes 0, and answers 64. */
+#if defined(__x86_64__) || defined(_M_X64)
+#define FI_LOWEST_BIT(x) ((unsigned)_tzcnt_u64(x))
+#endif
+
+typedef __m256i u16v;
 typedef __m256i u32v;
 typedef __m256i u64v;
 typedef __m256 f32v;
@@ -25,16 +32,24 @@ FI_INLINE u32v u32_xor(u32v a, u32v b) { return _mm256_xor_si256(a, b); }
 FI_INLINE u32v u32_shl(u32v a, int n) { return _mm256_slli_epi32(a, n); }
 FI_INLINE u32v u32_shr(u32v a, int n) { return _mm256_srli_epi32(a, n); }
 FI_INLINE u32v u32_sar(u32v a, int n) { return _mm256_srai_epi32(a, n); }
-FI_INLINE __m256i u32_pack_low16(u32v a)
+FI_INLINE u16v u16_set1(uint16_t x) { return _mm256_set1_epi16((int16_t)x); }
+FI_INLINE void u16_store(uint16_t *p, u16v a) { _mm256_storeu_si256((void *)p, a); }
+FI_INLINE u16v u16_min_signed(u16v a, u16v b) { return _mm256_min_epi16(a, b); }
+FI_INLINE u16v u16_min(u16v a, u16v b) { return _mm256_min_epu16(a, b); }
+/* Packing works within halves of a register: the middle quarters change places. */
+FI_INLINE u16v u32_high16(u32v a, u32v b)
 {
-    return _mm256_permute4x64_epi64(_mm256_packus_epi32(_mm256_and_si256(a, u32_set1(0xFFFF)), _mm256_setzero_si256()), 0x08);
+    return _mm256_permute4x64_epi64(_mm256_packus_epi32(u32_shr(a, 16), u32_shr(b, 16)), _MM_SHUFFLE(3, 1, 2, 0));
 }
-FI_INLINE void u32_store_low16(uint16_t *p, u32v a) { _mm_storeu_si128((void *)p, _mm256_castsi256_si128(u32_pack_low16(a))); }
 
 FI_INLINE f32v f32_set1(float x) { return _mm256_set1_ps(x); }
 FI_INLINE f32v f32_load(const float *p) { return _mm256_loadu_ps(p); }
 FI_INLINE void f32_store(float *p, f32v a) { _mm256_storeu_ps(p, a); }
-FI_INLINE void f32_store_f16(uint16_t *p, f32v a) { _mm_storeu_si128((void *)p, _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT)); }
+FI_INLINE u16v f32_to_f16(f32v a, f32v b)
+{
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT)),
+                                   _mm256_cvtps_ph(b, _MM_FROUND_TO_NEAREST_INT), 1);
+}
 FI_INLINE f32v f32_add(f32v a, f32v b) { return _mm256_add_ps(a, b); }
 FI_INLINE f32v f32_sub(f32v a, f32v b) { return _mm256_sub_ps(a, b); }
 FI_INLINE f32v f32_mul(f32v a, f32v b) { return _mm256_mul_ps(a, b); }

@@ -1,11 +1,18 @@
 /* Vector vocabulary: AVX-512 F, BW, DQ, VL; 16 lanes of 32 bits. See README.md for what each word means. */
 #include <immintrin.h>
 
-#define FI_LANES32      16
-#define FI_LANES64      8
-#define FI_GROUPS       2
-#define FI_HARDWARE_F16 1
+#define FI_LANES32           16
+#define FI_LANES64           8
+#define FI_GROUPS            2
+#define FI_HARDWARE_F16      1
+#define FI_HARDWARE_EXPONENT 1
 
+/* BMI's instruction takes 0, and answers 64. */
+#if defined(__x86_64__) || defined(_M_X64)
+#define FI_LOWEST_BIT(x) ((unsigned)_tzcnt_u64(x))
+#endif
+
+typedef __m512i u16v;
 typedef __m512i u32v;
 typedef __m512i u64v;
 typedef __m512 f32v;
@@ -25,17 +32,32 @@ FI_INLINE u32v u32_xor(u32v a, u32v b) { return _mm512_xor_si512(a, b); }
 FI_INLINE u32v u32_shl(u32v a, int n) { return _mm512_slli_epi32(a, (unsigned)n); }
 FI_INLINE u32v u32_shr(u32v a, int n) { return _mm512_srli_epi32(a, (unsigned)n); }
 FI_INLINE u32v u32_sar(u32v a, int n) { return _mm512_srai_epi32(a, (unsigned)n); }
-FI_INLINE void u32_store_low16(uint16_t *p, u32v a) { _mm256_storeu_si256((void *)p, _mm512_cvtepi32_epi16(a)); }
+FI_INLINE u16v u16_set1(uint16_t x) { return _mm512_set1_epi16((int16_t)x); }
+FI_INLINE void u16_store(uint16_t *p, u16v a) { _mm512_storeu_si512(p, a); }
+FI_INLINE u16v u16_min_signed(u16v a, u16v b) { return _mm512_min_epi16(a, b); }
+FI_INLINE u16v u16_min(u16v a, u16v b) { return _mm512_min_epu16(a, b); }
+FI_INLINE u16v u32_high16(u32v a, u32v b)
+{
+    static const uint16_t odd[32] = {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
+                                     33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
+    return _mm512_permutex2var_epi16(a, _mm512_loadu_si512(odd), b);
+}
 
 FI_INLINE f32v f32_set1(float x) { return _mm512_set1_ps(x); }
 FI_INLINE f32v f32_load(const float *p) { return _mm512_loadu_ps(p); }
 FI_INLINE void f32_store(float *p, f32v a) { _mm512_storeu_ps(p, a); }
-FI_INLINE void f32_store_f16(uint16_t *p, f32v a) { _mm256_storeu_si256((void *)p, _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT)); }
+FI_INLINE u16v f32_to_f16(f32v a, f32v b)
+{
+    return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT)),
+                              _mm512_cvtps_ph(b, _MM_FROUND_TO_NEAREST_INT), 1);
+}
 FI_INLINE f32v f32_add(f32v a, f32v b) { return _mm512_add_ps(a, b); }
 FI_INLINE f32v f32_sub(f32v a, f32v b) { return _mm512_sub_ps(a, b); }
 FI_INLINE f32v f32_mul(f32v a, f32v b) { return _mm512_mul_ps(a, b); }
 FI_INLINE f32v f32_div(f32v a, f32v b) { return _mm512_div_ps(a, b); }
 FI_INLINE f32v f32_sqrt(f32v a) { return _mm512_sqrt_ps(a); }
+FI_INLINE f32v f32_exponent(f32v a) { return _mm512_getexp_ps(a); }
+FI_INLINE f32v f32_mantissa(f32v a) { return _mm512_getmant_ps(a, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero); }
 FI_INLINE f32v f32_min(f32v a, f32v b) { return _mm512_min_ps(a, b); }
 FI_INLINE f32v f32_max(f32v a, f32v b) { return _mm512_max_ps(a, b); }
 FI_INLINE f32m f32_le(f32v a, f32v b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
@@ -67,6 +89,8 @@ FI_INLINE f64v f64_sub(f64v a, f64v b) { return _mm512_sub_pd(a, b); }
 FI_INLINE f64v f64_mul(f64v a, f64v b) { return _mm512_mul_pd(a, b); }
 FI_INLINE f64v f64_div(f64v a, f64v b) { return _mm512_div_pd(a, b); }
 FI_INLINE f64v f64_sqrt(f64v a) { return _mm512_sqrt_pd(a); }
+FI_INLINE f64v f64_exponent(f64v a) { return _mm512_getexp_pd(a); }
+FI_INLINE f64v f64_mantissa(f64v a) { return _mm512_getmant_pd(a, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero); }
 FI_INLINE f64v f64_min(f64v a, f64v b) { return _mm512_min_pd(a, b); }
 FI_INLINE f64v f64_max(f64v a, f64v b) { return _mm512_max_pd(a, b); }
 FI_INLINE f64m f64_le(f64v a, f64v b) { return _mm512_cmp_pd_mask(a, b, _CMP_LE_OQ); }

@@ -1,11 +1,13 @@
 /* Vector vocabulary: NEON of AArch64, 4 lanes of 32 bits. See README.md for what each word means. */
 #include <arm_neon.h>
 
-#define FI_LANES32      4
-#define FI_LANES64      2
-#define FI_GROUPS       2
-#define FI_HARDWARE_F16 1
+#define FI_LANES32           4
+#define FI_LANES64           2
+#define FI_GROUPS            2
+#define FI_HARDWARE_F16      1
+#define FI_HARDWARE_EXPONENT 0
 
+typedef uint16x8_t u16v;
 typedef uint32x4_t u32v;
 typedef uint64x2_t u64v;
 typedef float32x4_t f32v;
@@ -25,12 +27,19 @@ FI_INLINE u32v u32_xor(u32v a, u32v b) { return veorq_u32(a, b); }
 FI_INLINE u32v u32_shl(u32v a, int n) { return a << n; }
 FI_INLINE u32v u32_shr(u32v a, int n) { return a >> n; }
 FI_INLINE u32v u32_sar(u32v a, int n) { return vreinterpretq_u32_s32(vreinterpretq_s32_u32(a) >> n); }
-FI_INLINE void u32_store_low16(uint16_t *p, u32v a) { vst1_u16(p, vmovn_u32(a)); }
+FI_INLINE u16v u16_set1(uint16_t x) { return vdupq_n_u16(x); }
+FI_INLINE void u16_store(uint16_t *p, u16v a) { vst1q_u16(p, a); }
+FI_INLINE u16v u16_min_signed(u16v a, u16v b)
+{
+    return vreinterpretq_u16_s16(vminq_s16(vreinterpretq_s16_u16(a), vreinterpretq_s16_u16(b)));
+}
+FI_INLINE u16v u16_min(u16v a, u16v b) { return vminq_u16(a, b); }
+FI_INLINE u16v u32_high16(u32v a, u32v b) { return vuzp2q_u16(vreinterpretq_u16_u32(a), vreinterpretq_u16_u32(b)); }
 
 FI_INLINE f32v f32_set1(float x) { return vdupq_n_f32(x); }
 FI_INLINE f32v f32_load(const float *p) { return vld1q_f32(p); }
 FI_INLINE void f32_store(float *p, f32v a) { vst1q_f32(p, a); }
-FI_INLINE void f32_store_f16(uint16_t *p, f32v a) { vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(a))); }
+FI_INLINE u16v f32_to_f16(f32v a, f32v b) { return vreinterpretq_u16_f16(vcvt_high_f16_f32(vcvt_f16_f32(a), b)); }
 FI_INLINE f32v f32_add(f32v a, f32v b) { return vaddq_f32(a, b); }
 FI_INLINE f32v f32_sub(f32v a, f32v b) { return vsubq_f32(a, b); }
 FI_INLINE f32v f32_mul(f32v a, f32v b) { return vmulq_f32(a, b); }

@@ -1,11 +1,15 @@
 /* Vector vocabulary: plain C, one lane. See README.md for what each word means. */
 #include <math.h>
 
-#define FI_LANES32      1
-#define FI_LANES64      1
-#define FI_GROUPS       1
-#define FI_HARDWARE_F16 0
+#define FI_LANES32           1
+#define FI_LANES64           1
+#define FI_GROUPS            1
+#define FI_HARDWARE_F16      0
+#define FI_HARDWARE_EXPONENT 0
 
+typedef struct {
+    uint16_t lane[2];
+} u16v;
 typedef uint32_t u32v;
 typedef uint64_t u64v;
 typedef float f32v;
@@ -32,11 +36,14 @@ FI_INLINE u32v u32_shl(u32v a, int n) { return a << n; }
 FI_INLINE u32v u32_shr(u32v a, int n) { return a >> n; }
 /* A signed >> is the compiler's choice in C11: shift the complement of a negative number instead. */
 FI_INLINE u32v u32_sar(u32v a, int n) { return a >> 31 ? ~(~a >> n) : a >> n; }
-FI_INLINE void u32_store_low16(uint16_t *p, u32v a)
-{
-    const uint16_t low = (uint16_t)(a & 0xFFFF);
-    memcpy(p, &low, sizeof low);
-}
+FI_INLINE u16v u16_pair(uint32_t low, uint32_t high) { return (u16v){{(uint16_t)low, (uint16_t)high}}; }
+FI_INLINE u16v u16_set1(uint16_t x) { return u16_pair(x, x); }
+FI_INLINE void u16_store(uint16_t *p, u16v a) { memcpy(p, a.lane, sizeof a.lane); }
+FI_INLINE uint16_t u16_least(uint16_t a, uint16_t b) { return a < b ? a : b; }
+FI_INLINE u16v u16_min(u16v a, u16v b) { return u16_pair(u16_least(a.lane[0], b.lane[0]), u16_least(a.lane[1], b.lane[1])); }
+FI_INLINE u16v u16_flip(u16v a) { return u16_pair(a.lane[0] ^ 0x8000u, a.lane[1] ^ 0x8000u); }
+FI_INLINE u16v u16_min_signed(u16v a, u16v b) { return u16_flip(u16_min(u16_flip(a), u16_flip(b))); }
+FI_INLINE u16v u32_high16(u32v a, u32v b) { return u16_pair(a >> 16, b >> 16); }
 
 FI_INLINE f32v f32_set1(float x) { return x; }
 FI_INLINE f32v f32_load(const float *p) { return *p; }

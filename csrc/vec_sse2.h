@@ -1,11 +1,13 @@
 /* Vector vocabulary: SSE2, 4 lanes of 32 bits. See README.md for what each word means. */
 #include <emmintrin.h>
 
-#define FI_LANES32      4
-#define FI_LANES64      2
-#define FI_GROUPS       1
-#define FI_HARDWARE_F16 0
+#define FI_LANES32           4
+#define FI_LANES64           2
+#define FI_GROUPS            1
+#define FI_HARDWARE_F16      0
+#define FI_HARDWARE_EXPONENT 0
 
+typedef __m128i u16v;
 typedef __m128i u32v;
 typedef __m128i u64v;
 typedef __m128 f32v;
@@ -25,12 +27,12 @@ FI_INLINE u32v u32_xor(u32v a, u32v b) { return _mm_xor_si128(a, b); }
 FI_INLINE u32v u32_shl(u32v a, int n) { return _mm_slli_epi32(a, n); }
 FI_INLINE u32v u32_shr(u32v a, int n) { return _mm_srli_epi32(a, n); }
 FI_INLINE u32v u32_sar(u32v a, int n) { return _mm_srai_epi32(a, n); }
-/* SSE2 packs with signed saturation only: sign-extend the low half first, so that nothing saturates. */
-FI_INLINE u32v u32_signed_low16(u32v a) { return u32_sar(u32_shl(a, 16), 16); }
-FI_INLINE void u32_store_low16(uint16_t *p, u32v a)
-{
-    _mm_storel_epi64((void *)p, _mm_packs_epi32(u32_signed_low16(a), _mm_setzero_si128()));
-}
+FI_INLINE u16v u16_set1(uint16_t x) { return _mm_set1_epi16((int16_t)x); }
+FI_INLINE void u16_store(uint16_t *p, u16v a) { _mm_storeu_si128((void *)p, a); }
+FI_INLINE u16v u16_min_signed(u16v a, u16v b) { return _mm_min_epi16(a, b); }
+FI_INLINE u16v u16_min(u16v a, u16v b) { return _mm_sub_epi16(a, _mm_subs_epu16(a, b)); }
+/* SSE2 packs with signed saturation only: what it packs is sign-extended first, so that nothing saturates. */
+FI_INLINE u16v u32_high16(u32v a, u32v b) { return _mm_packs_epi32(u32_sar(a, 16), u32_sar(b, 16)); }
 
 FI_INLINE f32v f32_set1(float x) { return _mm_set1_ps(x); }
 FI_INLINE f32v f32_load(const float *p) { return _mm_loadu_ps(p); }

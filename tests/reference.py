@@ -35,8 +35,16 @@ def coefficients(text: str) -> tuple[float, ...]:
     return tuple(float.fromhex(number) for number in text.split())
 
 
+def radius32(w: Array) -> Array:
+    return w.view(np.int32).astype(np.float32) + np.float32(0.5)
+
+
+def radius64(w: Array) -> Array:
+    return (w & (2**52 - 1)).astype(np.float64) + 0.5
+
+
 def angle32(w: Array) -> Array:
-    return ((w << 2) + 2).view(np.int32).astype(np.float32) * 2.0**-31
+    return (w | 1).view(np.int32).astype(np.float32) * 2.0**-31
 
 
 def angle64(w: Array) -> Array:
@@ -48,14 +56,15 @@ class Real:
     """The type of the arithmetic, and the constants that depend on it."""
 
     scalar: type[np.floating[Any]]
-    signed: type[np.signedinteger[Any]]
     bits: int
     mantissa: int
     domain_offset: int
-    radius_bits: int
+    radius: Callable[[Array], Array]
     angle: Callable[[Array], Array]
-    sqrt_half: int
-    minus_2_ln2: float
+    cosine_sign: int
+    root: float
+    radius_scale: float
+    minus_half_ln2: float
     log: tuple[float, ...]
     cos: tuple[float, ...]
     sin: tuple[float, ...]
@@ -71,17 +80,19 @@ class Real:
 
 
 FLOAT32 = Real(
-    np.float32, np.int32, 32, 23, 0, 31, angle32, 0x3F3504F3, float.fromhex("-0x1.62e430p+0"),
-    log=coefficients("0x1.55555cp-3 0x1.997aa0p-6 0x1.2f2ba8p-8"),
+    np.float32, 32, 23, 0, radius32, angle32, 0,
+    *coefficients("0x1.6a09e6p+0 0x1.6a09e4p-31 -0x1.62e430p-2"),
+    log=coefficients("0x1.55555cp-2 0x1.997aa0p-3 0x1.2f2ba8p-3"),
     cos=coefficients("0x1.000000p+0 -0x1.3bd39cp-2 0x1.03b058p-6 -0x1.4e78bep-12"),
     sin=coefficients("0x1.921fb6p-1 -0x1.4abc24p-4 0x1.4680a4p-9 -0x1.33198ep-15"),
 )  # fmt: skip
 
 FLOAT64 = Real(
-    np.float64, np.int64, 64, 52, 1, 52, angle64, 0x3FE6A09E667F3BCD, float.fromhex("-0x1.62e42fefa39efp+0"),
+    np.float64, 64, 52, 1, radius64, angle64, 63,
+    *coefficients("0x1.6a09e667f3bcdp+0 0x1.6a09e667f3bccp-52 -0x1.62e42fefa39efp-2"),
     log=coefficients("""
-        0x1.5555555555558p-3 0x1.9999999995323p-6 0x1.2492492deec51p-8 0x1.c71c62e681b78p-11
-        0x1.7462b4ac6aa42p-13 0x1.39fe5b3254a89p-15 0x1.2b58ad3e1a058p-17"""),
+        0x1.5555555555558p-2 0x1.9999999995323p-3 0x1.2492492deec51p-3 0x1.c71c62e681b78p-4
+        0x1.7462b4ac6aa42p-4 0x1.39fe5b3254a89p-4 0x1.2b58ad3e1a058p-4"""),
     cos=coefficients("""
         0x1.0000000000000p+0 -0x1.3bd3cc9be459dp-2 0x1.03c1f081b0df1p-6 -0x1.55d3c7dc398d6p-12
         0x1.e1f4fb7f90416p-19 -0x1.a6c9c7ffcf2b0p-26 0x1.f3dc17e3f0089p-34"""),
@@ -99,13 +110,16 @@ class Dtype:
     precision: int
     min_exponent: int
 
-    def round_inward(self, bound: float, towards: Callable[[float], int]) -> np.floating[Any]:
+    def round_inward(self, bound: float, towards: Callable[[float], int]) -> float:
         """`bound` to a multiple of the unit in the last place, by math.ceil or math.floor."""
         largest = math.ldexp(2 - 2.0 ** (1 - self.precision), 1 - self.min_exponent)
         bound = min(max(bound, -largest), largest)
         unit = max(math.frexp(bound)[1] - 1, self.min_exponent) - (self.precision - 1)
         # The integer between has no sign of zero, so -0 becomes +0.
-        return self.real.scalar(math.ldexp(towards(math.ldexp(bound, -unit)), unit))
+        return math.ldexp(towards(math.ldexp(bound, -unit)), unit)
+
+    def inward(self, low: float, high: float) -> tuple[float, float]:
+        return self.round_inward(low, math.ceil), self.round_inward(high, math.floor)
 
 
 DTYPES = {
@@ -199,56 +213,50 @@ def unit(real: Real, w: Array) -> Array:
     return (w >> (real.bits - digits)).astype(real.scalar) * 2.0**-digits
 
 
-def r2(real: Real, w: Array) -> Array:
-    # The header's q for float64, (n + 0.5) * 2^-53, is exact, and so is this form of it.
-    n = (w & (2**real.radius_bits - 1)).astype(real.scalar)
-    q = n * 2.0 ** -(real.radius_bits + 1) + 2.0 ** -(real.radius_bits + 2)
-    u = np.where(bit(w, real.bits - 1), 1 - q, q)
-    i = u.view(real.signed) - real.sqrt_half
-    k = (i >> real.mantissa).astype(real.scalar)
-    m = ((i & (2**real.mantissa - 1)) + real.sqrt_half).view(real.scalar)
-    g = np.where(i < 0, 1 - m, q)
-    s = (g + g) / (2 - g)
+def h(real: Real, w: Array) -> Array:
+    y = np.abs(real.radius(w) * real.scalar(real.radius_scale))
+    half_m, exponent = np.frexp(y)  # half_m in [1/2, 1)
+    m, k = half_m * 2, (exponent - 1).astype(real.scalar)
+    root = real.scalar(real.root)
+    s = (root - m) / (root + m)
     t = s * s
-    return ((g + g) + s * (g + t * polynomial(t, real.log))) + k * real.minus_2_ln2
+    return (s + (s * t) * polynomial(t, real.log)) + k * real.scalar(real.minus_half_ln2)
 
 
-def normals(real: Real, block: Array) -> Array:
-    """The normal numbers of blocks: z0 and z1 of each pair, in the rows of its words."""
+def normals(real: Real, block: Array, twice_stddev: float) -> Array:
+    """The normal numbers of blocks: the two of each pair, in the rows of its words."""
     v, w = block[0::2], block[1::2]
     x = real.angle(w)
     t = x * x
     c = polynomial(t, real.cos)
-    c = np.where(bit(w, real.bits - 2), -c, c)
+    c = np.where(bit(w, real.cosine_sign), -c, c)
     s = x * polynomial(t, real.sin)
-    r = np.sqrt(r2(real, v))
-    swap = bit(w, real.bits - 1)
+    r = np.sqrt(h(real, v)) * real.parameter(twice_stddev)
+    swap = bit(v, real.bits - 1)
     z0 = np.where(swap, r * s, r * c)
     z1 = np.where(swap, r * c, r * s)
     return np.stack([z0, z1], axis=1).reshape(block.shape)
 
 
-def element_normals(real: Real, key: int, e: Array) -> Array:
-    return at_place(real, normals(real, element_block(real, key, NORMAL, e)), e)
+def element_normals(real: Real, key: int, e: Array, twice_stddev: float) -> Array:
+    return at_place(real, normals(real, element_block(real, key, NORMAL, e), twice_stddev), e)
 
 
 # 4. Candidates and output
 
 
-def clamp(dtype: str, x: Array, low: float, high: float) -> Array:
-    inward_low = DTYPES[dtype].round_inward(low, math.ceil)
-    inward_high = DTYPES[dtype].round_inward(high, math.floor)
-    x = np.where(x < inward_high, x, inward_high)
-    return np.where(x > inward_low, x, inward_low)
+def real_inward(dtype: str, low: float, high: float) -> tuple[float, float]:
+    """The bounds rounded inward to the type of the arithmetic."""
+    return DTYPES["float64" if DTYPES[dtype].real is FLOAT64 else "float32"].inward(low, high)
 
 
-def output(
-    dtype: str, z: Array, base: float, scale: float, bounds: tuple[float, float] | None = None
-) -> Array:
+def output(dtype: str, z: Array, base: float, bounds: tuple[float, float] | None = None) -> Array:
     real = DTYPES[dtype].real
-    x = z * real.parameter(scale) + real.parameter(base)
+    x = z + real.parameter(base)
     if bounds is not None:
-        x = clamp(dtype, x, *bounds)
+        low, high = map(real.scalar, DTYPES[dtype].inward(*bounds))
+        x = np.where(x < high, x, high)
+        x = np.where(x > low, x, low)
     if dtype == "float16":
         return x.astype(np.float16)
     if dtype == "bfloat16":
@@ -261,13 +269,14 @@ def uniform(dtype: str, key: int, index: int, n: int, low: float, high: float) -
     if low == high:
         return normal(dtype, key, index, n, low, 0.0)
     real = DTYPES[dtype].real
-    z = unit(real, element_words(real, key, UNIFORM, elements(index, n)))
-    return output(dtype, z, low, high - low, (low, high))
+    real_low, real_high = real_inward(dtype, low, high)
+    u = unit(real, element_words(real, key, UNIFORM, elements(index, n)))
+    return output(dtype, u * real.parameter(real_high - real_low), real_low, (low, high))
 
 
 def normal(dtype: str, key: int, index: int, n: int, mean: float, stddev: float) -> Array:
-    z = element_normals(DTYPES[dtype].real, key, elements(index, n))
-    return output(dtype, z, mean, stddev)
+    z = element_normals(DTYPES[dtype].real, key, elements(index, n), 2 * stddev)
+    return output(dtype, z, mean)
 
 
 # The proposals: the candidates z and whether they are accepted, from the parameters that the
@@ -286,21 +295,21 @@ def half(real: Real, p: Parameters, z: Array) -> Candidates:
 def narrow(real: Real, p: Parameters, w: Array, v: Array) -> Candidates:
     p0, p1, p2 = p
     z = unit(real, w)
-    return z, z * (z * p1 + p0) + p2 <= r2(real, v)
+    return z, z * (z * p1 + p0) + p2 <= h(real, v)
 
 
 def exponential(real: Real, p: Parameters, w: Array, v: Array) -> Candidates:
     p0, p1, p2 = p
-    z = r2(real, w) * p0
-    return z, ((z - p1) * (z - p1) <= r2(real, v)) & (z <= p2)
+    z = h(real, w) * p0
+    return z, ((z - p1) * (z - p1) <= h(real, v)) & (z <= p2)
 
 
 def tail(real: Real, p: Parameters, w: Array, v: Array) -> Candidates:
     p1, p2 = p
-    radius = r2(real, w)
-    h = np.sqrt(radius * p1 + 1)
-    z = radius / (h + 1)
-    return z, (unit(real, v) * h <= 1) & (z <= p2)
+    radius = h(real, w)
+    g = np.sqrt(radius * p1 + 1)
+    z = radius / (g + 1)
+    return z, (unit(real, v) * g <= 1) & (z <= p2)
 
 
 @dataclass(frozen=True)
@@ -311,32 +320,33 @@ class Proposal:
     parameters: tuple[float, ...]
 
 
-def choose_proposal(mean: float, stddev: float, lower: float, upper: float) -> Proposal:
+def choose_proposal(dtype: str, mean: float, stddev: float, lower: float, upper: float) -> Proposal:
     reflect = upper <= 0
     a, b = (-upper, -lower) if reflect else (lower, upper)
     d = b - a
     sigma = -stddev if reflect else stddev
     near = mean + stddev * (upper if reflect else lower)
     if a < 0 and d < SQRT_2PI:
-        return Proposal(narrow, near, sigma * d, (2 * a * d, d * d, a * a))
+        return Proposal(narrow, near, sigma * d, (a * d / 2, d * d / 4, a * a / 4))
     if a < 0:
-        return Proposal(truncated, mean, sigma, (a, b))
+        return Proposal(truncated, mean, 2 * sigma, real_inward(dtype, sigma * a, sigma * b))
     if d * (a + b) / 2 <= LN_2_18:
-        return Proposal(narrow, near, sigma * d, (2 * a * d, d * d, 0))
+        return Proposal(narrow, near, sigma * d, (a * d / 2, d * d / 4, 0))
     if a < 1 / 4:
         return Proposal(half, mean, sigma, (a, b))
     if a < 3 / 2:
         rate = (a + math.sqrt(a * a + 4)) / 2
-        return Proposal(exponential, near, sigma, (1 / (2 * rate), rate - a, d))
-    return Proposal(tail, near, sigma / a, (1 / a / a, d * a))
+        return Proposal(exponential, near, 2 * sigma, (1 / rate, (rate - a) / 2, d / 2))
+    return Proposal(tail, near, sigma / a * 4, (4 / a / a, d * a / 4))
 
 
 def sample(real: Real, proposal: Proposal, key: int, e: Array) -> Array:
     """The first accepted candidate of each element."""
     p = tuple(real.parameter(x) for x in proposal.parameters)
     from_normal = proposal.candidates in (truncated, half)
+    twice_stddev = proposal.scale if proposal.candidates is truncated else 2.0
     if from_normal:
-        z, accepted = proposal.candidates(real, p, element_normals(real, key, e))
+        z, accepted = proposal.candidates(real, p, element_normals(real, key, e, twice_stddev))
     else:
         w, v = (element_words(real, key, domain, e) for domain in (PROPOSAL, ACCEPT))
         z, accepted = proposal.candidates(real, p, w, v)
@@ -345,13 +355,15 @@ def sample(real: Real, proposal: Proposal, key: int, e: Array) -> Array:
     while pending.size:
         attempt += 1
         block = numbers(real, key, REDRAW, e[pending], attempt)
-        sources = (normals(real, block),) if from_normal else (block[0::2], block[1::2])
+        sources = (
+            (normals(real, block, twice_stddev),) if from_normal else (block[0::2], block[1::2])
+        )
         retries, accepted = proposal.candidates(real, p, *sources)
         z[pending] = pick(
             retries, np.argmax(accepted, axis=0)
         )  # the first row, if none is accepted
         pending = pending[~np.any(accepted, axis=0)]
-    return z
+    return z if proposal.candidates is truncated else z * real.parameter(proposal.scale)
 
 
 def truncated_normal(
@@ -359,7 +371,6 @@ def truncated_normal(
 ) -> Array:
     if stddev == 0:
         return normal(dtype, key, index, n, mean, 0.0)
-    proposal = choose_proposal(mean, stddev, lower, upper)
+    proposal = choose_proposal(dtype, mean, stddev, lower, upper)
     z = sample(DTYPES[dtype].real, proposal, key, elements(index, n))
-    bounds = (mean + stddev * lower, mean + stddev * upper)
-    return output(dtype, z, proposal.base, proposal.scale, bounds)
+    return output(dtype, z, proposal.base, (mean + stddev * lower, mean + stddev * upper))

@@ -251,8 +251,8 @@ class Normal(Distribution):
     Parameters
     ----------
     mean, stddev : float
-        Finite, ``stddev >= 0``; 0 gives the constant `mean`. Values reach 6.76
-        standard deviations from the mean (float64: 8.65).
+        Finite, ``stddev >= 0``; 0 gives the constant `mean`. Values reach 6.66
+        standard deviations from the mean (float64: 8.57).
     """
 
     mean: float = 0.0

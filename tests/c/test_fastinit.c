@@ -171,8 +171,8 @@ static void test_statuses(void)
         {NORMAL(FI_FLOAT32, INFINITY, 1), FI_ERR_MEAN, "mean infinite"},
         {NORMAL(FI_FLOAT32, 0, -1), FI_ERR_STDDEV, "stddev -1"},
         {NORMAL(FI_FLOAT32, 0, NAN), FI_ERR_STDDEV, "stddev NaN"},
-        {NORMAL(FI_FLOAT16, 0, 10000), FI_ERR_OVERFLOW, "6.765 * 10000 in float16"},
-        {NORMAL(FI_FLOAT16, 0, 9600), FI_OK, "6.765 * 9600 in float16"},
+        {NORMAL(FI_FLOAT16, 0, 10000), FI_ERR_OVERFLOW, "6.661 * 10000 in float16"},
+        {NORMAL(FI_FLOAT16, 0, 9600), FI_OK, "6.661 * 9600 in float16"},
         {TRUNCATED(FI_FLOAT32, 0, 1, 2, 2), FI_ERR_BOUNDS, "lower == upper"},
         {TRUNCATED(FI_FLOAT32, 0, 1, NAN, 2), FI_ERR_BOUNDS, "lower NaN"},
         {TRUNCATED(FI_FLOAT32, 0, 1, -INFINITY, INFINITY), FI_OK, "infinite bounds"},
@@ -180,12 +180,15 @@ static void test_statuses(void)
         {TRUNCATED(FI_FLOAT16, 0, 30000, -2, 2), FI_OK, "60000 in float16"},
         {TRUNCATED(FI_BFLOAT16, 1, 1e-6, 0.5, 2), FI_ERR_EMPTY, "no bfloat16 in [1.0000005, 1.000002]"},
         {TRUNCATED(FI_FLOAT32, 0, 1, 1e300, INFINITY), FI_ERR_OVERFLOW, "tail beyond float32"},
-        /* The reach of 6.765 standard deviations: 65504 / 6.765 = 9682.7. */
-        {NORMAL(FI_FLOAT16, 0, 9682), FI_OK, "6.765 * 9682 in float16"},
-        {NORMAL(FI_FLOAT16, 0, 9683), FI_ERR_OVERFLOW, "6.765 * 9683 in float16"},
-        /* Exponential: 1 + 6.765 + rate - 1 with the rate (1 + sqrt 5) / 2: 65504 / 8.383 = 7813.8. */
-        {TRUNCATED(FI_FLOAT16, 0, 7813, 1, INFINITY), FI_OK, "8.383 * 7813 in float16"},
-        {TRUNCATED(FI_FLOAT16, 0, 7815, 1, INFINITY), FI_ERR_OVERFLOW, "8.383 * 7815 in float16"},
+        /* The reach of 6.661 standard deviations: 65504 / 6.661 = 9834.0. */
+        {NORMAL(FI_FLOAT16, 0, 9833), FI_OK, "6.661 * 9833 in float16"},
+        {NORMAL(FI_FLOAT16, 0, 9835), FI_ERR_OVERFLOW, "6.661 * 9835 in float16"},
+        /* Exponential: 1 + 6.661 + rate - 1 with the rate (1 + sqrt 5) / 2: 65504 / 8.279 = 7912.1. */
+        {TRUNCATED(FI_FLOAT16, 0, 7911, 1, INFINITY), FI_OK, "8.279 * 7911 in float16"},
+        {TRUNCATED(FI_FLOAT16, 0, 7914, 1, INFINITY), FI_ERR_OVERFLOW, "8.279 * 7914 in float16"},
+        /* Candidates are made before they are rejected: they must be finite in the arithmetic's type. */
+        {TRUNCATED(FI_FLOAT32, 0, 5e37, -2, 2), FI_OK, "6.661 * 5e37 in float32"},
+        {TRUNCATED(FI_FLOAT32, 0, 6e37, -2, 2), FI_ERR_OVERFLOW, "6.661 * 6e37 in float32"},
         /* Bounds in range, but not the steps on the way: what would come out is piled up on the bounds. */
         {TRUNCATED(FI_FLOAT32, 0, 3e38, -1, 1), FI_ERR_OVERFLOW, "width 6e38 in float32"},
         {TRUNCATED(FI_FLOAT32, -3.6e38, 3e38, 0.1, 2), FI_ERR_OVERFLOW, "mean -3.6e38 in float32"},

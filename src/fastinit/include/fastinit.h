@@ -63,45 +63,42 @@
  *     float32  real(w[8..31]) * 2^-24
  *     float64  real(w[11..63]) * 2^-53
  *
- *   r2(w) = -2 ln u, with u = q or 1 - q by the top bit of w, in (0, 1]:
- *     float32  q = real(w[0..30]) * 2^-32 + 2^-33
- *     float64  q = (real(w[0..51]) + 0.5) * 2^-53
- *     u = top bit of w ? 1 - q : q
- *     i = bits(u) - H as a signed integer, where H, near sqrt(1/2), is
- *         0x3F3504F3 (float32), 0x3FE6A09E667F3BCD (float64)
- *     k = real(floor(i / 2^23)) (float32), real(floor(i / 2^52)) (float64)
- *     m = value((i & 0x007FFFFF) + H) (float32),
- *         value((i & 0x000FFFFFFFFFFFFF) + H) (float64)
- *     g = i < 0 ? 1 - m : q
- *     s = (g + g) / (2 - g)
+ *   h(w) = -ln(u) / 2, a quarter of a squared radius, for a u in (0, 1):
+ *     float32  y = (real(w as a signed integer) + 0.5) * RADIUS_SCALE
+ *     float64  y = (real(w[0..51]) + 0.5) * RADIUS_SCALE
+ *     |y| = m * 2^k exactly, with 1 <= m < 2 and an integer k
+ *     s = (R - m) / (R + m)
  *     t = s * s
- *     r2 = ((g + g) + s * (g + t * P(t; LOG0, LOG1, ...))) + k * MINUS_2_LN2
- *   u may round to 1 but r2 is never 0: near there g is q, down to 2^-33 (2^-54).
- *   The largest radius sqrt(r2) is 6.7638 (float32), 8.6522 (float64).
- *   Errors in units in the last place of the result, for the float u (for g = q:
- *   1 - q) at hand: float32, over all words: r2 1.07, cosine 1.58, sine 1.61;
- *   float64, sampled: 1.6 each.
+ *     h = (s + (s * t) * P(t; LOG0, LOG1, ...)) + real(k) * MINUS_HALF_LN2
+ *   R is sqrt(2), RADIUS_SCALE the number just below R, times 2^-31 (2^-52): so
+ *   u = |y| / R is (n + 1/2) * 2^-31 (2^-52) within 2^-22 (2^-51) of itself, with
+ *   n = w[0..30], complemented if the top bit of w is set (n = w[0..51]), and m < R
+ *   where k = 0. h is never 0; the largest radius, 2 * sqrt(h), is 6.6604
+ *   (float32), 8.5717 (float64), the smallest 0.00041 (2.5e-8).
  *
- *   pair(v, w) = two standard normal reals, from the radius word v and the angle
- *   word w:
- *     float32  x = real(4 * w[0..29] + 2, w[0..29] read as 30-bit two's complement) * 2^-31
+ *   pair(v, w, S) = two normal reals of standard deviation S / 2, from the radius
+ *   word v and the angle word w:
+ *     float32  x = real(w with its bit 0 set, as a signed integer) * 2^-31
  *     float64  x = (real(w[0..51] with its bit 0 set) - 2^51) * 2^-51
  *     t = x * x
- *     cosine = P(t; COS0, COS1, ...), its sign changed if the second highest bit of w is set
+ *     cosine = P(t; COS0, COS1, ...), its sign changed if a bit of w is set: bit 0 (bit 63)
  *     sine = x * P(t; SIN0, SIN1, ...)
- *     r = sqrt(r2(v))
- *     pair = highest bit of w ? (r * sine, r * cosine) : (r * cosine, r * sine)
- *   x is never 0, so no standard normal is an exact zero.
+ *     r = sqrt(h(v)) * S
+ *     pair = top bit of v ? (r * sine, r * cosine) : (r * cosine, r * sine)
+ *   x is never 0, so no normal is an exact zero unless it underflows.
+ *
+ *   Errors in units in the last place of the result, for the float u or x at hand:
+ *   float32, over all words: h 1.81, cosine 1.58, sine 1.61; float64, sampled: 1.9 at most.
  *
  *   Coefficients (C99 hexadecimal; maximum relative error of the polynomial):
  *                float32                  float64
- *     LOG0       0x1.55555cp-3            0x1.5555555555558p-3
- *     LOG1       0x1.997aa0p-6            0x1.9999999995323p-6
- *     LOG2       0x1.2f2ba8p-8            0x1.2492492deec51p-8
- *     LOG3                                0x1.c71c62e681b78p-11
- *     LOG4                                0x1.7462b4ac6aa42p-13
- *     LOG5                                0x1.39fe5b3254a89p-15
- *     LOG6       (2^-21.7)                0x1.2b58ad3e1a058p-17  (2^-51.0)
+ *     LOG0       0x1.55555cp-2            0x1.5555555555558p-2
+ *     LOG1       0x1.997aa0p-3            0x1.9999999995323p-3
+ *     LOG2       0x1.2f2ba8p-3            0x1.2492492deec51p-3
+ *     LOG3                                0x1.c71c62e681b78p-4
+ *     LOG4                                0x1.7462b4ac6aa42p-4
+ *     LOG5                                0x1.39fe5b3254a89p-4
+ *     LOG6       (2^-21.7)                0x1.2b58ad3e1a058p-4   (2^-51.0)
  *     COS0       0x1.000000p+0            0x1.0000000000000p+0
  *     COS1      -0x1.3bd39cp-2           -0x1.3bd3cc9be459dp-2
  *     COS2       0x1.03b058p-6            0x1.03c1f081b0df1p-6
@@ -116,14 +113,18 @@
  *     SIN4                                0x1.507821d4dfca5p-22
  *     SIN5                               -0x1.e2f3f0f0ef819p-30
  *     SIN6       (2^-25.1)                0x1.dfc5b7d4f91a7p-38  (2^-54.5)
- *     MINUS_2_LN2 -0x1.62e430p+0         -0x1.62e42fefa39efp+0
+ *     MINUS_HALF_LN2 -0x1.62e430p-2      -0x1.62e42fefa39efp-2
+ *     R          0x1.6a09e6p+0            0x1.6a09e667f3bcdp+0
+ *     RADIUS_SCALE 0x1.6a09e4p-31         0x1.6a09e667f3bccp-52
  *
  * 4. Candidates and output
  *
  *   Parameters (base, scale, p0, p1, p2, low, high) are computed in double from
  *   the arguments, then rounded once, to nearest, to the real type (to infinity
- *   if they are too large for it). A candidate is a real z; the output is
- *     x = z * scale + base     and then, but for the plain normal,
+ *   if they are too large for it). A candidate is a real z, and the output is
+ *     normal, truncated   x = z + base       (scale went into z)
+ *     all others          x = z * scale + base
+ *   and then, but for the plain normal,
  *     x = x < high ? x : high
  *     x = x > low ? x : low
  *   low and high are the bounds rounded inward (low up, high down) to values of
@@ -132,12 +133,13 @@
  *   where that rounding gives -0. float16 and bfloat16 outputs are x rounded to
  *   nearest even (subnormals kept).
  *
- *   Uniform on [L, H]: z = unit(w), domain uniform; base = L, scale = H - L, with
- *   the bounds L and H. If L == H, it is the normal of mean L and stddev 0.
+ *   Uniform on [L, H]: z = unit(w), domain uniform; base and base + scale are L and H
+ *   rounded inward to values of the real type. If L == H, it is the normal of mean L
+ *   and stddev 0.
  *
- *   Normal: domain normal; base = mean, scale = stddev. Words 0 and 1 of a block
- *   make a pair(word 0, word 1) for the elements that have them, e and e + 16, in
- *   this order; so do the words 2 and 3. float64: pair(number 0, number 1).
+ *   Normal: domain normal; base = mean, scale = 2 * stddev. Words 0 and 1 of a block
+ *   make a pair(word 0, word 1, scale) for the elements that have them, e and e + 16,
+ *   in this order; so do the words 2 and 3. float64: pair(number 0, number 1, scale).
  *   A standard deviation of 0 gives the mean, rounded to nearest.
  *
  *   Truncated normal on [lower, upper] standard deviations. If stddev == 0, it
@@ -148,32 +150,33 @@
  *     d = b - a    rate = (a + sqrt(a * a + 4)) / 2
  *   The first condition that holds gives the proposal:
  *
- *     condition                   proposal     base  scale      p0              p1        p2
- *     a < 0 and d < sqrt(2 pi)    narrow       near  sigma * d  2 * a * d       d * d     a * a
- *     a < 0                       truncated    mean  sigma      a               b
- *     d * (a + b) / 2 <= ln 2.18  narrow       near  sigma * d  2 * a * d       d * d     0
- *     a < 1/4                     half         mean  sigma      a               b
- *     a < 3/2                     exponential  near  sigma      1 / (2 * rate)  rate - a  d
- *     otherwise                   tail         near  sigma / a                  1 / a / a d * a
+ *     condition                   proposal     base  scale          p0         p1              p2
+ *     a < 0 and d < sqrt(2 pi)    narrow       near  sigma * d      a * d / 2  d * d / 4       a * a / 4
+ *     a < 0                       truncated    mean  2 * sigma      sigma * a  sigma * b
+ *     d * (a + b) / 2 <= ln 2.18  narrow       near  sigma * d      a * d / 2  d * d / 4       0
+ *     a < 1/4                     half         mean  sigma          a          b
+ *     a < 3/2                     exponential  near  2 * sigma      1 / rate   (rate - a) / 2  d / 2
+ *     otherwise                   tail         near  sigma / a * 4             4 / a / a       d * a / 4
  *
- *   with sqrt(2 pi) = 2.5066282746310002 and ln 2.18 = 0.7793248768009977.
+ *   where p0 and p1 of truncated are rounded inward to the real type, as low and high are,
+ *   and with sqrt(2 pi) = 2.5066282746310002 and ln 2.18 = 0.7793248768009977.
  *   The exponential rate is Robert's (1995), the tail Marsaglia's (1964).
  *
  *     proposal     candidate z                        accepted if
- *     truncated    a normal                           p0 <= z and z <= p1
- *     half         a normal without its sign          p0 <= z and z <= p1
- *     narrow       unit(w)                            z * (z * p1 + p0) + p2 <= r2(v)
- *     exponential  r2(w) * p0                         (z - p1) * (z - p1) <= r2(v) and z <= p2
- *     tail         r2(w) / (h + 1)                    unit(v) * h <= 1 and z <= p2
- *                  with h = sqrt(r2(w) * p1 + 1)
+ *     truncated    a normal of pair(v, w, scale)      p0 <= z and z <= p1
+ *     half         one of pair(v, w, 2), its sign off p0 <= z and z <= p1
+ *     narrow       unit(w)                            z * (z * p1 + p0) + p2 <= h(v)
+ *     exponential  h(w) * p0                          (z - p1) * (z - p1) <= h(v) and z <= p2
+ *     tail         h(w) / (g + 1)                     unit(v) * g <= 1 and z <= p2
+ *                  with g = sqrt(h(w) * p1 + 1)
  *
- *   Candidate 0 of an element: for truncated and half, the element of the plain
- *   normal. For the others, w is the element's word (number) in the domain
- *   proposal, v that in the domain accept.
+ *   Candidate 0 of an element: for truncated and half, v and w as for the normal.
+ *   For the others, w is the element's word (number) in the domain proposal, v
+ *   that in the domain accept.
  *   If it is not accepted, attempts 1, 2, ... follow until one is, each with the
  *   block of domain redraw, block number e. Its candidates, in this order:
- *     truncated, half  float32: both of pair(word 0, word 1), then of pair(word 2, word 3)
- *                      float64: both of pair(number 0, number 1)
+ *     truncated, half  float32: both of the pair of words 0 and 1, then of words 2 and 3
+ *                      float64: both of the pair of numbers 0 and 1
  *     the others       float32: (w, v) = (word 0, word 1), then (word 2, word 3)
  *                      float64: (w, v) = (number 0, number 1)
  *   The element is the first accepted candidate. A candidate is accepted with a
@@ -231,7 +234,7 @@ typedef struct fi_distribution {
 fi_status fi_uniform(fi_distribution *d, fi_dtype dtype, double low, double high);
 
 /* Normal with this mean and standard deviation >= 0 (0 gives the constant mean).
- * |x - mean| <= 6.765 stddev (float64: 8.653), which must not leave the dtype's range. */
+ * |x - mean| <= 6.661 stddev (float64: 8.572), which must not leave the dtype's range. */
 fi_status fi_normal(fi_distribution *d, fi_dtype dtype, double mean, double stddev);
 
 /* Normal(mean, stddev) conditioned on mean + stddev * [lower, upper]: bounds in
