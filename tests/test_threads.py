@@ -64,6 +64,12 @@ def test_set_num_threads() -> None:
     assert fi.get_num_threads() == threads.usable_cpus()
 
 
+def test_spread_keeps_threads_apart() -> None:
+    assert list(threads.spread(7, 3)) == [0, 3, 6, 1, 4, 2, 5]
+    assert list(threads.spread(5, 1)) == [0, 1, 2, 3, 4]
+    assert list(threads.spread(2, 2)) == [0, 1]
+
+
 def test_share_uses_its_threads_and_does_each_task_once() -> None:
     barrier = threading.Barrier(3, timeout=60)
     done: list[tuple[int, int]] = []

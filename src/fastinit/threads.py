@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -83,13 +83,23 @@ def _quota_of(folder: Path) -> float:
         return math.inf
 
 
+def spread(count: int, threads: int) -> Iterator[int]:
+    """The numbers below `count` in the order in which threads should take them.
+
+    Threads at work at the same time are far apart then, each on a stretch of its own: where
+    memory is fresh, two that write to one page wait for each other.
+    """
+    stretch = -(-count // threads)
+    return (i for first in range(stretch) for i in range(first, count, stretch))
+
+
 def share(
     task: Callable[[int], None],
     count: int,
     threads: int,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Call ``task(i)`` for every i in range(count) from up to `threads` threads.
+    """Call ``task(i)`` for every i in range(count) from up to `threads` threads, in no order.
 
     The caller's thread works too, so a signal handler such as Ctrl-C runs
     between two of its tasks; an exception anywhere stops all threads after
@@ -97,7 +107,9 @@ def share(
     survive a fork.
     """
     lock = threading.Lock()
-    remaining = iter(range(count))
+    threads = min(threads, count)
+    remaining = spread(count, threads)
+    done: list[int] = []
     errors: list[BaseException] = []
 
     def work(report: Callable[[int], None] | None) -> None:
@@ -108,14 +120,14 @@ def share(
                 if i is None:
                     return
                 task(i)
+                done.append(i)
                 if report is not None:
-                    report(i + 1)
+                    report(len(done))
         except BaseException as error:
             errors.append(error)
 
     helpers = [
-        threading.Thread(target=work, args=(None,), name="fastinit")
-        for _ in range(min(threads, count) - 1)
+        threading.Thread(target=work, args=(None,), name="fastinit") for _ in range(threads - 1)
     ]
     try:
         for helper in helpers:
