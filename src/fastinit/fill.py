@@ -188,6 +188,9 @@ def fill_array(
     key = stream_key(seed, stream)
     out = np.asarray(out)  # subclasses may index and reshape as they like
     if index is None and out.flags.c_contiguous:
+        if out.size <= TASK:  # what follows takes as long as a thousand elements
+            _kernel.fill(distribution, key, 0, out, 0, out.size)
+            return
         dims = [(out.size, 1, out.itemsize)]
     else:
         strides = _c_strides(shape) if index is None else [steps[axis] for axis in kept]
@@ -221,13 +224,10 @@ def _task(
     out: Array, dims: list[Dim], first: int, distribution: _kernel.Distribution, key: int
 ) -> Callable[[int, int], None]:
     """A function that fills the positions [start, stop) of `out`."""
-    size = out.itemsize
-    if not dims or (len(dims) == 1 and dims[0][1:] == (1, size)):
-        memory = out.reshape(-1).view(np.uint8)
+    if not dims or (len(dims) == 1 and dims[0][1:] == (1, out.itemsize)):
 
         def fill_run(start: int, stop: int) -> None:
-            part = memory[start * size : stop * size]
-            _kernel.fill(distribution, key, first + start, part)
+            _kernel.fill(distribution, key, first + start, out, start, stop - start)
 
         return fill_run
 
@@ -257,10 +257,10 @@ def _memory_span(out: Array) -> tuple[Array, int]:
 def _run_tasks(
     run: Callable[[int, int], None], size: int, threads: int | None, progress: Progress | None
 ) -> None:
-    count = -(-size // TASK)
-    if count == 1:
+    if size <= TASK:
         run(0, size)
         return
+    count = -(-size // TASK)
     if threads is None:
         threads = get_num_threads()
     report = None

@@ -18,6 +18,8 @@ Stream = str | int
 
 def seed_value(seed: Seed) -> int:
     """An integer in [0, 2**64) from any kind of seed; None gives fresh entropy."""
+    if type(seed) is int and 0 <= seed <= MAX_UINT64:
+        return seed
     if seed is None:
         return secrets.randbits(64)
     if isinstance(seed, np.random.SeedSequence):
@@ -39,5 +41,7 @@ def stream_name(stream: Stream) -> bytes:
 
 def stream_key(seed: Seed, stream: Stream) -> int:
     """The key of a seed and a stream; see fastinit.h for the definition."""
+    if isinstance(stream, str) and not stream:
+        return seed_value(seed)
     name = stream_name(stream)
     return _kernel.stream_key(seed_value(seed), name)
