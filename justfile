@@ -21,6 +21,6 @@ format:
 test *arguments:
     python -m pytest {{arguments}}
 
-# throughput beside the peers
+# throughput beside the peers: docs/benchmarks/
 bench *arguments:
-    python -m pytest benchmarks --benchmark-group-by=group --benchmark-columns=median,iqr,rounds,ops {{arguments}}
+    python benchmarks/report.py {{arguments}}

@@ -28,8 +28,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 #: Elements of most works: 64 MiB of float32, twice what the largest caches of one core hold.
 N = 2**24
-#: Elements where the benchmarks only run (``--benchmark-disable``) and are not timed.
-UNTIMED = 2**12
+#: Elements at most where the benchmarks only show that they run (``--tiny``).
+TINY = 2**14
 PEERS = ("numpy", "scipy", "torch", "jax", "tensorflow-cpu", "mkl", "mkl_random")
 
 
@@ -37,6 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--passes", type=int, default=1, help="run all benchmarks so many times, in turn"
     )
+    parser.addoption("--tiny", action="store_true", help="small sizes, one round: do they run?")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -66,12 +67,11 @@ def cores(count: int) -> Iterator[None]:
 class Measure:
     """Times one work, and says what it was for the report."""
 
-    def __init__(self, benchmark: BenchmarkFixture, turn: int) -> None:
-        self.benchmark, self.turn = benchmark, turn
-        self.timed = not benchmark.disabled
+    def __init__(self, benchmark: BenchmarkFixture, turn: int, tiny: bool) -> None:
+        self.benchmark, self.turn, self.tiny = benchmark, turn, tiny
 
     def size(self, n: int) -> int:
-        return n if self.timed else min(n, UNTIMED)
+        return min(n, TINY) if self.tiny else n
 
     def __call__(self, group: str, who: str, n: int, work: Callable[[], Any], **what: Any) -> None:
         """Time `work`, which makes `n` elements on ``what["threads"]`` cores."""
@@ -79,7 +79,7 @@ class Measure:
         self.benchmark.group = group
         self.benchmark.extra_info.update(what, turn=self.turn)
         with cores(what["threads"]):
-            if not self.timed:
+            if self.tiny:
                 self.benchmark.pedantic(work)
                 return
             work()  # compilers, caches, pages
@@ -92,8 +92,8 @@ class Measure:
 
 
 @pytest.fixture
-def measure(benchmark: BenchmarkFixture, turn: int) -> Measure:
-    return Measure(benchmark, turn)
+def measure(benchmark: BenchmarkFixture, turn: int, pytestconfig: pytest.Config) -> Measure:
+    return Measure(benchmark, turn, pytestconfig.getoption("--tiny"))
 
 
 def _free_memory() -> float:
