@@ -1,8 +1,9 @@
 """Options, fixtures and the measure of the benchmarks.
 
-Everything is measured in turns (``--passes``): all works once, then all again. Ratios are formed
-within a pass, so that a machine whose speed drifts does not favour one side, and a median is taken
-over the passes. Every work runs on as many cores as it is given threads, the rest of the process too.
+Machines are shared, and their speed changes within seconds. So a work is measured beside what it is
+compared with: each round times one and then the other, and the ratio of a round is what counts. With
+``--passes`` everything is run so many times, in turn. Every work runs on as many cores as it is given
+threads, the rest of the process too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,10 +49,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @contextlib.contextmanager
 def cores(count: int) -> Iterator[None]:
     """Keep all threads of this process on `count` of its CPUs, the highest ones."""
-    if not hasattr(os, "sched_setaffinity"):
+    cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+    if count >= len(cpus):
         yield
         return
-    cpus = sorted(os.sched_getaffinity(0))
 
     def move(to: list[int]) -> None:
         for thread in os.listdir("/proc/self/task"):
@@ -64,36 +66,69 @@ def cores(count: int) -> Iterator[None]:
         move(cpus)
 
 
-class Measure:
-    """Times one work, and says what it was for the report."""
+@dataclass(frozen=True)
+class Work:
+    """Something to time: it makes `n` elements on `threads` cores."""
 
-    def __init__(self, benchmark: BenchmarkFixture, turn: int, tiny: bool) -> None:
-        self.benchmark, self.turn, self.tiny = benchmark, turn, tiny
+    who: str
+    n: int
+    run: Callable[[], Any]
+    threads: int = 1
+
+
+def seconds(work: Work, repeats: int = 1) -> float:
+    with cores(work.threads):
+        start = time.perf_counter()
+        for _ in range(repeats):
+            work.run()
+        return (time.perf_counter() - start) / repeats
+
+
+class Measure:
+    """Times a work, beside another or alone, and keeps what the report needs."""
+
+    def __init__(self, benchmark: BenchmarkFixture, tiny: bool) -> None:
+        self.benchmark, self.tiny = benchmark, tiny
 
     def size(self, n: int) -> int:
         return min(n, TINY) if self.tiny else n
 
-    def __call__(self, group: str, who: str, n: int, work: Callable[[], Any], **what: Any) -> None:
-        """Time `work`, which makes `n` elements on ``what["threads"]`` cores."""
-        what = {"who": who, "n": n, "threads": 1, **what}
+    def __call__(self, group: str, work: Work, beside: Work | None = None, **what: str) -> None:
         self.benchmark.group = group
-        self.benchmark.extra_info.update(what, turn=self.turn)
-        with cores(what["threads"]):
-            if self.tiny:
-                self.benchmark.pedantic(work)
-                return
-            work()  # compilers, caches, pages
-            start = time.perf_counter()
-            work()
-            seconds = max(time.perf_counter() - start, 1e-7)
-            iterations = max(1, round(2e-3 / seconds))
-            rounds = min(7, max(1, round(0.3 / (seconds * iterations))))
-            self.benchmark.pedantic(work, rounds=rounds, iterations=iterations)
+        info = self.benchmark.extra_info
+        info.update(who=work.who, n=work.n, threads=work.threads, **what)
+        once = [self.warm_up(w) for w in (work, beside) if w is not None]
+        # Rounds of a millisecond at least, for half a second.
+        repeats = [max(1, round(1e-3 / t)) for t in once]
+        round_seconds = sum(r * t for r, t in zip(repeats, once, strict=True))
+        rounds = 1 if self.tiny else min(30, max(2, round(0.5 / round_seconds)))
+        others: list[float] = []
+
+        def run() -> None:
+            for _ in range(repeats[0]):
+                work.run()
+
+        def before() -> None:
+            if beside is not None:
+                others.append(seconds(beside, repeats[1]))
+
+        with cores(work.threads):
+            self.benchmark.pedantic(run, setup=before, rounds=rounds)
+        info["seconds"] = [t / repeats[0] for t in self.benchmark.stats.stats.data]
+        if beside is not None:
+            each = zip(info["seconds"], others, strict=True)
+            info["beside"] = beside.who
+            info["ratios"] = [(t / work.n) / (other / beside.n) for t, other in each]
+
+    def warm_up(self, work: Work) -> float:
+        """Compilers, caches and pages first; then how long it takes."""
+        first = seconds(work)
+        return max(first if first > 1 else seconds(work), 1e-7)
 
 
 @pytest.fixture
 def measure(benchmark: BenchmarkFixture, turn: int, pytestconfig: pytest.Config) -> Measure:
-    return Measure(benchmark, turn, pytestconfig.getoption("--tiny"))
+    return Measure(benchmark, pytestconfig.getoption("--tiny"))
 
 
 def _free_memory() -> float:

@@ -143,20 +143,18 @@ def mkl_random(law: str, dtype: str, memory: np.ndarray, threads: int) -> Work:
     return lambda: state.normal(0.0, STDDEV, n, method="ICDF")
 
 
-#: Who does which work, by law and dtype.
+#: Who else does which work, by law and dtype.
 WORKS: dict[tuple[str, str], dict[str, Callable[[str, str, np.ndarray, int], Work]]] = {
     ("truncated", "float32"): {
-        "fastinit": fastinit,
         "SciPy truncnorm.rvs (float64)": scipy,
         "NumPy, redrawn": numpy,
         "PyTorch trunc_normal_": torch,
         "JAX truncated_normal (jit)": jax,
         "TensorFlow truncated_normal": tensorflow,
     },
-    ("truncated", "bfloat16"): {"fastinit": fastinit, "PyTorch trunc_normal_": torch},
-    ("truncated", "float64"): {"fastinit": fastinit, "SciPy truncnorm.rvs (float64)": scipy},
+    ("truncated", "bfloat16"): {"PyTorch trunc_normal_": torch},
+    ("truncated", "float64"): {"SciPy truncnorm.rvs (float64)": scipy},
     ("normal", "float32"): {
-        "fastinit": fastinit,
         "NumPy standard_normal": numpy,
         "PyTorch normal_": torch,
         "JAX normal (jit)": jax,
@@ -167,7 +165,6 @@ WORKS: dict[tuple[str, str], dict[str, Callable[[str, str, np.ndarray, int], Wor
         "MKL ICDF, Philox": mkl("Philox4x32-10", "ICDF"),
     },
     ("normal", "float64"): {
-        "fastinit": fastinit,
         "NumPy standard_normal": numpy,
         "PyTorch normal_": torch,
         "MKL ICDF, SFMT19937": mkl("SFMT19937", "ICDF"),
@@ -177,7 +174,6 @@ WORKS: dict[tuple[str, str], dict[str, Callable[[str, str, np.ndarray, int], Wor
         "mkl_random normal, ICDF": mkl_random,
     },
     ("uniform", "float32"): {
-        "fastinit": fastinit,
         "NumPy random": numpy,
         "PyTorch uniform_": torch,
         "JAX uniform (jit)": jax,

@@ -1,11 +1,12 @@
-"""Turn a run of the benchmarks into a Markdown table of ratios and five pictures.
+"""Turn a run of the benchmarks into Markdown tables of ratios and five pictures.
 
     pip install -e ".[bench]"
-    python benchmarks/report.py                  # runs them, five passes, and writes docs/benchmarks/
+    python benchmarks/report.py                  # runs them, three passes; writes docs/benchmarks/
+                                                 # and the table in the README
     python benchmarks/report.py run.json -o DIR  # from a run made with --benchmark-json=run.json
 
-A ratio is formed within each pass; its median is shown, with the smallest and the largest of the
-passes in brackets.
+Each round of a benchmark times a work and what it is compared with; a ratio is the median of the
+rounds, with their quartiles in brackets.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,121 +26,147 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 
 ROOT = Path(__file__).parent.parent
-PASSES = 5
+DOCS = ROOT / "docs/benchmarks"
+PASSES = 3
 OURS, LINE, OTHERS = "#1f6f8b", "#c0392b", "#b8c4cc"
 
 
 @dataclass(frozen=True)
 class Work:
-    """One work of the run: seconds by pass."""
+    """One work of the run: seconds of its rounds, and ratios to what it was compared with."""
 
     group: str
     who: str
     n: int
     threads: int
     extra: str  # instruction set or dtype
-    seconds: tuple[float, ...]
+    beside: str
+    seconds: list[float]
+    ratios: list[float]
 
     @property
     def rate(self) -> float:
-        """Million elements per second, median of the passes."""
+        """Million elements per second."""
         return self.n / statistics.median(self.seconds) / 1e6
+
+    @property
+    def ratio(self) -> str:
+        """Time per element, in times of the other's."""
+        if len(self.ratios) == 1:
+            return show(self.ratios[0])
+        low, _, high = statistics.quantiles(self.ratios, n=4, method="inclusive")
+        return f"{show(statistics.median(self.ratios))} ({show(low)} to {show(high)})"
 
 
 def read(run: dict[str, Any]) -> list[Work]:
-    turns: dict[tuple[str, str, int, int, str], dict[int, float]] = {}
+    works: dict[tuple[str, str, int, int, str, str], Work] = {}
     for entry in run["benchmarks"]:
         what = entry["extra_info"]
         extra = what.get("isa") or what.get("dtype") or ""
-        key = (entry["group"], what["who"], what["n"], what["threads"], extra)
-        turns.setdefault(key, {})[what["turn"]] = entry["stats"]["median"]
-    return [Work(*key, tuple(by[i] for i in sorted(by))) for key, by in turns.items()]
+        key = (
+            entry["group"],
+            what["who"],
+            what["n"],
+            what["threads"],
+            extra,
+            what.get("beside", ""),
+        )
+        work = works.setdefault(key, Work(*key, [], []))
+        work.seconds.extend(what["seconds"])
+        work.ratios.extend(what.get("ratios", []))
+    return list(works.values())
 
 
-class Run:
-    def __init__(self, works: Iterable[Work]) -> None:
-        self.works = list(works)
-
-    def all(self, group: str, threads: int = 1) -> list[Work]:
-        return [w for w in self.works if w.group == group and w.threads == threads]
-
-    def get(
-        self, group: str, who: str, threads: int = 1, extra: str = "", n: int | None = None
-    ) -> Work | None:
-        found = [
-            w
-            for w in self.all(group, threads)
-            if w.who == who and w.extra == extra and n in (None, w.n)
-        ]
-        return found[0] if found else None
-
-
-def ratio(over: Work | None, under: Work | None) -> str | None:
-    """How many times longer `over` takes than `under`, an element each: median and range of the passes."""
-    if over is None or under is None:
-        return None
-    each = [(a / over.n) / (b / under.n) for a, b in zip(over.seconds, under.seconds, strict=True)]
-    return f"{show(statistics.median(each))} ({show(min(each))} to {show(max(each))})"
+def pick(works: list[Work], group: str, **what: Any) -> list[Work]:
+    return [
+        w
+        for w in works
+        if w.group == group and all(getattr(w, name) == value for name, value in what.items())
+    ]
 
 
 def show(x: float) -> str:
     return f"{x:.0f}" if x >= 100 else f"{x:.1f}" if x >= 10 else f"{x:.2f}"
 
 
-def peers(run: Run, cores: int) -> str:
+LAWS = ("truncated", "normal", "uniform")
+KINDS = ("truncated float32", "truncated bfloat16", "truncated float64", "normal float32",
+         "normal float64", "uniform float32")  # fmt: skip
+
+
+def our_rate(works: list[Work], kind: str) -> float:
+    law, dtype = kind.split()
+    return pick(works, "dtype", who=law, extra=dtype)[0].rate
+
+
+def memset_rate(works: list[Work]) -> float:
+    """At the size of most works, which is that of the works beside memory."""
+    n = pick(works, "memory")[0].n
+    return pick(works, "size", who="memset", n=n)[0].rate
+
+
+def peers(works: list[Work], cores: int) -> str:
     """How many times longer each peer takes than fastinit, on as many cores."""
     counts = sorted({1, cores})
     rows = []
-    for group in GROUPS:
-        for who in dict.fromkeys(w.who for w in run.works if w.group == group):
-            if who != "fastinit":
-                pairs = [(run.get(group, who, t), run.get(group, "fastinit", t)) for t in counts]
-                rows.append((group, who, *(ratio(*pair) or "" for pair in pairs)))
-    return table(("work", "peer", *(f"time / fastinit's, {t} core(s)" for t in counts)), rows)
+    for kind in KINDS:
+        for who in dict.fromkeys(w.who for w in pick(works, kind)):
+            found = [pick(works, kind, who=who, threads=t) for t in counts]
+            rows.append((kind, who, *(w[0].ratio if w else "" for w in found)))
+    return table(("work", "peer", *(f"{t} core(s)" for t in counts)), rows)
 
 
-GROUPS = ("truncated float32", "truncated bfloat16", "truncated float64", "normal float32",
-          "normal float64", "uniform float32")  # fmt: skip
-LAWS = ("truncated", "normal", "uniform")
-
-
-def itself(run: Run, cores: int) -> list[tuple[str, str | None]]:
+def itself(works: list[Work], cores: int) -> str:
     """fastinit beside memory and beside itself."""
-    rows: list[tuple[str, str | None]] = []
+    rows = [(f"{w.who} / {w.beside}", w) for w in pick(works, "memory")]
+    rows += [("truncated / normal: what redraws cost", w) for w in pick(works, "redraws")]
+    rows += [
+        (f"{w.who}: {w.extra} / float32", w) for w in pick(works, "dtype") if w.extra != "float32"
+    ]
+    sets = pick(works, "instruction set float32")
+    rows += [(f"{w.who}: {w.extra} / {sets[0].extra}", w) for w in sets if w.extra != sets[0].extra]
+    rows += [
+        (f"{w.who}: {cores} threads / 1 thread", w)
+        for w in pick(works, "threads", threads=cores)
+        if cores > 1
+    ]
+    rows += [
+        (f"a new array on {cores} core(s): {w.who} / numpy.full", w)
+        for w in pick(works, "fresh array")
+        if w.who != w.beside
+    ]
+    slowest = min(pick(works, "interval"), key=lambda w: w.rate)
+    rows.append((f"truncated at {slowest.who}, the slowest bounds / at [-2, 2]", slowest))
     for law in LAWS:
-        ours = run.get(f"{law} float32", "fastinit")
-        for memory in ("memset", "memset of zeros", "NumPy fill"):
-            rows.append((f"{law} / {memory}", ratio(ours, run.get("memory", memory))))
-    truncated, normal = (run.get(f"{law} float32", "fastinit") for law in ("truncated", "normal"))
-    rows.append(("truncated / normal: what redraws cost", ratio(truncated, normal)))
-    for law in LAWS:
-        for dtype in ("float64", "float16", "bfloat16"):
-            pair = [run.get("dtype", law, extra=d) for d in (dtype, "float32")]
-            rows.append((f"{law}: {dtype} / float32", ratio(*pair)))
-    for law in LAWS:
-        works = {w.extra: w for w in run.all("instruction set float32") if w.who == law}
-        best, *slower = works.values()
-        rows += [(f"{law}: {w.extra} / {best.extra}", ratio(w, best)) for w in slower]
-    for law in LAWS:
-        one, many = (run.get("threads", law, threads) for threads in (1, cores))
-        rows.append((f"{law}: 1 thread / {cores} threads", ratio(one, many)))
-    full = run.get("fresh array", "numpy.full", cores)
-    for who in ("he_normal", "normal", "uniform"):
-        fresh = run.get("fresh array", who, cores)
-        rows.append((f"a new array, {cores} threads: {who} / numpy.full", ratio(fresh, full)))
-    cut = run.get("interval", "[-2, 2]")
-    slowest = min(run.all("interval"), key=lambda w: w.rate)
-    rows.append(
-        (f"truncated at {slowest.who}, the slowest bounds / at [-2, 2]", ratio(slowest, cut))
-    )
-    for law in LAWS:
-        sizes = [w for w in run.all("size") if w.who == law and w.n >= 2**14]
-        best, worst = max(sizes, key=lambda w: w.rate), min(sizes, key=lambda w: w.rate)
-        name = (
-            f"{law}: the slowest of 2^14 to 2^{max(w.n for w in sizes).bit_length() - 1} elements"
-        )
-        rows.append((f"{name} (2^{worst.n.bit_length() - 1}) / the fastest", ratio(worst, best)))
-    return rows
+        far = [w for w in pick(works, "size", who=law) if w.n >= 2**14]
+        for w, rank in (
+            (min(far, key=median_ratio), "fastest"),
+            (max(far, key=median_ratio), "slowest"),
+        ):
+            name = f"{law}: {size(w.n)} elements, the {rank} of 2^14 to {size(far[-1].n)}, / 2^20"
+            rows.append((name, w))
+    return table(("time per element", "ratio"), [(name, w.ratio) for name, w in rows])
+
+
+def median_ratio(work: Work) -> float:
+    return statistics.median(work.ratios)
+
+
+def summary(works: list[Work]) -> str:
+    """The table of the README: one core, and how many times longer the peers take."""
+    rows = []
+    for kind in KINDS:
+        others = [f"{w.who} {show(median_ratio(w))}x" for w in pick(works, kind, threads=1)]
+        rows.append((kind, show(our_rate(works, kind)), ", ".join(others)))
+    rows.append(("memset", show(memset_rate(works)), ""))
+    return table(("one core", "M elements/s", "how much longer peers take"), rows)
+
+
+def update_readme(text: str) -> None:
+    """Put `text` between the marks in the README."""
+    path, begin, end = ROOT / "README.md", "<!-- report -->\n", "<!-- end of report -->\n"
+    before, rest = path.read_text().split(begin)
+    path.write_text(before + begin + text + end + rest.split(end)[1])
 
 
 def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -147,25 +174,20 @@ def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def ratios(rows: list[tuple[str, str | None]]) -> str:
-    return table(("seconds per element", "ratio"), [(name, r) for name, r in rows if r is not None])
-
-
-def rates(run: Run, group: str) -> str:
+def rates(works: list[Work], group: str) -> str:
     rows = [
         (w.who + (f", {w.extra}" if w.extra else ""), str(w.threads), size(w.n), show(w.rate))
-        for w in run.works
-        if w.group == group
+        for w in pick(works, group)
     ]
     return table((group, "threads", "elements", "M elements/s"), rows)
 
 
 def size(n: int) -> str:
-    return f"2^{n.bit_length() - 1}" if n & (n - 1) == 0 else str(n)
+    return f"2^{n.bit_length() - 1}"
 
 
-def calls(run: Run) -> str:
-    rows = [(w.who, f"{statistics.median(w.seconds) * 1e6:.1f} us") for w in run.all("call")]
+def calls(works: list[Work]) -> str:
+    rows = [(w.who, f"{statistics.median(w.seconds) * 1e6:.1f} us") for w in pick(works, "call")]
     return table(("call", "time"), rows)
 
 
@@ -173,7 +195,7 @@ def machine(info: dict[str, Any]) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in info["packages"].items())
     return (
         f"{info['cpu']}, {info['cores']} cores, instruction set {info['isa']}, {info['system']}; "
-        f"{info['compiler']}; Python {info['python']}, {packages}. Medians of {info['passes']} passes."
+        f"{info['compiler']}; Python {info['python']}, {packages}."
     )
 
 
@@ -185,18 +207,22 @@ def save(figure: Any, folder: Path, name: str) -> None:
     plt.close(figure)
 
 
-def bars(run: Run, folder: Path) -> None:
+def bars(works: list[Work], folder: Path) -> None:
     """Rates of everybody on one core, one panel a law, with the line that memory draws."""
     figure, panels = plt.subplots(1, 3, figsize=(13, 3.6))
-    memory = run.get("memory", "memset")
+    memory = memset_rate(works)
     for panel, law in zip(panels, LAWS, strict=True):
-        works = sorted(run.all(f"{law} float32"), key=lambda w: w.rate)
-        colors = [OURS if w.who == "fastinit" else OTHERS for w in works]
-        names = [f"{w.who}   {show(w.rate)}" for w in works]
-        panel.barh(names, [w.rate for w in works], color=colors)
-        if memory is not None:
-            panel.axvline(memory.rate, color=LINE, linewidth=1)
-            panel.set_title(f"{law} float32 (line: memset, {show(memory.rate)})", fontsize=10)
+        kind = f"{law} float32"
+        all_rates = {w.who: w.rate for w in pick(works, kind, threads=1)}
+        all_rates["fastinit"] = our_rate(works, kind)
+        ordered = sorted(all_rates, key=lambda who: all_rates[who])
+        panel.barh(
+            [f"{who}   {show(all_rates[who])}" for who in ordered],
+            [all_rates[who] for who in ordered],
+            color=[OURS if who == "fastinit" else OTHERS for who in ordered],
+        )
+        panel.axvline(memory, color=LINE, linewidth=1)
+        panel.set_title(f"{kind} (line: memset, {show(memory)})", fontsize=10)
         panel.set_xscale("log")
         panel.set_xlim(1, 2e4)
         panel.set_xlabel("M elements/s, one core")
@@ -205,35 +231,32 @@ def bars(run: Run, folder: Path) -> None:
     save(figure, folder, "peers")
 
 
-def lines(
-    run: Run, folder: Path, group: str, xlabel: str, x: Callable[[Work], float], log: bool
-) -> None:
+def curves(works: list[Work], folder: Path, group: str, xlabel: str, x: str) -> None:
     figure, panel = plt.subplots(figsize=(6.5, 4))
-    everything = [w for w in run.works if w.group == group]
+    everything = pick(works, group)
+    ticks = sorted({getattr(w, x) for w in everything})
     for who in dict.fromkeys(w.who for w in everything):
-        works = sorted((w for w in everything if w.who == who), key=x)
+        by_x = {getattr(w, x): w.rate for w in everything if w.who == who}
         style = {"color": LINE, "linestyle": "--"} if who == "memset" else {}
-        panel.plot([x(w) for w in works], [w.rate for w in works], marker="o", label=who, **style)
-    if log:
+        panel.plot(sorted(by_x), [by_x[i] for i in sorted(by_x)], marker="o", label=who, **style)
+    if x == "n":
         panel.set_xscale("log", base=2)
-        panel.set_xticks(sorted({x(w) for w in everything}))
         panel.set_yscale("log")
     else:
-        panel.set_xticks(sorted({x(w) for w in everything}))
         panel.set_ylim(bottom=0)
+    panel.set_xticks(ticks)
     panel.set_xlabel(xlabel)
-    panel.set_ylabel("M elements/s")
+    panel.set_ylabel("M elements/s, float32")
     panel.grid(alpha=0.3)
     panel.legend()
     save(figure, folder, group)
 
 
-def tiers(run: Run, folder: Path) -> None:
+def tiers(works: list[Work], folder: Path) -> None:
     figure, panel = plt.subplots(figsize=(6.5, 4))
-    works = run.all("instruction set float32")
-    sets = list(dict.fromkeys(w.extra for w in works))
+    sets = list(dict.fromkeys(w.extra for w in pick(works, "instruction set float32")))
     for i, law in enumerate(LAWS):
-        by_set = {w.extra: w.rate for w in works if w.who == law}
+        by_set = {w.extra: w.rate for w in pick(works, "instruction set float32", who=law)}
         places = [place + (i - 1) * 0.27 for place in range(len(sets))]
         drawn = panel.bar(places, [by_set[s] for s in sets], 0.25, label=law)
         panel.bar_label(drawn, [show(by_set[s]) for s in sets], fontsize=7)
@@ -243,11 +266,11 @@ def tiers(run: Run, folder: Path) -> None:
     save(figure, folder, "instruction-sets")
 
 
-def intervals(run: Run, folder: Path) -> None:
+def intervals(works: list[Work], folder: Path) -> None:
     figure, panel = plt.subplots(figsize=(6.5, 5))
-    works = run.all("interval")[::-1]
-    panel.barh([w.who for w in works], [w.rate for w in works], color=OURS)
-    for y, w in enumerate(works):
+    drawn = pick(works, "interval")[::-1]
+    panel.barh([w.who for w in drawn], [w.rate for w in drawn], color=OURS)
+    for y, w in enumerate(drawn):
         panel.text(w.rate, y, f" {show(w.rate)}", va="center", fontsize=8)
     panel.set_xlabel("M elements/s, float32, one core")
     panel.set_ylabel("bounds in standard deviations")
@@ -263,42 +286,42 @@ def measure(path: Path) -> None:
 
 def write(run_file: Path, folder: Path) -> None:
     raw = json.loads(run_file.read_text())
-    info, run = raw["machine_info"]["fastinit"], Run(read(raw))
+    info, works = raw["machine_info"]["fastinit"], read(raw)
     folder.mkdir(parents=True, exist_ok=True)
     mpl.use("Agg")
-    bars(run, folder)
-    lines(run, folder, "size", "elements", lambda w: w.n, log=True)
-    lines(run, folder, "threads", "threads", lambda w: w.threads, log=False)
-    tiers(run, folder)
-    intervals(run, folder)
+    bars(works, folder)
+    curves(works, folder, "size", "elements", "n")
+    curves(works, folder, "threads", "threads", "threads")
+    tiers(works, folder)
+    intervals(works, folder)
     pictures = ("peers", "size", "threads", "instruction-sets", "intervals")
+    groups = dict.fromkeys(w.group for w in works if w.group != "call")
     parts = [
         "# Speed",
         "Written by `python benchmarks/report.py`; do not edit.",
         machine(info),
-        "Fills of warm memory, 2^24 elements, unless said. Ratios are formed within a pass; the range is "
-        "that of the passes. A memset of zeros moves no data on some processors; `memset` is of ones.",
-        "## How much longer others take",
-        peers(run, info["cores"]),
+        "Warm memory, 2^24 elements, unless said. Each round times a work and, beside it, what it is "
+        "compared with: ratios are medians of the rounds, with their quartiles in brackets. `memset` "
+        "writes ones: some processors write zeros without moving them.",
+        "## Time of peers, in times of fastinit's on as many cores",
+        peers(works, info["cores"]),
         "## Beside memory, and beside itself",
-        ratios(itself(run, info["cores"])),
-        calls(run),
+        itself(works, info["cores"]),
+        calls(works),
         "## Pictures",
         *(f"![{name}]({name}.png)" for name in pictures),
         "## Rates",
-        *(
-            rates(run, group)
-            for group in dict.fromkeys(w.group for w in run.works)
-            if group != "call"
-        ),
+        *(rates(works, group) for group in groups),
     ]
     (folder / "README.md").write_text("\n\n".join(parts) + "\n")
+    if folder == DOCS:
+        update_readme(f"{machine(info)}\n\n{summary(works)}\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", nargs="?", type=Path, help="a run's JSON; without it, run now")
-    parser.add_argument("-o", "--output", type=Path, default=ROOT / "docs/benchmarks")
+    parser.add_argument("-o", "--output", type=Path, default=DOCS)
     arguments = parser.parse_args()
     if arguments.run is not None:
         write(arguments.run, arguments.output)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import fastinit as fi
-from conftest import Measure, N
-from peers import WORKS
+from conftest import Measure, N, Work
+from peers import LAWS, WORKS, fastinit
 
 ITEMSIZES = {"float32": 4, "float64": 8, "bfloat16": 2}
 CASES = [(*kind, who) for kind, peers in WORKS.items() for who in peers]
@@ -19,7 +19,7 @@ THREADS = sorted({1, fi.get_num_threads()})
 
 @pytest.mark.parametrize("threads", THREADS)
 @pytest.mark.parametrize(("law", "dtype", "who"), CASES)
-def test_work(
+def test_peer(
     measure: Measure,
     warm: Callable[[int], np.ndarray],
     law: str,
@@ -31,12 +31,13 @@ def test_work(
         pytest.skip("samples on one thread")
     n = measure.size(N)
     memory = warm(n * ITEMSIZES[dtype])
-    work = WORKS[law, dtype][who](law, dtype, memory, threads)
-    measure(f"{law} {dtype}", who, n, work, threads=threads)
+    peer = Work(who, n, WORKS[law, dtype][who](law, dtype, memory, threads), threads)
+    ours = Work("fastinit", n, fastinit(law, dtype, memory, threads), threads)
+    measure(f"{law} {dtype}", peer, beside=ours)
 
 
 #: The line that memory draws. Some processors write zeros faster than they can move data.
-MEMORY: dict[str, Callable[[np.ndarray], None]] = {
+MEMORY: dict[str, Callable[[np.ndarray], object]] = {
     "memset": lambda memory: ctypes.memset(memory.ctypes.data, 1, memory.size),
     "memset of zeros": lambda memory: ctypes.memset(memory.ctypes.data, 0, memory.size),
     "NumPy fill": lambda memory: memory.view(np.float32).fill(1.5),
@@ -44,7 +45,9 @@ MEMORY: dict[str, Callable[[np.ndarray], None]] = {
 
 
 @pytest.mark.parametrize("who", MEMORY)
-def test_memory(measure: Measure, warm: Callable[[int], np.ndarray], who: str) -> None:
+@pytest.mark.parametrize("law", LAWS)
+def test_memory(measure: Measure, warm: Callable[[int], np.ndarray], law: str, who: str) -> None:
     n = measure.size(N)
     memory = warm(4 * n)
-    measure("memory", who, n, lambda: MEMORY[who](memory))
+    ours = Work(law, n, fastinit(law, "float32", memory, 1))
+    measure("memory", ours, beside=Work(who, n, lambda: MEMORY[who](memory)))

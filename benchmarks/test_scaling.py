@@ -4,68 +4,85 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 
 import fastinit as fi
-from conftest import Measure, N
-from peers import LAWS, need
+from conftest import Measure, N, Work
+from peers import LAWS, fastinit
 
 Warm = Callable[[int], np.ndarray]
+CORES = fi.get_num_threads()
+BASE = 2**20  # elements that the sizes are compared with
+SIZES = [2**exponent for exponent in (*range(8, 30, 2), 30)]
 
 
-@pytest.mark.parametrize("exponent", [*range(8, 30, 2), 30])
+@pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("law", LAWS)
-def test_size(measure: Measure, warm: Warm, law: str, exponent: int) -> None:
-    n = measure.size(2**exponent)
-    out = warm(4 * n).view(np.float32)
-    measure("size", law, n, lambda: LAWS[law].fill(out, seed=0, threads=1))
+def test_size(measure: Measure, warm: Warm, law: str, n: int) -> None:
+    n, base = measure.size(n), measure.size(BASE)
+    work, other = (Work(law, m, fastinit(law, "float32", warm(4 * m), 1)) for m in (n, base))
+    measure("size", work, beside=other)
 
 
-@pytest.mark.parametrize("exponent", [*range(8, 30, 2), 30])
-def test_size_of_memset(measure: Measure, warm: Warm, exponent: int) -> None:
-    n = measure.size(2**exponent)
-    memory = warm(4 * n)
-    measure("size", "memset", n, lambda: ctypes.memset(memory.ctypes.data, 1, memory.size))
+@pytest.mark.parametrize("n", SIZES)
+def test_size_of_memset(measure: Measure, warm: Warm, n: int) -> None:
+    memory = warm(4 * measure.size(n))
+    run = lambda: ctypes.memset(memory.ctypes.data, 1, memory.size)  # noqa: E731
+    measure("size", Work("memset", memory.size // 4, run))
 
 
-@pytest.mark.parametrize("threads", range(1, fi.get_num_threads() + 1))
+@pytest.mark.parametrize("threads", range(1, CORES + 1))
 @pytest.mark.parametrize("law", LAWS)
 def test_threads(measure: Measure, warm: Warm, law: str, threads: int) -> None:
     n = measure.size(4 * N)
-    out = warm(4 * n).view(np.float32)
-    work = lambda: LAWS[law].fill(out, seed=0, threads=threads)  # noqa: E731
-    measure("threads", law, n, work, threads=threads)
+    work, one = (Work(law, n, fastinit(law, "float32", warm(4 * n), t), t) for t in (threads, 1))
+    measure("threads", work, beside=one)
+
+
+def test_redraws(measure: Measure, warm: Warm) -> None:
+    n = measure.size(N)
+    work, plain = (
+        Work(law, n, fastinit(law, "float32", warm(4 * n), 1)) for law in ("truncated", "normal")
+    )
+    measure("redraws", work, beside=plain)
+
+
+@pytest.fixture
+def choose_isa() -> Iterator[None]:
+    yield
+    fi.set_isa(None)
 
 
 @pytest.mark.parametrize("isa", fi.available_isas())
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("law", LAWS)
-def test_instruction_set(measure: Measure, warm: Warm, law: str, dtype: str, isa: str) -> None:
+def test_instruction_set(
+    measure: Measure, warm: Warm, choose_isa: None, law: str, dtype: str, isa: str
+) -> None:
     n = measure.size(N // 4)
-    out = warm(np.dtype(dtype).itemsize * n).view(dtype)
-    fi.set_isa(isa)
-    try:
-        measure(
-            f"instruction set {dtype}",
-            law,
-            n,
-            lambda: LAWS[law].fill(out, seed=0, threads=1),
-            isa=isa,
-        )
-    finally:
-        fi.set_isa(None)
+    fill = fastinit(law, dtype, warm(np.dtype(dtype).itemsize * n), 1)
+
+    def on(name: str) -> Work:
+        def run() -> None:
+            fi.set_isa(name)
+            fill()
+
+        return Work(law, n, run)
+
+    widest = fi.available_isas()[0]
+    measure(f"instruction set {dtype}", on(isa), beside=on(widest), isa=isa)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
 @pytest.mark.parametrize("law", LAWS)
 def test_dtype(measure: Measure, warm: Warm, law: str, dtype: str) -> None:
     n = measure.size(N)
-    number = need("ml_dtypes").bfloat16 if dtype == "bfloat16" else np.dtype(dtype)
-    out = warm(np.dtype(number).itemsize * n).view(number)
-    measure("dtype", law, n, lambda: LAWS[law].fill(out, seed=0, threads=1), dtype=dtype)
+    size = {"float32": 4, "float64": 8}.get(dtype, 2)
+    work = Work(law, n, fastinit(law, dtype, warm(size * n), 1))
+    measure("dtype", work, Work(law, n, fastinit(law, "float32", warm(4 * n), 1)), dtype=dtype)
 
 
 #: Bounds in standard deviations: each proposal of the kernel, and where it changes to the next.
@@ -96,18 +113,16 @@ INTERVALS = [
 @pytest.mark.parametrize(("lower", "upper"), INTERVALS)
 def test_interval(measure: Measure, warm: Warm, lower: float, upper: float) -> None:
     n = measure.size(N // 4)
-    out = warm(4 * n).view(np.float32)
-    make = fi.TruncatedNormal(0.0, 0.02, lower, upper)
-    who = f"[{lower:g}, {upper:g}]"
-    measure("interval", who, n, lambda: make.fill(out, seed=0, threads=1))
+    memory = warm(4 * n)
+    make, out = fi.TruncatedNormal(0.0, 0.02, lower, upper), memory.view(np.float32)
+    work = Work(f"[{lower:g}, {upper:g}]", n, lambda: make.fill(out, seed=0, threads=1))
+    measure("interval", work, Work("[-2, 2]", n, fastinit("truncated", "float32", memory, 1)))
 
 
 SHAPE = (4096, 4096)
 FRESH: dict[str, Callable[[tuple[int, ...]], np.ndarray]] = {
     "numpy.full": lambda shape: np.full(shape, 1.5, np.float32),
-    "he_normal": lambda shape: fi.he_normal(shape, seed=0),
-    "normal": lambda shape: LAWS["normal"](shape, seed=0),
-    "uniform": lambda shape: LAWS["uniform"](shape, seed=0),
+    **{law: lambda shape, make=make: make(shape, seed=0) for law, make in LAWS.items()},
 }
 
 
@@ -116,13 +131,14 @@ def test_fresh_array(measure: Measure, who: str) -> None:
     """A new array: its pages are made as they are first touched, which costs as much as the sampling."""
     n = measure.size(math.prod(SHAPE))
     shape = (n // SHAPE[1], SHAPE[1])
-    measure("fresh array", who, n, lambda: FRESH[who](shape), threads=fi.get_num_threads())
+    work, full = (Work(w, n, lambda w=w: FRESH[w](shape), CORES) for w in (who, "numpy.full"))
+    measure("fresh array", work, beside=full)
 
 
 def test_fill_of_256_elements(measure: Measure) -> None:
     out = np.ones(256, np.float32)
-    measure("call", "fill of 256 elements", 256, lambda: fi.he_normal.fill(out, seed=0))
+    measure("call", Work("fill of 256 elements", 256, lambda: fi.he_normal.fill(out, seed=0)))
 
 
 def test_new_array_of_16_by_16(measure: Measure) -> None:
-    measure("call", "he_normal((16, 16))", 256, lambda: fi.he_normal((16, 16), seed=0))
+    measure("call", Work("he_normal((16, 16))", 256, lambda: fi.he_normal((16, 16), seed=0)))
