@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import math
 import os
 import threading
@@ -106,7 +107,7 @@ def share(
     their task at hand, and is raised. Threads live for one call: nothing has to
     survive a fork.
     """
-    lock = threading.Lock()
+    turn = threading.Lock()
     threads = min(threads, count)
     remaining = spread(count, threads)
     done: list[int] = []
@@ -115,7 +116,7 @@ def share(
     def work(report: Callable[[int], None] | None) -> None:
         try:
             while not errors:
-                with lock:
+                with turn:
                     i = next(remaining, None)
                 if i is None:
                     return
@@ -126,20 +127,25 @@ def share(
         except BaseException as error:
             errors.append(error)
 
-    helpers = [
-        threading.Thread(target=work, args=(None,), name="fastinit") for _ in range(threads - 1)
-    ]
+    # Not threading.Thread, whose start waits until the thread runs: where a processor has to wake up for
+    # it, that takes longer than a task. A helper that comes late finds nothing left to do.
+    working = [_thread.allocate_lock() for _ in range(threads - 1)]
+
+    def help_out(lock: _thread.LockType) -> None:
+        with lock:
+            work(None)
+
     try:
-        for helper in helpers:
+        for lock in working:
             try:
-                helper.start()
+                _thread.start_new_thread(help_out, (lock,))
             except RuntimeError:  # no more threads to be had: go on with those there are
                 break
         work(progress)
     finally:
         remaining = iter(())
-        for helper in helpers:
-            if helper.ident is not None:
-                helper.join()
+        for lock in working:
+            with lock:
+                pass
     if errors:
         raise errors[0]
