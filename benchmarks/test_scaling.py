@@ -37,7 +37,7 @@ def test_size_of_memset(measure: Measure, warm: Warm, n: int) -> None:
 @pytest.mark.parametrize("threads", range(1, CORES + 1))
 @pytest.mark.parametrize("law", LAWS)
 def test_threads(measure: Measure, warm: Warm, law: str, threads: int) -> None:
-    n = measure.size(4 * N)
+    n = measure.size(N)
     work, one = (Work(law, n, fastinit(law, "float32", warm(4 * n), t), t) for t in (threads, 1))
     measure("threads", work, beside=one)
 
