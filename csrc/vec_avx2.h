@@ -31,7 +31,6 @@ FI_INLINE u32v u32_or(u32v a, u32v b) { return _mm256_or_si256(a, b); }
 FI_INLINE u32v u32_xor(u32v a, u32v b) { return _mm256_xor_si256(a, b); }
 FI_INLINE u32v u32_shl(u32v a, int n) { return _mm256_slli_epi32(a, n); }
 FI_INLINE u32v u32_shr(u32v a, int n) { return _mm256_srli_epi32(a, n); }
-FI_INLINE u32v u32_sar(u32v a, int n) { return _mm256_srai_epi32(a, n); }
 FI_INLINE u16v u16_set1(uint16_t x) { return _mm256_set1_epi16((int16_t)x); }
 FI_INLINE void u16_store(uint16_t *p, u16v a) { _mm256_storeu_si256((void *)p, a); }
 FI_INLINE u16v u16_min_signed(u16v a, u16v b) { return _mm256_min_epi16(a, b); }

@@ -31,7 +31,6 @@ FI_INLINE u32v u32_or(u32v a, u32v b) { return _mm512_or_si512(a, b); }
 FI_INLINE u32v u32_xor(u32v a, u32v b) { return _mm512_xor_si512(a, b); }
 FI_INLINE u32v u32_shl(u32v a, int n) { return _mm512_slli_epi32(a, (unsigned)n); }
 FI_INLINE u32v u32_shr(u32v a, int n) { return _mm512_srli_epi32(a, (unsigned)n); }
-FI_INLINE u32v u32_sar(u32v a, int n) { return _mm512_srai_epi32(a, (unsigned)n); }
 FI_INLINE u16v u16_set1(uint16_t x) { return _mm512_set1_epi16((int16_t)x); }
 FI_INLINE void u16_store(uint16_t *p, u16v a) { _mm512_storeu_si512(p, a); }
 FI_INLINE u16v u16_min_signed(u16v a, u16v b) { return _mm512_min_epi16(a, b); }
@@ -76,7 +75,6 @@ FI_INLINE u64v u64_sub(u64v a, u64v b) { return _mm512_sub_epi64(a, b); }
 FI_INLINE u64v u64_and(u64v a, u64v b) { return _mm512_and_si512(a, b); }
 FI_INLINE u64v u64_or(u64v a, u64v b) { return _mm512_or_si512(a, b); }
 FI_INLINE u64v u64_xor(u64v a, u64v b) { return _mm512_xor_si512(a, b); }
-FI_INLINE u64v u64_shl(u64v a, int n) { return _mm512_slli_epi64(a, (unsigned)n); }
 FI_INLINE u64v u64_shr(u64v a, int n) { return _mm512_srli_epi64(a, (unsigned)n); }
 
 FI_INLINE u64v u64_load(const void *p) { return _mm512_loadu_si512(p); }

@@ -26,7 +26,6 @@ FI_INLINE u32v u32_or(u32v a, u32v b) { return vorrq_u32(a, b); }
 FI_INLINE u32v u32_xor(u32v a, u32v b) { return veorq_u32(a, b); }
 FI_INLINE u32v u32_shl(u32v a, int n) { return a << n; }
 FI_INLINE u32v u32_shr(u32v a, int n) { return a >> n; }
-FI_INLINE u32v u32_sar(u32v a, int n) { return vreinterpretq_u32_s32(vreinterpretq_s32_u32(a) >> n); }
 FI_INLINE u16v u16_set1(uint16_t x) { return vdupq_n_u16(x); }
 FI_INLINE void u16_store(uint16_t *p, u16v a) { vst1q_u16(p, a); }
 FI_INLINE u16v u16_min_signed(u16v a, u16v b)
@@ -64,7 +63,6 @@ FI_INLINE u64v u64_sub(u64v a, u64v b) { return vsubq_u64(a, b); }
 FI_INLINE u64v u64_and(u64v a, u64v b) { return vandq_u64(a, b); }
 FI_INLINE u64v u64_or(u64v a, u64v b) { return vorrq_u64(a, b); }
 FI_INLINE u64v u64_xor(u64v a, u64v b) { return veorq_u64(a, b); }
-FI_INLINE u64v u64_shl(u64v a, int n) { return a << n; }
 FI_INLINE u64v u64_shr(u64v a, int n) { return a >> n; }
 
 FI_INLINE u64v u64_load(const void *p) { return vreinterpretq_u64_u8(vld1q_u8(p)); }

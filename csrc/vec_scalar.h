@@ -34,8 +34,6 @@ FI_INLINE u32v u32_or(u32v a, u32v b) { return a | b; }
 FI_INLINE u32v u32_xor(u32v a, u32v b) { return a ^ b; }
 FI_INLINE u32v u32_shl(u32v a, int n) { return a << n; }
 FI_INLINE u32v u32_shr(u32v a, int n) { return a >> n; }
-/* A signed >> is the compiler's choice in C11: shift the complement of a negative number instead. */
-FI_INLINE u32v u32_sar(u32v a, int n) { return a >> 31 ? ~(~a >> n) : a >> n; }
 FI_INLINE u16v u16_pair(uint32_t low, uint32_t high) { return (u16v){{(uint16_t)low, (uint16_t)high}}; }
 FI_INLINE u16v u16_set1(uint16_t x) { return u16_pair(x, x); }
 FI_INLINE void u16_store(uint16_t *p, u16v a) { memcpy(p, a.lane, sizeof a.lane); }
@@ -81,7 +79,6 @@ FI_INLINE u64v u64_sub(u64v a, u64v b) { return a - b; }
 FI_INLINE u64v u64_and(u64v a, u64v b) { return a & b; }
 FI_INLINE u64v u64_or(u64v a, u64v b) { return a | b; }
 FI_INLINE u64v u64_xor(u64v a, u64v b) { return a ^ b; }
-FI_INLINE u64v u64_shl(u64v a, int n) { return a << n; }
 FI_INLINE u64v u64_shr(u64v a, int n) { return a >> n; }
 
 FI_INLINE u64v u64_load(const void *p)
