@@ -59,8 +59,10 @@ static int stays_in_bounds(const fi_distribution *d, double low, double high)
     return low_stays && (d->high > 0 || round_by(rint, high, f) <= d->high);
 }
 
-/* Far above where products of the least radius and sine would be subnormal or zero. */
-static int is_at_0(const fi_distribution *d) { return d->base == 0 && d->scale >= 0x1p-60; }
+/* A scale from which on products with the least u, or the least radius and sine, are far from subnormal or zero. */
+#define NORMAL_STEPS 0x1p-60
+
+static int is_at_0(const fi_distribution *d) { return d->base == 0 && d->scale >= NORMAL_STEPS; }
 
 static fi_status normal(fi_distribution *d, fi_dtype dtype, double mean, double stddev)
 {
@@ -89,7 +91,7 @@ static fi_status uniform(fi_distribution *d, fi_dtype dtype, double low, double 
     const double real_low = round_up(low, real_format(dtype)), real_high = round_down(high, real_format(dtype));
     *d = (fi_distribution){.dtype = (int32_t)dtype, .base = real_low, .scale = real_high - real_low};
     const fi_status status = set_bounds(d, low, high);
-    d->law = stays_in_bounds(d, real_low, real_high) ? FI_LAW_UNIFORM : FI_LAW_UNIFORM_CLAMPED;
+    d->law = d->scale >= NORMAL_STEPS && stays_in_bounds(d, real_low, real_high) ? FI_LAW_UNIFORM : FI_LAW_UNIFORM_CLAMPED;
     return status;
 }
 

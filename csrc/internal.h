@@ -58,8 +58,8 @@ FI_INLINE unsigned fi_bit_count(uint64_t x) { return (unsigned)__builtin_popcoun
 
 /* The forms of a distribution that the kernel tells apart (fi_distribution.law). FI_LAW_COUNT is none. */
 enum {
-    FI_LAW_UNIFORM,
-    FI_LAW_UNIFORM_CLAMPED, /* to bounds of a 16-bit dtype that rounding would cross */
+    FI_LAW_UNIFORM,         /* the power of 2 in its u is multiplied into the scale, and no clamp needed */
+    FI_LAW_UNIFORM_CLAMPED, /* any other: tiny, or between bounds of a 16-bit dtype that rounding would cross */
     FI_LAW_NORMAL,
     FI_LAW_NORMAL_AT_0,
     FI_LAW_TRUNCATED,      /* normal proposal */

@@ -26,17 +26,19 @@ typedef struct {
     FV base, scale, low, high, p[3];
 } F(params);
 
-FI_INLINE F(params) F(broadcast)(const fi_distribution *d)
+FI_INLINE F(params) F(broadcast)(int law, const fi_distribution *d)
 {
     F(params) v;
     v.base = F(set1)((REAL)d->base + 0); /* -0 becomes +0 */
-    v.scale = F(set1)((REAL)d->scale);
+    v.scale = F(set1)((REAL)d->scale * (law == FI_LAW_UNIFORM ? UNIT : 1));
     v.low = F(set1)((REAL)d->low);
     v.high = F(set1)((REAL)d->high);
     for (int i = 0; i < 3; i++)
         v.p[i] = F(set1)((REAL)d->p[i]);
     return v;
 }
+
+FI_INLINE FV F(unit)(UV w) { return F(mul)(F(unit_digits)(w), F(set1)(UNIT)); }
 
 FI_INLINE FV F(abs)(FV x) { return F(from_bits)(U(and)(F(bits)(x), U(set1)(SIGN_BIT - 1))); }
 
@@ -167,7 +169,7 @@ FI_INLINE uint64_t F(first_pass)(int law, const F(params) * v, const REAL *accep
         for (int i = 0; i < VECTORS; i++) {
             const UV word = U(load)(out + POSITION(i, g));
             if (F(is_uniform)(law))
-                z[i] = F(unit)(word);
+                z[i] = law == FI_LAW_UNIFORM ? F(unit_digits)(word) : F(unit)(word);
             else if (F(takes_two_words)(law))
                 z[i] = F(propose)(law, v, word, U(load)(accept_words + POSITION(i, g)), &accepted[i]);
             else if (i % 2 == 0)
@@ -249,7 +251,7 @@ FI_INLINE void F(fill)(int law, const fi_distribution *d, const fi_philox_keys *
 {
     enum { BATCH = 16 }; /* super-blocks: 4 KiB of words */
     const uint32_t domain = F(is_uniform)(law) ? FI_DOMAIN_UNIFORM : F(takes_two_words)(law) ? FI_DOMAIN_PROPOSAL : FI_DOMAIN_NORMAL;
-    const F(params) v = F(broadcast)(d);
+    const F(params) v = F(broadcast)(law, d);
     uint16_t queue[FI_CHUNK + 32]; /* room for two groups, or one step of enqueue, past the end */
     REAL accept_words[BATCH * SUPER_BLOCK];
     unsigned n = 0;
@@ -290,6 +292,7 @@ FILL(tail, FI_LAW_TAIL)
 #undef MASK
 #undef REAL
 #undef DOMAIN_OFFSET
+#undef UNIT
 #undef LANES
 #undef HALVES
 #undef VECTORS

@@ -8,6 +8,7 @@
 #define C(name)                f32_set1(F32_##name)
 #define SIGN_BIT               0x80000000u
 #define DOMAIN_OFFSET          0
+#define UNIT                   0x1p-24f
 #define LANES                  FI_LANES32
 #define HALVES                 1                             /* parts of a group of FI_LANES32 blocks that fill one vector each */
 #define VECTORS                4                             /* vectors that one group gives */
@@ -22,8 +23,8 @@ FI_INLINE void f32_join(const philoxv x[4], u32v w[4])
         w[i] = philox_join32(x[i]);
 }
 
-/* u in [0, 1): 24 bits. */
-FI_INLINE f32v f32_unit(u32v w) { return f32_mul(f32_from_signed(u32_shr(w, 8)), f32_set1(0x1p-24f)); }
+/* u / UNIT, u in [0, 1): 24 bits. */
+FI_INLINE f32v f32_unit_digits(u32v w) { return f32_from_signed(u32_shr(w, 8)); }
 
 /* |y| / R in (0, 1), with 31 bits and a half step; R = sqrt(2) is where the logarithm's range begins. The sign
  * of y is the top bit of the word and means nothing: n + 1/2 and its complement's have the same size. */

@@ -8,6 +8,7 @@
 #define C(name)                f64_set1(F64_##name)
 #define SIGN_BIT               0x8000000000000000u
 #define DOMAIN_OFFSET          1
+#define UNIT                   0x1p-53
 #define LANES                  FI_LANES64
 #define HALVES                 (FI_LANES32 / FI_LANES64) /* parts of a group of FI_LANES32 blocks that fill one vector each */
 #define VECTORS                (2 * HALVES)              /* vectors that one group gives */
@@ -27,13 +28,13 @@ FI_INLINE void f64_join(const philoxv x[4], u64v w[4])
 #define BITS_2P52 0x4330000000000000u
 #define LOW_52    0x000FFFFFFFFFFFFFu
 
-/* u in [0, 1): 53 bits, as 21 bits times 2^32 under the exponent of 2^84, and 32 bits; all sums are exact. */
-FI_INLINE f64v f64_unit(u64v w)
+/* u / UNIT, u in [0, 1): 53 bits, as 21 bits times 2^32 under the exponent of 2^84, and 32 bits; all sums are exact. */
+FI_INLINE f64v f64_unit_digits(u64v w)
 {
     const u64v v = u64_shr(w, 11);
     const f64v high = f64_from_bits(u64_or(u64_shr(v, 32), u64_set1(0x4530000000000000)));
     const f64v low = f64_from_bits(u64_or(u64_and(v, u64_set1(0xFFFFFFFF)), u64_set1(BITS_2P52)));
-    return f64_mul(f64_add(f64_sub(high, f64_set1(0x1p84 + 0x1p52)), low), f64_set1(0x1p-53));
+    return f64_add(f64_sub(high, f64_set1(0x1p84 + 0x1p52)), low);
 }
 
 /* y / R in (0, 1), with 52 bits and a half step; R = sqrt(2) is where the logarithm's range begins. */

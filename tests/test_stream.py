@@ -122,7 +122,11 @@ def test_random_parameters(isa: str, dtype: str, seed: int) -> None:
     assert accepted > 25
 
 
-@pytest.mark.parametrize("bound", [-1e-60, 1e-41, 3e-39, -65504.0, 5.960464477539063e-08, 1e-7])
+@pytest.mark.parametrize(
+    "bound",
+    # 1.30e-18 and 1.31e-18: widths below and above 2**-60, from where the kernel scales otherwise.
+    [-1e-60, 1e-41, 3e-39, 1.30e-18, 1.31e-18, -65504.0, 5.960464477539063e-08, 1e-7],
+)
 def test_uniform_bounds_at_the_ends_of_the_dtype(dtype: str, bound: float) -> None:
     """Subnormal bounds, bounds that round to -0, the largest float16."""
     low, high = sorted((bound, bound / 3))
