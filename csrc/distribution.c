@@ -192,7 +192,7 @@ static fi_status begin(fi_distribution *d, fi_dtype dtype, fp_state *saved)
 {
     if (!d)
         return FI_ERR_NULL;
-    d->law = FI_LAW_COUNT; /* until it is prepared */
+    d->law = FI_LAW_NONE; /* until it is prepared */
     if (!valid_dtype(dtype))
         return FI_ERR_DTYPE;
     *saved = enter_fp();
@@ -203,7 +203,7 @@ static fi_status end(fi_distribution *d, fi_status status, fp_state saved)
 {
     leave_fp(saved);
     if (status != FI_OK)
-        d->law = FI_LAW_COUNT;
+        d->law = FI_LAW_NONE;
     return status;
 }
 

@@ -62,10 +62,7 @@ static void deliver(const job *j, const char *reals, size_t n, char *out, int64_
 /* Elements [index, index + n) of one chunk. */
 static void fill_chunk(const job *j, uint64_t index, size_t n, char *out, int64_t step)
 {
-    union {
-        double align;
-        _Alignas(64) char bytes[FI_CHUNK * sizeof(double)]; /* vectors that straddle lines cost 16-bit fills 5 % */
-    } staged;
+    _Alignas(64) char staged[FI_CHUNK * sizeof(double)]; /* vectors that straddle lines cost 16-bit fills 5 % */
     const unsigned block = j->super_block;
     const int direct = !j->narrow && step == (int64_t)j->item_size;
     while (n) {
@@ -77,8 +74,8 @@ static void fill_chunk(const job *j, uint64_t index, size_t n, char *out, int64_
         } else {
             if (direct && take > block - skip)
                 take = block - skip;
-            j->fill(j->d, &j->keys, index / block, (unsigned)((skip + take + block - 1) / block), staged.bytes);
-            deliver(j, staged.bytes + skip * j->real_size, take, out, step);
+            j->fill(j->d, &j->keys, index / block, (unsigned)((skip + take + block - 1) / block), staged);
+            deliver(j, staged + skip * j->real_size, take, out, step);
         }
         index += take;
         out += (int64_t)take * step;
@@ -101,7 +98,10 @@ static void fill_run(const job *j, uint64_t index, uint64_t n, char *out, int64_
     }
 }
 
-static int is_prepared(const fi_distribution *d) { return (uint32_t)d->law < FI_LAW_COUNT && (uint32_t)d->dtype <= FI_BFLOAT16; }
+static int is_prepared(const fi_distribution *d)
+{
+    return d->law > FI_LAW_NONE && d->law < FI_LAW_COUNT && (uint32_t)d->dtype <= FI_BFLOAT16;
+}
 
 fi_status fi_fill(const fi_distribution *d, uint64_t key, uint64_t index, uint64_t n, void *out)
 {

@@ -56,8 +56,9 @@ FI_INLINE unsigned fi_bit_count(uint64_t x) { return (unsigned)__builtin_popcoun
 #define FI_AARCH64 1
 #endif
 
-/* The forms of a distribution that the kernel tells apart (fi_distribution.law). FI_LAW_COUNT is none. */
+/* The forms of a distribution that the kernel tells apart (fi_distribution.law). */
 enum {
+    FI_LAW_NONE,            /* not prepared */
     FI_LAW_UNIFORM,         /* the power of 2 in its u is multiplied into the scale, and no clamp needed */
     FI_LAW_UNIFORM_CLAMPED, /* any other: tiny, or between bounds of a 16-bit dtype that rounding would cross */
     FI_LAW_NORMAL,

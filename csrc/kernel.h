@@ -129,6 +129,7 @@ enum { REDRAWS = 64 };
 const fi_tier FI_TIER_VARIABLE = {
     FI_TIER_NAME,
     {
+        {NULL, NULL},
         FI_LAW_FILLS(uniform),
         FI_LAW_FILLS(uniform_clamped),
         FI_LAW_FILLS(normal),

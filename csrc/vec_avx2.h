@@ -67,8 +67,6 @@ FI_INLINE f32v f32_from_signed(u32v a) { return _mm256_cvtepi32_ps(a); }
 FI_INLINE f32v f32_select(u32v s, f32v a, f32v b) { return _mm256_blendv_ps(b, a, f32_from_bits(s)); }
 
 FI_INLINE u64v u64_set1(uint64_t x) { return _mm256_set1_epi64x((int64_t)x); }
-FI_INLINE u64v u64_add(u64v a, u64v b) { return _mm256_add_epi64(a, b); }
-FI_INLINE u64v u64_sub(u64v a, u64v b) { return _mm256_sub_epi64(a, b); }
 FI_INLINE u64v u64_and(u64v a, u64v b) { return _mm256_and_si256(a, b); }
 FI_INLINE u64v u64_or(u64v a, u64v b) { return _mm256_or_si256(a, b); }
 FI_INLINE u64v u64_xor(u64v a, u64v b) { return _mm256_xor_si256(a, b); }

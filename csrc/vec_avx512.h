@@ -70,8 +70,6 @@ FI_INLINE f32v f32_from_signed(u32v a) { return _mm512_cvtepi32_ps(a); }
 FI_INLINE f32v f32_select(u32v s, f32v a, f32v b) { return _mm512_mask_mov_ps(b, _mm512_movepi32_mask(s), a); }
 
 FI_INLINE u64v u64_set1(uint64_t x) { return _mm512_set1_epi64((int64_t)x); }
-FI_INLINE u64v u64_add(u64v a, u64v b) { return _mm512_add_epi64(a, b); }
-FI_INLINE u64v u64_sub(u64v a, u64v b) { return _mm512_sub_epi64(a, b); }
 FI_INLINE u64v u64_and(u64v a, u64v b) { return _mm512_and_si512(a, b); }
 FI_INLINE u64v u64_or(u64v a, u64v b) { return _mm512_or_si512(a, b); }
 FI_INLINE u64v u64_xor(u64v a, u64v b) { return _mm512_xor_si512(a, b); }

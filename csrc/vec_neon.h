@@ -58,8 +58,6 @@ FI_INLINE f32v f32_from_signed(u32v a) { return vcvtq_f32_s32(vreinterpretq_s32_
 FI_INLINE f32v f32_select(u32v s, f32v a, f32v b) { return vbslq_f32(vcltzq_s32(vreinterpretq_s32_u32(s)), a, b); }
 
 FI_INLINE u64v u64_set1(uint64_t x) { return vdupq_n_u64(x); }
-FI_INLINE u64v u64_add(u64v a, u64v b) { return vaddq_u64(a, b); }
-FI_INLINE u64v u64_sub(u64v a, u64v b) { return vsubq_u64(a, b); }
 FI_INLINE u64v u64_and(u64v a, u64v b) { return vandq_u64(a, b); }
 FI_INLINE u64v u64_or(u64v a, u64v b) { return vorrq_u64(a, b); }
 FI_INLINE u64v u64_xor(u64v a, u64v b) { return veorq_u64(a, b); }

@@ -44,7 +44,12 @@ FI_INLINE u16v u16_min_signed(u16v a, u16v b) { return u16_flip(u16_min(u16_flip
 FI_INLINE u16v u32_high16(u32v a, u32v b) { return u16_pair(a >> 16, b >> 16); }
 
 FI_INLINE f32v f32_set1(float x) { return x; }
-FI_INLINE f32v f32_load(const float *p) { return *p; }
+FI_INLINE f32v f32_load(const float *p)
+{
+    f32v a;
+    memcpy(&a, p, sizeof a);
+    return a;
+}
 FI_INLINE void f32_store(float *p, f32v a) { memcpy(p, &a, sizeof a); }
 FI_INLINE f32v f32_add(f32v a, f32v b) { return a + b; }
 FI_INLINE f32v f32_sub(f32v a, f32v b) { return a - b; }
@@ -74,8 +79,6 @@ FI_INLINE f32v f32_from_signed(u32v a) { return a >> 31 ? -(f32v)(~a + 1) : (f32
 FI_INLINE f32v f32_select(u32v s, f32v a, f32v b) { return s >> 31 ? a : b; }
 
 FI_INLINE u64v u64_set1(uint64_t x) { return x; }
-FI_INLINE u64v u64_add(u64v a, u64v b) { return a + b; }
-FI_INLINE u64v u64_sub(u64v a, u64v b) { return a - b; }
 FI_INLINE u64v u64_and(u64v a, u64v b) { return a & b; }
 FI_INLINE u64v u64_or(u64v a, u64v b) { return a | b; }
 FI_INLINE u64v u64_xor(u64v a, u64v b) { return a ^ b; }

@@ -55,8 +55,6 @@ FI_INLINE f32v f32_from_signed(u32v a) { return _mm_cvtepi32_ps(a); }
 FI_INLINE f32v f32_select(u32v s, f32v a, f32v b) { return f32_choose(f32_from_bits(u32_sar(s, 31)), a, b); }
 
 FI_INLINE u64v u64_set1(uint64_t x) { return _mm_set1_epi64x((int64_t)x); }
-FI_INLINE u64v u64_add(u64v a, u64v b) { return _mm_add_epi64(a, b); }
-FI_INLINE u64v u64_sub(u64v a, u64v b) { return _mm_sub_epi64(a, b); }
 FI_INLINE u64v u64_and(u64v a, u64v b) { return _mm_and_si128(a, b); }
 FI_INLINE u64v u64_or(u64v a, u64v b) { return _mm_or_si128(a, b); }
 FI_INLINE u64v u64_xor(u64v a, u64v b) { return _mm_xor_si128(a, b); }

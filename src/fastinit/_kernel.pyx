@@ -132,12 +132,14 @@ def truncated_normal(str dtype, double mean, double stddev, double lower, double
 def fill(Distribution d not None, uint64_t key, uint64_t index, out, uint64_t start, uint64_t n):
     """Write elements [index, index + n) to the items [start, start + n) of a C-contiguous array.
 
-    A plain buffer, not a typed memoryview: that costs a small fill half its time, and NumPy
-    gives none of a bfloat16 array.
+    The array must be of the distribution's dtype, which is not checked here. A plain buffer, not a
+    typed memoryview: that costs a small fill half its time, and NumPy gives none of bfloat16.
     """
     cdef Py_buffer memory
     cdef fi_status status
     cdef uint64_t items, itemsize = <uint64_t>d.itemsize
+    if itemsize == 0:
+        raise ValueError("the distribution is not prepared")
     PyObject_GetBuffer(out, &memory, PyBUF_WRITABLE)
     try:
         items = <uint64_t>memory.len // itemsize

@@ -104,12 +104,14 @@ def share(
 
     The caller's thread works too, so a signal handler such as Ctrl-C runs
     between two of its tasks; an exception anywhere stops all threads after
-    their task at hand, and is raised. Threads live for one call: nothing has to
-    survive a fork.
+    their task at hand, and is raised. A thread that starts too late to be of use
+    ends at once, and holds nothing of the caller's.
     """
     turn = threading.Lock()
-    threads = min(threads, count)
-    remaining = spread(count, threads)
+    threads = max(1, min(threads, count))
+    # The only reference to the task: a helper that has yet to start must not keep the memory that it fills.
+    remaining: Iterator[tuple[Callable[[int], None], int]]
+    remaining = ((task, i) for i in spread(count, threads))
     done: list[int] = []
     errors: list[BaseException] = []
 
@@ -117,10 +119,11 @@ def share(
         try:
             while not errors:
                 with turn:
-                    i = next(remaining, None)
-                if i is None:
+                    job = next(remaining, None)
+                if job is None:
                     return
-                task(i)
+                run, i = job
+                run(i)
                 done.append(i)
                 if report is not None:
                     report(len(done))
@@ -149,3 +152,5 @@ def share(
                 pass
     if errors:
         raise errors[0]
+    if progress is not None:
+        progress(len(done))

@@ -215,6 +215,7 @@ static void test_statuses(void)
     check(fi_fill(&bad, 0, 0, 1, out) == FI_ERR_UNPREPARED, "status", "after FI_ERR_STDDEV");
     fi_normal(&bad, FI_FLOAT16, 0, 1e9);
     check(fi_fill(&bad, 0, 0, 1, out) == FI_ERR_UNPREPARED, "status", "after FI_ERR_OVERFLOW");
+    check(fi_fill(&(fi_distribution){0}, 0, 0, 1, out) == FI_ERR_UNPREPARED, "status", "zeros");
     check(fi_fill_region(&d, 0, &(fi_region){.ndim = 1}, 0, 1, out) == FI_ERR_NULL, "status", "NULL counts");
     check(fi_fill(&d, 0, 0, 0, NULL) == FI_OK, "status", "NULL output of nothing");
     check(fi_fill_region(&d, 0, &(fi_region){.ndim = 0}, 0, 1, out) == FI_ERR_INDEX, "status", "rank 0");

@@ -133,14 +133,14 @@
  *   where that rounding gives -0. float16 and bfloat16 outputs are x rounded to
  *   nearest even (subnormals kept).
  *
- *   Uniform on [L, H]: z = unit(w), domain uniform; base and base + scale are L and H
- *   rounded inward to values of the real type. If L == H, it is the normal of mean L
- *   and stddev 0.
+ *   Uniform on [L, H]: z = unit(w), domain uniform; base = L', scale = H' - L' with L
+ *   and H rounded inward to values L' and H' of the real type. If L == H, it is the
+ *   normal of mean L and stddev 0.
  *
  *   Normal: domain normal; base = mean, scale = 2 * stddev. Words 0 and 1 of a block
  *   make a pair(word 0, word 1, scale) for the elements that have them, e and e + 16,
  *   in this order; so do the words 2 and 3. float64: pair(number 0, number 1, scale).
- *   A standard deviation of 0 gives the mean, rounded to nearest.
+ *   A standard deviation of 0 gives the mean, rounded to the real type, then the dtype.
  *
  *   Truncated normal on [lower, upper] standard deviations. If stddev == 0, it
  *   is the normal of stddev 0. Otherwise, in double:
@@ -170,7 +170,8 @@
  *     tail         h(w) / (g + 1)                     unit(v) * g <= 1 and z <= p2
  *                  with g = sqrt(h(w) * p1 + 1)
  *
- *   Candidate 0 of an element: for truncated and half, v and w as for the normal.
+ *   Candidate 0 of an element: for truncated and half, v and w as for the normal, in
+ *   the domain normal.
  *   For the others, w is the element's word (number) in the domain proposal, v
  *   that in the domain accept.
  *   If it is not accepted, attempts 1, 2, ... follow until one is, each with the
