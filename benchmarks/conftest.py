@@ -68,16 +68,18 @@ def cores(count: int) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Work:
-    """Something to time: it makes `n` elements on `threads` cores."""
+    """Something to time: it makes `n` elements on `threads` cores, once `prepare` is done."""
 
     who: str
     n: int
     run: Callable[[], Any]
     threads: int = 1
+    prepare: Callable[[], Any] = lambda: None
 
 
 def seconds(work: Work, repeats: int = 1) -> float:
     with cores(work.threads):
+        work.prepare()
         start = time.perf_counter()
         for _ in range(repeats):
             work.run()
@@ -113,11 +115,13 @@ class Measure:
                 # Some peers free memory in the background when they are done: not in the other's time.
                 seconds(beside)
                 others.append(seconds(beside, repeats[1]))
+            work.prepare()
 
         with cores(work.threads):
             self.benchmark.pedantic(run, setup=before, rounds=rounds)
         info["seconds"] = [t / repeats[0] for t in self.benchmark.stats.stats.data]
         if beside is not None:
+            assert beside.threads <= work.threads, "cores() does not widen"
             each = zip(info["seconds"], others, strict=True)
             info["beside"] = beside.who
             info["ratios"] = [(t / work.n) / (other / beside.n) for t, other in each]
@@ -182,6 +186,8 @@ def pytest_benchmark_update_machine_info(
         "system": platform.platform(terse=True),
         "compiler": (compiler.stdout or "unknown").splitlines()[0],
         "python": platform.python_version(),
+        "fastinit": fi.__version__,
+        "tiny": config.getoption("--tiny"),
         "packages": {name: version for name in PEERS if (version := _version(name))},
         "passes": config.getoption("--passes"),
     }

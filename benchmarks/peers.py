@@ -1,7 +1,8 @@
 """What others offer for the same work: functions that prepare a work of `n` elements.
 
-Each returns a callable to time, or skips where its package is not installed. Fills go to warm
-memory where the peer can fill; what makes new arrays reuses its allocator's memory.
+Each returns a callable to time, or skips where its package is not installed. Fills go to warm memory
+where the peer can fill. SciPy and JAX make a new array at each call, PyTorch's trunc_normal_ temporaries:
+the kernel's zeroing of their fresh pages is in their time, as it is in their users'.
 """
 
 from __future__ import annotations

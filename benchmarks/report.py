@@ -25,7 +25,7 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs/benchmarks"
 PASSES = 3
 OURS, LINE, OTHERS = "#1f6f8b", "#c0392b", "#b8c4cc"
@@ -50,12 +50,26 @@ class Work:
         return self.n / statistics.median(self.seconds) / 1e6
 
     @property
-    def ratio(self) -> str:
+    def median_ratio(self) -> float:
         """Time per element, in times of the other's."""
-        if len(self.ratios) == 1:
-            return show(self.ratios[0])
-        low, _, high = statistics.quantiles(self.ratios, n=4, method="inclusive")
-        return f"{show(statistics.median(self.ratios))} ({show(low)} to {show(high)})"
+        return statistics.median(self.ratios)
+
+    @property
+    def ratio(self) -> str:
+        return spread(self.ratios)
+
+    @property
+    def rate_ratio(self) -> str:
+        """Elements per time, in times of the other's."""
+        return spread([1 / r for r in self.ratios])
+
+
+def spread(values: list[float]) -> str:
+    """The median, with the quartiles in brackets."""
+    if len(values) == 1:
+        return show(values[0])
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return f"{show(statistics.median(values))} ({show(low)} to {show(high)})"
 
 
 def read(run: dict[str, Any]) -> list[Work]:
@@ -117,46 +131,45 @@ def peers(works: list[Work], cores: int) -> str:
 
 
 def itself(works: list[Work], cores: int) -> str:
-    """fastinit beside memory and beside itself."""
-    rows = [(f"{w.who} / {w.beside}", w) for w in pick(works, "memory")]
-    rows += [("truncated / normal: what redraws cost", w) for w in pick(works, "redraws")]
-    rows += [
-        (f"{w.who}: {w.extra} / float32", w) for w in pick(works, "dtype") if w.extra != "float32"
-    ]
-    sets = pick(works, "instruction set float32")
-    rows += [(f"{w.who}: {w.extra} / {sets[0].extra}", w) for w in sets if w.extra != sets[0].extra]
-    rows += [
-        (f"{w.who}: {cores} threads / 1 thread", w)
-        for w in pick(works, "threads", threads=cores)
-        if cores > 1
-    ]
-    rows += [
+    """fastinit beside memory and beside itself: times per element, then rates."""
+    times = [(f"{w.who} / {w.beside}", w) for w in pick(works, "memory")]
+    times += [("truncated / normal: what redraws cost", w) for w in pick(works, "redraws")]
+    times += [
         (f"a new array on {cores} core(s): {w.who} / numpy.full", w)
         for w in pick(works, "fresh array")
         if w.who != w.beside
     ]
-    slowest = min(pick(works, "interval"), key=lambda w: w.rate)
-    rows.append((f"truncated at {slowest.who}, the slowest bounds / at [-2, 2]", slowest))
     for law in LAWS:
         far = [w for w in pick(works, "size", who=law) if w.n >= 2**14]
-        for w, rank in (
-            (min(far, key=median_ratio), "fastest"),
-            (max(far, key=median_ratio), "slowest"),
-        ):
-            name = f"{law}: {size(w.n)} elements, the {rank} of 2^14 to {size(far[-1].n)}, / 2^20"
-            rows.append((name, w))
-    return table(("time per element", "ratio"), [(name, w.ratio) for name, w in rows])
-
-
-def median_ratio(work: Work) -> float:
-    return statistics.median(work.ratios)
+        reach = f"of {size(far[0].n)} to {size(far[-1].n)} elements"
+        for rank, choose in (("fastest", min), ("slowest", max)):
+            w = choose(far, key=lambda w: w.median_ratio)
+            times.append((f"{law}: {size(w.n)}, the {rank} {reach}, / 2^20", w))
+    rates = [
+        (f"{w.who}: {w.extra} / float32", w) for w in pick(works, "dtype") if w.extra != "float32"
+    ]
+    sets = pick(works, "instruction set float32")
+    rates += [
+        (f"{w.who}: {w.extra} / {sets[0].extra}", w) for w in sets if w.extra != sets[0].extra
+    ]
+    rates += [
+        (f"{w.who}: {w.threads} threads / 1", w) for w in pick(works, "threads") if w.threads > 1
+    ]
+    slowest = max(pick(works, "interval"), key=lambda w: w.median_ratio)
+    rates.append((f"truncated at {slowest.who}, the slowest bounds, / at [-2, 2]", slowest))
+    return "\n\n".join(
+        (
+            table(("time per element", "ratio"), [(name, w.ratio) for name, w in times]),
+            table(("rate", "ratio"), [(name, w.rate_ratio) for name, w in rates]),
+        )
+    )
 
 
 def summary(works: list[Work]) -> str:
     """The table of the README: one core, and how many times longer the peers take."""
     rows = []
     for kind in KINDS:
-        others = [f"{w.who} {show(median_ratio(w))}x" for w in pick(works, kind, threads=1)]
+        others = [f"{w.who} {show(w.median_ratio)}x" for w in pick(works, kind, threads=1)]
         rows.append((kind, show(our_rate(works, kind)), ", ".join(others)))
     rows.append(("memset", show(memset_rate(works)), ""))
     return table(("one core", "M elements/s", "how much longer peers take"), rows)
@@ -195,7 +208,8 @@ def machine(info: dict[str, Any]) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in info["packages"].items())
     return (
         f"{info['cpu']}, {info['cores']} cores, instruction set {info['isa']}, {info['system']}; "
-        f"{info['compiler']}; Python {info['python']}, {packages}."
+        f"{info['compiler']}; Python {info['python']}, fastinit {info['fastinit']}, {packages}; "
+        f"{info['passes']} passes."
     )
 
 
@@ -287,6 +301,8 @@ def measure(path: Path) -> None:
 def write(run_file: Path, folder: Path) -> None:
     raw = json.loads(run_file.read_text())
     info, works = raw["machine_info"]["fastinit"], read(raw)
+    if folder.resolve() == DOCS and info["tiny"]:
+        raise SystemExit("a run with --tiny is no result: give another folder with -o")
     folder.mkdir(parents=True, exist_ok=True)
     mpl.use("Agg")
     bars(works, folder)
@@ -300,9 +316,11 @@ def write(run_file: Path, folder: Path) -> None:
         "# Speed",
         "Written by `python benchmarks/report.py`; do not edit.",
         machine(info),
-        "Warm memory, 2^24 elements, unless said. Each round times a work and, beside it, what it is "
-        "compared with: ratios are medians of the rounds, with their quartiles in brackets. `memset` "
-        "writes ones: some processors write zeros without moving them.",
+        f"Warm memory, {size(pick(works, 'memory')[0].n)} elements, unless said. Each round times a work "
+        "and, beside it, what it is compared with: ratios are medians of the rounds, with their "
+        "quartiles in brackets. `memset` writes ones: some processors write zeros without moving them. "
+        "SciPy and JAX make a new array at each call, PyTorch's `trunc_normal_` temporaries: zeroing "
+        "their pages is in their time.",
         "## Time of peers, in times of fastinit's on as many cores",
         peers(works, info["cores"]),
         "## Beside memory, and beside itself",
@@ -314,7 +332,7 @@ def write(run_file: Path, folder: Path) -> None:
         *(rates(works, group) for group in groups),
     ]
     (folder / "README.md").write_text("\n\n".join(parts) + "\n")
-    if folder == DOCS:
+    if folder.resolve() == DOCS:
         update_readme(f"{machine(info)}\n\n{summary(works)}\n")
 
 

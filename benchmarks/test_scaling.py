@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import pytest
@@ -65,15 +66,9 @@ def test_instruction_set(
     n = measure.size(N // 4)
     fill = fastinit(law, dtype, warm(np.dtype(dtype).itemsize * n), 1)
 
-    def on(name: str) -> Work:
-        def run() -> None:
-            fi.set_isa(name)
-            fill()
-
-        return Work(law, n, run)
-
     widest = fi.available_isas()[0]
-    measure(f"instruction set {dtype}", on(isa), beside=on(widest), isa=isa)
+    work, best = (Work(law, n, fill, prepare=partial(fi.set_isa, name)) for name in (isa, widest))
+    measure(f"instruction set {dtype}", work, beside=best, isa=isa)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
