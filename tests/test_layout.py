@@ -23,7 +23,7 @@ from conftest import as_bits
 
 @pytest.mark.parametrize("case", ["uniform", "normal", "truncated", "tail"])
 def test_threads_and_chunks_give_one_digest(case: str, dtype: str) -> None:
-    n = 600_011  # three tasks of 2**18, the last one ragged
+    n = 1_200_011  # three tasks of 2**19, the last one ragged
     make = initializer(case)
     digests = set()
     for threads in (1, 2, 5):
