@@ -96,6 +96,7 @@ class Measure:
         return min(n, TINY) if self.tiny else n
 
     def __call__(self, group: str, work: Work, beside: Work | None = None, **what: str) -> None:
+        assert beside is None or beside.threads <= work.threads, "cores() does not widen"
         self.benchmark.group = group
         info = self.benchmark.extra_info
         info.update(who=work.who, n=work.n, threads=work.threads, **what)
@@ -119,9 +120,10 @@ class Measure:
 
         with cores(work.threads):
             self.benchmark.pedantic(run, setup=before, rounds=rounds)
+        if self.benchmark.disabled:
+            return
         info["seconds"] = [t / repeats[0] for t in self.benchmark.stats.stats.data]
         if beside is not None:
-            assert beside.threads <= work.threads, "cores() does not widen"
             each = zip(info["seconds"], others, strict=True)
             info["beside"] = beside.who
             info["ratios"] = [(t / work.n) / (other / beside.n) for t, other in each]
