@@ -14,10 +14,8 @@ typedef struct {
 /* reach: sqrt(-2 ln 2^-32) = 6.6604 for 31 bits and a half step, sqrt(-2 ln 2^-53) = 8.5717 for
  * 52 of them, a little more for rounding. */
 static const format formats[] = {
-    [FI_FLOAT32] = {FLT_MAX, 24, -126, 6.661},
-    [FI_FLOAT64] = {DBL_MAX, 53, -1022, 8.572},
-    [FI_FLOAT16] = {65504, 11, -14, 6.661},
-    [FI_BFLOAT16] = {0x1.FEp127, 8, -126, 6.661},
+    [FI_FLOAT32] = {FLT_MAX, 24, -126, 6.661},    [FI_FLOAT64] = {DBL_MAX, 53, -1022, 8.572}, [FI_FLOAT16] = {65504, 11, -14, 6.661},
+    [FI_BFLOAT16] = {0x1.FEp127, 8, -126, 6.661}, [FI_FLOAT8_E4M3FN] = {448, 4, -6, 6.661},   [FI_FLOAT8_E5M2] = {57344, 3, -14, 6.661},
 };
 
 /* Of the arithmetic that makes the values of a dtype. */

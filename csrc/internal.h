@@ -91,17 +91,29 @@ typedef struct {
     uint32_t k0[10], k1[10]; /* the key of each Philox round */
 } fi_philox_keys;
 
-/* Write `count` whole super-blocks from `super_block` on; they lie within one chunk. */
-typedef void fi_super_block_fill(const fi_distribution *d, const fi_philox_keys *keys, uint64_t super_block, unsigned count, void *out);
-/* Round to 16 bits: positive numbers to at most `high`, negative ones to at least `low`, bits of the output's dtype. */
-typedef void fi_narrow(const float *in, uint16_t *out, size_t n, uint16_t high, uint16_t low);
+/* The elements that a tier is to fill. */
+typedef struct {
+    const uint32_t *low; /* NULL, or the low words of elements in any places */
+    uint64_t first;      /* the first element of the first of `count` super-blocks within one chunk; or, with `low`,
+                          * the high words of all elements, shifted by 32 */
+    unsigned count;      /* super-blocks; or, with `low`, elements, at most FI_SCATTERED */
+} fi_elements;
+
+enum { FI_SCATTERED = 512 };
+
+/* Write whole super-blocks, or elements in any places next to each other: there `out` has room for
+ * 2 * FI_SCATTERED reals, to work in. */
+typedef void fi_elements_fill(const fi_distribution *d, const fi_philox_keys *keys, const fi_elements *e, void *out);
+/* Round to 16 or 8 bits: positive numbers to at most `high`, negative ones to at least `low`, bits of the output's dtype
+ * (8 of them in the upper half). */
+typedef void fi_narrow(const float *in, void *out, size_t n, uint16_t high, uint16_t low);
 /* Limits that nothing exceeds. */
 enum { FI_NO_HIGH = 0x7FFF, FI_NO_LOW = 0xFFFF };
 
 typedef struct {
     const char *name;
-    fi_super_block_fill *fill[FI_LAW_COUNT][2]; /* float32, float64 */
-    fi_narrow *narrow[2];                       /* float16, bfloat16 */
+    fi_elements_fill *fill[FI_LAW_COUNT][2]; /* float32, float64 */
+    fi_narrow *narrow[4];                    /* float16, bfloat16, float8_e4m3fn, float8_e5m2 */
 } fi_tier;
 
 extern const fi_tier fi_tier_scalar, fi_tier_sse2, fi_tier_avx2, fi_tier_avx512, fi_tier_neon;

@@ -48,54 +48,71 @@ FI_INLINE u32v bf16_bits(f32v x)
 }
 FI_INLINE u16v f32_to_bf16(f32v x, f32v y) { return u32_high16(bf16_bits(x), bf16_bits(y)); }
 
-#if !FI_HARDWARE_F16
-/* Round to the nearest float16, ties to even; the result is in the upper halves. Below 2^-14 the results are subnormal,
- * multiples of 2^-24, the spacing of float32 at 0.5: adding 0.5 rounds there, and leaves the result in the low bits. */
-FI_INLINE u32v f16_bits(f32v x)
+/* Round to the nearest float of `exponent` and `mantissa` bits, ties to even; the result is in the top bits. Where results
+ * are subnormal they are multiples of their spacing, which is that of float32 at some power of 2: adding that power
+ * rounds there, and leaves the result in the low bits. */
+FI_INLINE u32v small_float_bits(f32v x, int exponent, int mantissa)
 {
+    const int bias = (1 << (exponent - 1)) - 1, drop = 23 - mantissa;
     const u32v b = f32_bits(x), sign = u32_and(b, u32_set1(0x80000000));
     const u32v magnitude = u32_and(b, u32_set1(0x7FFFFFFF));
-    const u32v odd = u32_and(u32_shr(magnitude, 13), u32_set1(1));
-    const u32v rebias = u32_set1(0xFFFu - ((127u - 15u) << 23));
-    const u32v normal = u32_shr(u32_add(magnitude, u32_add(odd, rebias)), 13);
-    const u32v half = u32_set1(0x3F000000);
-    const u32v tiny = u32_sub(f32_bits(f32_add(f32_from_bits(magnitude), f32_from_bits(half))), half);
-    const u32v is_tiny = u32_sub(magnitude, u32_set1(0x38800000)); /* sign bit set below 2^-14 */
-    return u32_or(sign, u32_shl(f32_bits(f32_select(is_tiny, f32_from_bits(tiny), f32_from_bits(normal))), 16));
+    const u32v odd = u32_and(u32_shr(magnitude, drop), u32_set1(1));
+    const u32v rebias = u32_set1((1u << (drop - 1)) - 1 - ((127u - (unsigned)bias) << 23));
+    const u32v normal = u32_shr(u32_add(magnitude, u32_add(odd, rebias)), drop);
+    const u32v power = u32_set1((unsigned)(127 + 1 - bias - mantissa + 23) << 23);
+    const u32v tiny = u32_sub(f32_bits(f32_add(f32_from_bits(magnitude), f32_from_bits(power))), power);
+    const u32v is_tiny = u32_sub(magnitude, u32_set1((unsigned)(127 + 1 - bias) << 23)); /* sign bit set below the least normal */
+    const u32v rounded = f32_bits(f32_select(is_tiny, f32_from_bits(tiny), f32_from_bits(normal)));
+    return u32_or(sign, u32_shl(rounded, 31 - exponent - mantissa));
 }
-FI_INLINE u16v f32_to_f16(f32v x, f32v y) { return u32_high16(f16_bits(x), f16_bits(y)); }
+
+#if !FI_HARDWARE_F16
+FI_INLINE u16v f32_to_f16(f32v x, f32v y) { return u32_high16(small_float_bits(x, 5, 10), small_float_bits(y, 5, 10)); }
 #endif
+
+/* 8-bit floats are in the upper halves of 16 bits: what clamps the one clamps the other. */
+FI_INLINE u16v f32_to_e4m3(f32v x, f32v y) { return u32_high16(small_float_bits(x, 4, 3), small_float_bits(y, 4, 3)); }
+FI_INLINE u16v f32_to_e5m2(f32v x, f32v y) { return u32_high16(small_float_bits(x, 5, 2), small_float_bits(y, 5, 2)); }
 
 typedef u16v to_16_bits(f32v, f32v);
 
 /* Floats have a sign and a magnitude: as signed integers only the positive ones can exceed a positive limit, as
  * unsigned ones only the negative ones a negative limit. So two integer minima clamp, for a third of the operations. */
-FI_INLINE void narrow_step(const float *in, uint16_t *out, u16v high, u16v low, to_16_bits convert)
+FI_INLINE void narrow_step(const float *in, void *out, unsigned size, u16v high, u16v low, to_16_bits convert)
 {
     const u16v x = convert(f32_load(in), f32_load(in + FI_LANES32));
-    u16_store(out, u16_min(u16_min_signed(x, high), low));
+    const u16v clamped = u16_min(u16_min_signed(x, high), low);
+    if (size == 2)
+        u16_store(out, clamped);
+    else
+        u16_store_high8(out, clamped);
 }
 
-FI_INLINE void narrow(const float *in, uint16_t *out, size_t n, uint16_t high, uint16_t low, to_16_bits convert)
+FI_INLINE void narrow(const float *in, char *out, unsigned size, size_t n, uint16_t high, uint16_t low, to_16_bits convert)
 {
     enum { STEP = 2 * FI_LANES32 };
     const u16v most = u16_set1(high), least = u16_set1(low);
     size_t i = 0;
     for (; i + STEP <= n; i += STEP)
-        narrow_step(in + i, out + i, most, least, convert);
+        narrow_step(in + i, out + i * size, size, most, least, convert);
     if (i < n) {
         float rest[STEP] = {0};
         uint16_t narrowed[STEP];
         memcpy(rest, in + i, (n - i) * sizeof *in);
-        narrow_step(rest, narrowed, most, least, convert);
-        memcpy(out + i, narrowed, (n - i) * sizeof *out);
+        narrow_step(rest, narrowed, size, most, least, convert);
+        memcpy(out + i * size, narrowed, (n - i) * size);
     }
 }
-static void narrow_f16(const float *in, uint16_t *out, size_t n, uint16_t high, uint16_t low) { narrow(in, out, n, high, low, f32_to_f16); }
-static void narrow_bf16(const float *in, uint16_t *out, size_t n, uint16_t high, uint16_t low)
-{
-    narrow(in, out, n, high, low, f32_to_bf16);
-}
+
+#define NARROW(name, size)                                                                                                                 \
+    static void narrow_##name(const float *in, void *out, size_t n, uint16_t high, uint16_t low)                                           \
+    {                                                                                                                                      \
+        narrow(in, (char *)out, size, n, high, low, f32_to_##name);                                                                        \
+    }
+NARROW(f16, 2)
+NARROW(bf16, 2)
+NARROW(e4m3, 1)
+NARROW(e5m2, 1)
 
 #ifndef FI_LOWEST_BIT
 #define FI_LOWEST_BIT(x) fi_lowest_bit((x) | (uint64_t)1 << 63)
@@ -141,5 +158,5 @@ const fi_tier FI_TIER_VARIABLE = {
         FI_LAW_FILLS(exponential),
         FI_LAW_FILLS(tail),
     },
-    {narrow_f16, narrow_bf16},
+    {narrow_f16, narrow_bf16, narrow_e4m3, narrow_e5m2},
 };

@@ -140,23 +140,74 @@ static FI_NOINLINE void F(random_words)(uint32_t domain, const fi_philox_keys *k
         F(place_words)(1, c2, keys, super_block, group, out);
 }
 
-/* The words of an attempt for the elements of a queue, a group of vectors for each FI_LANES32 of them. */
-static FI_NOINLINE void F(redraw_words)(uint32_t attempt, const fi_philox_keys *keys, uint64_t first, const uint16_t *queue,
-                                        unsigned groups, REAL *words)
+/* The words of blocks in any places, a group of vectors for each FI_LANES32 of them. */
+static FI_NOINLINE void F(block_words)(const uint32_t *c0, uint32_t c1, uint32_t c2, const fi_philox_keys *keys, unsigned blocks,
+                                       REAL *words)
 {
-    for (unsigned group = 0; group < groups; group += FI_GROUPS) {
+    for (unsigned block = 0; block < blocks; block += FI_GROUPS * FI_LANES32, words += FI_GROUPS * VECTORS * LANES) {
         u32v counters[FI_GROUPS];
-        uint32_t c1[FI_GROUPS];
+        uint32_t high[FI_GROUPS];
         UV w[FI_GROUPS][4];
         for (unsigned g = 0; g < FI_GROUPS; g++) {
-            counters[g] = u32_add(u32_set1((uint32_t)first), u32_load_u16(queue + (group + g) * FI_LANES32));
-            c1[g] = (uint32_t)(first >> 32);
+            counters[g] = u32_load(c0 + block + g * FI_LANES32);
+            high[g] = c1;
         }
-        F(words)(FI_GROUPS, counters, c1, F(counter2)(FI_DOMAIN_REDRAW, attempt), keys, w);
+        F(words)(FI_GROUPS, counters, high, c2, keys, w);
         for (unsigned g = 0; g < FI_GROUPS; g++)
             for (unsigned i = 0; i < VECTORS; i++)
-                U(store)(words + ((group + g) * VECTORS + i) * LANES, w[g][i]);
+                U(store)(words + (g * VECTORS + i) * LANES, w[g][i]);
     }
+}
+
+/* Elements in any places are worked on in super-blocks too, of which a law knows no more than of others: each has a place
+ * for its word or, if words make pairs, its pair has two places, 16 apart, and it is one of them. */
+FI_INLINE int F(takes_pairs)(int law) { return !F(is_uniform)(law) && !F(takes_two_words)(law); }
+FI_INLINE unsigned F(pair_place)(int pairs, unsigned i) { return pairs ? i / 16 * 32 + i % 16 : i; }
+FI_INLINE unsigned F(place)(int pairs, const fi_elements *e, unsigned i) { return F(pair_place)(pairs, i) + (pairs ? e->low[i] & 16 : 0); }
+FI_INLINE unsigned F(at_place)(int pairs, unsigned place) { return pairs ? place / 32 * 16 + place % 16 : place; }
+
+/* The words of `n` elements in any places from number `begin` on, each where it is worked on. */
+static FI_NOINLINE void F(scattered_words)(uint32_t domain, int pairs, const fi_philox_keys *keys, const fi_elements *e, unsigned begin,
+                                           unsigned n, REAL *out)
+{
+    uint32_t c0[REDRAWS];
+    REAL words[REDRAWS / FI_LANES32 * VECTORS * LANES];
+    for (unsigned i = 0; i < n; i++) {
+        const unsigned at = i % REDRAWS;
+        if (at == 0) {
+            for (unsigned k = 0; k < REDRAWS; k++) {
+                const uint64_t element = e->first | e->low[begin + i + k];
+                c0[k] = (uint32_t)(element / SUPER_BLOCK * 16 + element % 16);
+            }
+            F(block_words)(c0, (uint32_t)(e->first / SUPER_BLOCK * 16 >> 32), F(counter2)(domain, 0), keys, REDRAWS, words);
+        }
+        const REAL *block = words + (at / FI_LANES32 * VECTORS + at % FI_LANES32 / LANES * 2) * LANES + at % LANES;
+        const unsigned word = e->low[begin + i] / 16 % (VECTORS / HALVES);
+        REAL *to = out + F(pair_place)(pairs, i);
+        memcpy(to, block + (pairs ? word & ~1u : word) * LANES, sizeof *to);
+        if (pairs)
+            memcpy(to + 16, block + (word | 1) * LANES, sizeof *to);
+    }
+}
+
+/* The words of super-blocks [b, b + count) of those to be filled. */
+FI_INLINE void F(batch_words)(uint32_t domain, int pairs, const fi_philox_keys *keys, const fi_elements *e, unsigned b, unsigned count,
+                              REAL *out)
+{
+    if (e->low)
+        F(scattered_words)(domain, pairs, keys, e, F(at_place)(pairs, b * SUPER_BLOCK), F(at_place)(pairs, count * SUPER_BLOCK), out);
+    else
+        F(random_words)(domain, keys, e->first / SUPER_BLOCK + b, count, out);
+}
+
+/* A bit for each element of super-block b of those in any places. */
+FI_INLINE uint64_t F(wanted)(int pairs, const fi_elements *e, unsigned b)
+{
+    const unsigned begin = F(at_place)(pairs, b * SUPER_BLOCK), end = F(at_place)(pairs, (b + 1) * SUPER_BLOCK);
+    uint64_t bits = 0;
+    for (unsigned i = begin; i < end && i < e->count; i++)
+        bits |= UINT64_C(1) << F(place)(pairs, e, i) % SUPER_BLOCK;
+    return bits;
 }
 
 /* Candidate 0 of every element of one super-block, over its words; returns a bit for each element that rejects it. */
@@ -215,13 +266,26 @@ FI_INLINE unsigned F(redraw)(int law, const F(params) * v, const REAL *words, un
     return accepted_elements;
 }
 
+/* The low counters of the redraws of REDRAWS elements; the next word is the upper half of all of them. */
+FI_INLINE void F(redraw_counters)(int pairs, const fi_elements *e, const uint16_t *queue, uint32_t *c0)
+{
+    if (e->low)
+        for (unsigned i = 0; i < REDRAWS; i++)
+            c0[i] = e->low[F(at_place)(pairs, queue[i])];
+    else
+        for (unsigned i = 0; i < REDRAWS; i++)
+            c0[i] = (uint32_t)e->first + queue[i];
+}
+
 /* Draw again for up to REDRAWS elements; returns how many are still missing, now the first ones of `missing`. */
-FI_INLINE unsigned F(redraw_batch)(int law, const F(params) * v, const fi_philox_keys *keys, uint64_t first, uint32_t attempt,
+FI_INLINE unsigned F(redraw_batch)(int law, const F(params) * v, const fi_philox_keys *keys, const fi_elements *e, uint32_t attempt,
                                    const uint16_t *queue, unsigned n, uint16_t *missing, REAL *out)
 {
     REAL words[REDRAWS / FI_LANES32 * VECTORS * LANES], drawn[REDRAWS];
+    uint32_t c0[REDRAWS];
     uint64_t rejected = 0;
-    F(redraw_words)(attempt, keys, first, queue, (n + FI_LANES32 - 1) / FI_LANES32, words);
+    F(redraw_counters)(F(takes_pairs)(law), e, queue, c0);
+    F(block_words)(c0, (uint32_t)(e->first >> 32), F(counter2)(FI_DOMAIN_REDRAW, attempt), keys, n, words);
     for (unsigned i = 0; i < n; i += FI_LANES32) {
         const unsigned wanted = n - i < FI_LANES32 ? (1u << (n - i)) - 1 : (unsigned)((UINT64_C(1) << FI_LANES32) - 1);
         rejected |= (uint64_t)(~F(redraw)(law, v, words + i / FI_LANES32 * VECTORS * LANES, wanted, drawn + i) & wanted) << i;
@@ -235,44 +299,51 @@ FI_INLINE unsigned F(redraw_batch)(int law, const F(params) * v, const fi_philox
 }
 
 /* Draw again for the elements of the queue until all are accepted. This ends: see choose_proposal. */
-FI_INLINE void F(redraw_all)(int law, const F(params) * v, const fi_philox_keys *keys, uint64_t first, uint16_t *queue, unsigned n,
+FI_INLINE void F(redraw_all)(int law, const F(params) * v, const fi_philox_keys *keys, const fi_elements *e, uint16_t *queue, unsigned n,
                              REAL *out)
 {
     for (uint32_t attempt = 1; n; attempt++) {
         unsigned kept = 0;
-        memset(queue + n, 0, FI_GROUPS * FI_LANES32 * sizeof *queue);
+        memset(queue + n, 0, REDRAWS * sizeof *queue);
         for (unsigned i = 0; i < n; i += REDRAWS)
-            kept += F(redraw_batch)(law, v, keys, first, attempt, queue + i, n - i < REDRAWS ? n - i : REDRAWS, queue + kept, out);
+            kept += F(redraw_batch)(law, v, keys, e, attempt, queue + i, n - i < REDRAWS ? n - i : REDRAWS, queue + kept, out);
         n = kept;
     }
 }
 
-FI_INLINE void F(fill)(int law, const fi_distribution *d, const fi_philox_keys *keys, uint64_t super_block, unsigned count, REAL *out)
+FI_INLINE void F(fill)(int law, const fi_distribution *d, const fi_philox_keys *keys, const fi_elements *e, REAL *out)
 {
     enum { BATCH = 16 }; /* super-blocks: 4 KiB of words */
-    const uint32_t domain = F(is_uniform)(law) ? FI_DOMAIN_UNIFORM : F(takes_two_words)(law) ? FI_DOMAIN_PROPOSAL : FI_DOMAIN_NORMAL;
+    const int pairs = F(takes_pairs)(law);
+    const uint32_t domain = F(is_uniform)(law) ? FI_DOMAIN_UNIFORM : pairs ? FI_DOMAIN_NORMAL : FI_DOMAIN_PROPOSAL;
+    const unsigned count = e->low ? F(pair_place)(pairs, e->count - 1) / SUPER_BLOCK + 1 : e->count;
     const F(params) v = F(broadcast)(law, d);
-    uint16_t queue[FI_CHUNK + 32]; /* room for two groups, or one step of enqueue, past the end */
+    uint16_t queue[FI_CHUNK + REDRAWS]; /* room for a batch of redraws, or one step of enqueue, past the end */
     REAL accept_words[BATCH * SUPER_BLOCK];
     unsigned n = 0;
     for (unsigned b = 0; b < count; b++) {
         const unsigned left = count - b < BATCH ? count - b : BATCH;
         if (b % BATCH == 0) {
-            F(random_words)(domain, keys, super_block + b, left, out + b * SUPER_BLOCK);
+            F(batch_words)(domain, pairs, keys, e, b, left, out + b * SUPER_BLOCK);
             if (F(takes_two_words)(law))
-                F(random_words)(FI_DOMAIN_ACCEPT, keys, super_block + b, left, accept_words);
+                F(batch_words)(FI_DOMAIN_ACCEPT, pairs, keys, e, b, left, accept_words);
         }
-        const uint64_t rejected = F(first_pass)(law, &v, accept_words + b % BATCH * SUPER_BLOCK, out + b * SUPER_BLOCK);
-        if (F(rejects)(law))
+        uint64_t rejected = F(first_pass)(law, &v, accept_words + b % BATCH * SUPER_BLOCK, out + b * SUPER_BLOCK);
+        if (F(rejects)(law)) {
+            if (e->low)
+                rejected &= F(wanted)(pairs, e, b);
             n += enqueue(rejected, b * SUPER_BLOCK, queue + n);
+        }
     }
-    F(redraw_all)(law, &v, keys, super_block * SUPER_BLOCK, queue, n, out);
+    F(redraw_all)(law, &v, keys, e, queue, n, out);
+    for (unsigned i = 0; e->low && i < e->count; i++)
+        out[i] = out[F(place)(pairs, e, i)];
 }
 
 #define FILL(name, law)                                                                                                                    \
-    static void F(fill_##name)(const fi_distribution *d, const fi_philox_keys *keys, uint64_t super_block, unsigned count, void *out)      \
+    static void F(fill_##name)(const fi_distribution *d, const fi_philox_keys *keys, const fi_elements *e, void *out)                      \
     {                                                                                                                                      \
-        F(fill)(law, d, keys, super_block, count, (REAL *)out);                                                                            \
+        F(fill)(law, d, keys, e, (REAL *)out);                                                                                             \
     }
 FILL(uniform, FI_LAW_UNIFORM)
 FILL(uniform_clamped, FI_LAW_UNIFORM_CLAMPED)

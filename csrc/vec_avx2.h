@@ -23,7 +23,6 @@ typedef __m256d f64m;
 FI_INLINE u32v u32_set1(uint32_t x) { return _mm256_set1_epi32((int32_t)x); }
 FI_INLINE u32v u32_load(const void *p) { return _mm256_loadu_si256(p); }
 FI_INLINE void u32_store(void *p, u32v a) { _mm256_storeu_si256(p, a); }
-FI_INLINE u32v u32_load_u16(const uint16_t *p) { return _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)p)); }
 FI_INLINE u32v u32_add(u32v a, u32v b) { return _mm256_add_epi32(a, b); }
 FI_INLINE u32v u32_sub(u32v a, u32v b) { return _mm256_sub_epi32(a, b); }
 FI_INLINE u32v u32_and(u32v a, u32v b) { return _mm256_and_si256(a, b); }
@@ -33,6 +32,11 @@ FI_INLINE u32v u32_shl(u32v a, int n) { return _mm256_slli_epi32(a, n); }
 FI_INLINE u32v u32_shr(u32v a, int n) { return _mm256_srli_epi32(a, n); }
 FI_INLINE u16v u16_set1(uint16_t x) { return _mm256_set1_epi16((int16_t)x); }
 FI_INLINE void u16_store(uint16_t *p, u16v a) { _mm256_storeu_si256((void *)p, a); }
+FI_INLINE void u16_store_high8(void *p, u16v a)
+{
+    const __m256i bytes = _mm256_srli_epi16(a, 8);
+    _mm_storeu_si128(p, _mm_packus_epi16(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1)));
+}
 FI_INLINE u16v u16_min_signed(u16v a, u16v b) { return _mm256_min_epi16(a, b); }
 FI_INLINE u16v u16_min(u16v a, u16v b) { return _mm256_min_epu16(a, b); }
 /* Packing works within halves of a register: the middle quarters change places. */

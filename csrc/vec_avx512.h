@@ -23,7 +23,6 @@ typedef __mmask8 f64m;
 FI_INLINE u32v u32_set1(uint32_t x) { return _mm512_set1_epi32((int32_t)x); }
 FI_INLINE u32v u32_load(const void *p) { return _mm512_loadu_si512(p); }
 FI_INLINE void u32_store(void *p, u32v a) { _mm512_storeu_si512(p, a); }
-FI_INLINE u32v u32_load_u16(const uint16_t *p) { return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)p)); }
 FI_INLINE u32v u32_add(u32v a, u32v b) { return _mm512_add_epi32(a, b); }
 FI_INLINE u32v u32_sub(u32v a, u32v b) { return _mm512_sub_epi32(a, b); }
 FI_INLINE u32v u32_and(u32v a, u32v b) { return _mm512_and_si512(a, b); }
@@ -33,6 +32,7 @@ FI_INLINE u32v u32_shl(u32v a, int n) { return _mm512_slli_epi32(a, (unsigned)n)
 FI_INLINE u32v u32_shr(u32v a, int n) { return _mm512_srli_epi32(a, (unsigned)n); }
 FI_INLINE u16v u16_set1(uint16_t x) { return _mm512_set1_epi16((int16_t)x); }
 FI_INLINE void u16_store(uint16_t *p, u16v a) { _mm512_storeu_si512(p, a); }
+FI_INLINE void u16_store_high8(void *p, u16v a) { _mm256_storeu_si256(p, _mm512_cvtepi16_epi8(_mm512_srli_epi16(a, 8))); }
 FI_INLINE u16v u16_min_signed(u16v a, u16v b) { return _mm512_min_epi16(a, b); }
 FI_INLINE u16v u16_min(u16v a, u16v b) { return _mm512_min_epu16(a, b); }
 FI_INLINE u16v u32_high16(u32v a, u32v b)

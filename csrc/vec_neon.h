@@ -18,7 +18,6 @@ typedef uint64x2_t f64m;
 FI_INLINE u32v u32_set1(uint32_t x) { return vdupq_n_u32(x); }
 FI_INLINE u32v u32_load(const void *p) { return vreinterpretq_u32_u8(vld1q_u8(p)); }
 FI_INLINE void u32_store(void *p, u32v a) { vst1q_u8(p, vreinterpretq_u8_u32(a)); }
-FI_INLINE u32v u32_load_u16(const uint16_t *p) { return vmovl_u16(vld1_u16(p)); }
 FI_INLINE u32v u32_add(u32v a, u32v b) { return vaddq_u32(a, b); }
 FI_INLINE u32v u32_sub(u32v a, u32v b) { return vsubq_u32(a, b); }
 FI_INLINE u32v u32_and(u32v a, u32v b) { return vandq_u32(a, b); }
@@ -28,6 +27,7 @@ FI_INLINE u32v u32_shl(u32v a, int n) { return a << n; }
 FI_INLINE u32v u32_shr(u32v a, int n) { return a >> n; }
 FI_INLINE u16v u16_set1(uint16_t x) { return vdupq_n_u16(x); }
 FI_INLINE void u16_store(uint16_t *p, u16v a) { vst1q_u16(p, a); }
+FI_INLINE void u16_store_high8(void *p, u16v a) { vst1_u8(p, vshrn_n_u16(a, 8)); }
 FI_INLINE u16v u16_min_signed(u16v a, u16v b)
 {
     return vreinterpretq_u16_s16(vminq_s16(vreinterpretq_s16_u16(a), vreinterpretq_s16_u16(b)));

@@ -26,7 +26,6 @@ FI_INLINE u32v u32_load(const void *p)
     return a;
 }
 FI_INLINE void u32_store(void *p, u32v a) { memcpy(p, &a, sizeof a); }
-FI_INLINE u32v u32_load_u16(const uint16_t *p) { return *p; }
 FI_INLINE u32v u32_add(u32v a, u32v b) { return a + b; }
 FI_INLINE u32v u32_sub(u32v a, u32v b) { return a - b; }
 FI_INLINE u32v u32_and(u32v a, u32v b) { return a & b; }
@@ -37,6 +36,11 @@ FI_INLINE u32v u32_shr(u32v a, int n) { return a >> n; }
 FI_INLINE u16v u16_pair(uint32_t low, uint32_t high) { return (u16v){{(uint16_t)low, (uint16_t)high}}; }
 FI_INLINE u16v u16_set1(uint16_t x) { return u16_pair(x, x); }
 FI_INLINE void u16_store(uint16_t *p, u16v a) { memcpy(p, a.lane, sizeof a.lane); }
+FI_INLINE void u16_store_high8(void *p, u16v a)
+{
+    const uint8_t bytes[2] = {(uint8_t)(a.lane[0] >> 8), (uint8_t)(a.lane[1] >> 8)};
+    memcpy(p, bytes, sizeof bytes);
+}
 FI_INLINE uint16_t u16_least(uint16_t a, uint16_t b) { return a < b ? a : b; }
 FI_INLINE u16v u16_min(u16v a, u16v b) { return u16_pair(u16_least(a.lane[0], b.lane[0]), u16_least(a.lane[1], b.lane[1])); }
 FI_INLINE u16v u16_flip(u16v a) { return u16_pair(a.lane[0] ^ 0x8000u, a.lane[1] ^ 0x8000u); }

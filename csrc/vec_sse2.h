@@ -18,7 +18,6 @@ typedef __m128d f64m;
 FI_INLINE u32v u32_set1(uint32_t x) { return _mm_set1_epi32((int32_t)x); }
 FI_INLINE u32v u32_load(const void *p) { return _mm_loadu_si128(p); }
 FI_INLINE void u32_store(void *p, u32v a) { _mm_storeu_si128(p, a); }
-FI_INLINE u32v u32_load_u16(const uint16_t *p) { return _mm_unpacklo_epi16(_mm_loadl_epi64((const void *)p), _mm_setzero_si128()); }
 FI_INLINE u32v u32_add(u32v a, u32v b) { return _mm_add_epi32(a, b); }
 FI_INLINE u32v u32_sub(u32v a, u32v b) { return _mm_sub_epi32(a, b); }
 FI_INLINE u32v u32_and(u32v a, u32v b) { return _mm_and_si128(a, b); }
@@ -29,6 +28,7 @@ FI_INLINE u32v u32_shr(u32v a, int n) { return _mm_srli_epi32(a, n); }
 FI_INLINE u32v u32_sar(u32v a, int n) { return _mm_srai_epi32(a, n); }
 FI_INLINE u16v u16_set1(uint16_t x) { return _mm_set1_epi16((int16_t)x); }
 FI_INLINE void u16_store(uint16_t *p, u16v a) { _mm_storeu_si128((void *)p, a); }
+FI_INLINE void u16_store_high8(void *p, u16v a) { _mm_storel_epi64(p, _mm_packus_epi16(_mm_srli_epi16(a, 8), _mm_setzero_si128())); }
 FI_INLINE u16v u16_min_signed(u16v a, u16v b) { return _mm_min_epi16(a, b); }
 FI_INLINE u16v u16_min(u16v a, u16v b) { return _mm_sub_epi16(a, _mm_subs_epu16(a, b)); }
 /* SSE2 packs with signed saturation only: what it packs is sign-extended first, so that nothing saturates. */

@@ -109,11 +109,19 @@ class Dtype:
     real: Real
     precision: int
     min_exponent: int
+    infinity: bool = True  # else its exponent is one of numbers too, but for the last, NaN
+
+    @property
+    def largest(self) -> float:
+        """The largest finite number."""
+        last, exponent = (1, 1) if self.infinity else (2, 2)
+        return math.ldexp(
+            2**self.precision - last, exponent + 1 - self.min_exponent - self.precision
+        )
 
     def round_inward(self, bound: float, towards: Callable[[float], int]) -> float:
         """`bound` to a multiple of the unit in the last place, by math.ceil or math.floor."""
-        largest = math.ldexp(2 - 2.0 ** (1 - self.precision), 1 - self.min_exponent)
-        bound = min(max(bound, -largest), largest)
+        bound = min(max(bound, -self.largest), self.largest)
         unit = max(math.frexp(bound)[1] - 1, self.min_exponent) - (self.precision - 1)
         # The integer between has no sign of zero, so -0 becomes +0.
         return math.ldexp(towards(math.ldexp(bound, -unit)), unit)
@@ -127,6 +135,8 @@ DTYPES = {
     "float64": Dtype(FLOAT64, 53, -1022),
     "float16": Dtype(FLOAT32, 11, -14),
     "bfloat16": Dtype(FLOAT32, 8, -126),
+    "float8_e4m3fn": Dtype(FLOAT32, 4, -6, infinity=False),
+    "float8_e5m2": Dtype(FLOAT32, 3, -14),
 }
 
 
@@ -262,7 +272,24 @@ def output(dtype: str, z: Array, base: float, bounds: tuple[float, float] | None
     if dtype == "bfloat16":
         bits = x.view(np.uint32)
         return (bits + (0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
-    return x
+    return x if real.bits == 64 or dtype == "float32" else round_to_8_bits(DTYPES[dtype], x)
+
+
+def round_to_8_bits(dtype: Dtype, x: Array) -> Array:
+    """The code of the nearest value, ties to even: the units that it has in the last place."""
+
+    def last_place(x: Array) -> Array:
+        exponent = np.where(x == 0, dtype.min_exponent, np.frexp(x)[1] - 1)
+        return np.maximum(exponent, dtype.min_exponent) - (dtype.precision - 1)
+
+    magnitude = np.abs(x).astype(np.float64)  # exact from here on
+    unit = last_place(magnitude)
+    rounded = np.ldexp(np.rint(np.ldexp(magnitude, -unit)), unit)
+    unit = last_place(rounded)  # of the next exponent, where it was rounded up to there
+    steps = np.ldexp(rounded, -unit).astype(np.int64)
+    exponents = unit - (dtype.min_exponent - (dtype.precision - 1))
+    code = steps + (exponents << (dtype.precision - 1)) | np.signbit(x).astype(np.int64) << 7
+    return code.astype(np.uint8)
 
 
 def uniform(dtype: str, key: int, index: int, n: int, low: float, high: float) -> Array:

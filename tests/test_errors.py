@@ -74,7 +74,7 @@ CASES: list[tuple[str, Any, type[Exception], str]] = [
     ("slope bool", lambda: fi.calculate_gain("leaky_relu", True), TypeError, r"param must be a real number, got True"),
     ("slope text", lambda: fi.calculate_gain("leaky_relu", "1"), TypeError, r"param must be a real number, got '1'"),
     ("slope NaN", lambda: fi.calculate_gain("leaky_relu", nan), ValueError, r"param must be finite, got nan"),
-    ("dtype int", lambda: fi.zeros(3, dtype="int32"), TypeError, r"dtype must be float32, float64, float16 or bfloat16, got dtype\('int32'\)"),
+    ("dtype int", lambda: fi.zeros(3, dtype="int32"), TypeError, r"dtype must be float32, float64, float16, bfloat16, float8_e4m3fn or float8_e5m2, got dtype\('int32'\)"),
     ("dtype complex", lambda: fi.zeros(3, dtype=complex), TypeError, r"dtype must be float32"),
     ("dtype longdouble", lambda: fi.zeros(3, dtype=np.longdouble), TypeError, r"dtype must be float32"),
     ("dtype unknown", lambda: fi.zeros(3, dtype="float7"), TypeError, r"dtype must be float32, .* got 'float7'"),
@@ -195,5 +195,5 @@ def test_valid_edges() -> None:
 
 def test_bfloat16_without_ml_dtypes_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)
-    with pytest.raises(ImportError, match=r"pip install 'fastinit\[bfloat16\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'fastinit\[ml_dtypes\]'"):
         fi.zeros(3, dtype="bfloat16")

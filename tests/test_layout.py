@@ -168,6 +168,40 @@ def test_elements_beyond_2_to_the_32() -> None:
         assert value == reference.truncated_normal("float32", 3, i, 1, 0.0, float(stddev), -2, 2)[0]
 
 
+@pytest.mark.parametrize("case", sorted(DISTRIBUTIONS))
+def test_scattered_elements(isa: str, case: str, dtype: str) -> None:
+    """Columns, runs and steps: batches of elements in any places, over the carry out of their low words.
+
+    1300 runs are more than two batches of 512; runs of 3 and 9 go in batches, of 12 and 70 by themselves.
+    """
+    make = initializer(case)
+    width = 997
+    first = 2**32 // width - 650
+    rows = slice(first, first + 1300)
+    want = oracle(case, dtype, 11, first * width, 1300 * width).reshape(1300, width)
+    for columns in (5, slice(990, 993), slice(3, 12), slice(60, 72), slice(0, 70), slice(8, 1, -3)):
+        part = make.shard((2**33, width), (rows, columns), seed=11, dtype=dtype)
+        np.testing.assert_array_equal(as_bits(part), want[:, columns])
+
+
+def test_steps_longer_than_the_low_word(isa: str) -> None:
+    """Each element has a high word of its own, up to the last element of all."""
+    shape = (2**24, 2**40)
+    part = fi.Normal().shard(shape, (slice(None, None, -(2**22)), -1), seed=3)
+    rows = range(2**24 - 1, -1, -(2**22))
+    want = [reference.normal("float32", 3, row * 2**40 + 2**40 - 1, 1, 0.0, 1.0)[0] for row in rows]
+    np.testing.assert_array_equal(part, want)
+
+
+def test_positions_further_apart_than_4_gib(tmp_path: Path) -> None:
+    """Rows 3 GiB apart, in a file of holes."""
+    out = np.memmap(tmp_path / "w.bin", np.float32, "w+", shape=(3, 3 * 2**28))
+    fi.he_normal.fill(out[:, 5:8], seed=9, shape=(3, 100), index=(slice(None), slice(5, 8)))
+    np.testing.assert_array_equal(out[:, 5:8], fi.he_normal((3, 100), seed=9)[:, 5:8])
+    assert not out[:, :5].any()
+    assert not out[:, 8:100].any()
+
+
 def test_streams_and_seeds_differ() -> None:
     made = [
         fi.he_normal((100,), seed=seed, stream=stream)

@@ -30,6 +30,8 @@ cdef extern from "fastinit.h" nogil:
         FI_FLOAT64
         FI_FLOAT16
         FI_BFLOAT16
+        FI_FLOAT8_E4M3FN
+        FI_FLOAT8_E5M2
 
     ctypedef struct fi_distribution:
         pass

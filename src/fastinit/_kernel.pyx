@@ -84,6 +84,8 @@ cdef dict DTYPES = {
     "float64": (FI_FLOAT64, 8),
     "float16": (FI_FLOAT16, 2),
     "bfloat16": (FI_BFLOAT16, 2),
+    "float8_e4m3fn": (FI_FLOAT8_E4M3FN, 1),
+    "float8_e5m2": (FI_FLOAT8_E5M2, 1),
 }
 
 

@@ -31,18 +31,40 @@ TASK = 2**19
 #: Arrays of interleaved axes up to this size are searched for overlap.
 LARGE = 2**16
 
-_DTYPES = {np.dtype(name): name for name in ("float32", "float64", "float16")}
+#: Bytes of an element of each dtype.
+DTYPE_SIZES = {
+    "float32": 4,
+    "float64": 8,
+    "float16": 2,
+    "bfloat16": 2,
+    "float8_e4m3fn": 1,
+    "float8_e5m2": 1,
+}
+
+
+#: The dtypes that NumPy has; it learns the others from the package ml_dtypes.
+_NATIVE = {np.dtype(name): name for name in ("float32", "float64", "float16")}
+_FROM_ML_DTYPES = tuple(name for name in DTYPE_SIZES if name not in _NATIVE.values())
+
+
+def dtype_size(name: str) -> int:
+    """Bytes of an element of the dtype of this name."""
+    size = DTYPE_SIZES.get(name) if isinstance(name, str) else None
+    if size is None:
+        raise ValueError(f"dtype must be one of {', '.join(DTYPE_SIZES)}, got {name!r}")
+    return size
 
 
 def output_dtype(dtype: DTypeLike) -> np.dtype[Any]:
-    """The NumPy dtype of a new array; "bfloat16" needs the package ml_dtypes."""
-    if isinstance(dtype, str) and dtype == "bfloat16":
+    """The NumPy dtype of a new array; bfloat16 and the 8-bit ones need the package ml_dtypes."""
+    if isinstance(dtype, str) and dtype in _FROM_ML_DTYPES:
         try:
-            from ml_dtypes import bfloat16 as dtype
+            import ml_dtypes
         except ImportError as error:
             raise ImportError(
-                "dtype 'bfloat16' needs the package ml_dtypes: pip install 'fastinit[bfloat16]'"
+                f"dtype {dtype!r} needs the package ml_dtypes: pip install 'fastinit[ml_dtypes]'"
             ) from error
+        dtype = getattr(ml_dtypes, dtype)
     try:
         if dtype is None:
             raise TypeError("None is float64 to NumPy, which nobody would expect here")
@@ -63,18 +85,19 @@ def new_array(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
 
 def dtype_name(dtype: np.dtype[Any], argument: str) -> str:
     """The kernel's name of a dtype, or a TypeError about `argument`."""
-    name = _DTYPES.get(dtype)
+    name = _NATIVE.get(dtype)
     if name is None:
-        # ml_dtypes registers its bfloat16 as a 2-byte user type; its import is the user's.
-        if dtype.name != "bfloat16" or dtype.itemsize != 2 or dtype.isbuiltin != 2:
+        name = dtype.name
+        # ml_dtypes registers its own as user types; its import is the user's.
+        if name not in _FROM_ML_DTYPES or dtype.isbuiltin != 2:
             order = "" if dtype.isnative else " in native byte order"
             raise TypeError(f"{argument} must be {_expected()}{order}, got {dtype!r}")
-        name = "bfloat16"
     return name
 
 
 def _expected() -> str:
-    return "float32, float64, float16 or bfloat16"
+    *rest, last = DTYPE_SIZES
+    return f"{', '.join(rest)} or {last}"
 
 
 def check_output(out: Any) -> str:

@@ -49,7 +49,8 @@ class Initializer:
             Name of the tensor: tensors of one seed and different streams are
             independent. A non-negative integer is named by its decimal digits.
         dtype : dtype
-            float32, float64, float16 or "bfloat16" (which needs ``ml_dtypes``).
+            float32, float64, float16; "bfloat16", "float8_e4m3fn" and "float8_e5m2" need
+            ``ml_dtypes``.
         threads : int, optional
             At most so many threads, `get_num_threads()` by default. The values
             do not depend on it.
@@ -130,8 +131,9 @@ class Initializer:
         Parameters and errors are those of calling the initializer and of `fill`, but
         that a seed must be given: parts of a tensor of fresh entropy do not fit together.
         Memory is that of the part, and time too where its runs along the last axis
-        are long; a run costs at least as much as 64 elements, and with a step other
-        than 1 each element is a run.
+        are long. Shorter ones cost more per element: 256 columns 1.7 to 2.7 times as
+        much as in a dense fill, 16 columns 7 to 11 times; one column, or any step
+        other than 1, 5 to 15 times, whatever the shape.
 
         Returns
         -------

@@ -26,12 +26,13 @@ static void check(int condition, const char *what, const char *detail)
         printf("FAILED: %s (%s, %s)\n", what, detail, fi_isa());
 }
 
-static const char *const dtype_names[] = {"float32", "float64", "float16", "bfloat16"};
-static const size_t item_sizes[] = {4, 8, 2, 2};
+static const char *const dtype_names[] = {"float32", "float64", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"};
+enum { DTYPES = sizeof dtype_names / sizeof *dtype_names };
+static const size_t item_sizes[] = {4, 8, 2, 2, 1, 1};
 
 static int parse_dtype(const char *name)
 {
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < DTYPES; i++)
         if (strcmp(name, dtype_names[i]) == 0)
             return i;
     return -1;
@@ -91,7 +92,7 @@ static void test_golden(const char *path)
         lines++;
     }
     fclose(file);
-    check(lines == 37, "golden file has 37 lines", path);
+    check(lines == 55, "golden file has 55 lines", path);
 }
 
 /* Random123's known answer for counter 0 and key 0, and the 10000th word of C++26's philox4x32. */
@@ -166,7 +167,7 @@ static void test_statuses(void)
 #define TRUNCATED(dtype, mean, stddev, a, b) fi_truncated_normal(&(fi_distribution){0}, dtype, mean, stddev, a, b)
 #define UNIFORM(dtype, a, b)                 fi_uniform(&(fi_distribution){0}, dtype, a, b)
         {fi_normal(NULL, FI_FLOAT32, 0, 1), FI_ERR_NULL, "NULL distribution"},
-        {NORMAL((fi_dtype)4, 0, 1), FI_ERR_DTYPE, "dtype 4"},
+        {NORMAL((fi_dtype)6, 0, 1), FI_ERR_DTYPE, "dtype 6"},
         {NORMAL(FI_FLOAT32, NAN, 1), FI_ERR_MEAN, "mean NaN"},
         {NORMAL(FI_FLOAT32, INFINITY, 1), FI_ERR_MEAN, "mean infinite"},
         {NORMAL(FI_FLOAT32, 0, -1), FI_ERR_STDDEV, "stddev -1"},
@@ -178,6 +179,11 @@ static void test_statuses(void)
         {TRUNCATED(FI_FLOAT32, 0, 1, -INFINITY, INFINITY), FI_OK, "infinite bounds"},
         {TRUNCATED(FI_FLOAT16, 0, 30000, -2, 3), FI_ERR_OVERFLOW, "90000 in float16"},
         {TRUNCATED(FI_FLOAT16, 0, 30000, -2, 2), FI_OK, "60000 in float16"},
+        {TRUNCATED(FI_FLOAT8_E4M3FN, 0, 224, -2, 2), FI_OK, "448 in float8_e4m3fn"},
+        {TRUNCATED(FI_FLOAT8_E4M3FN, 0, 225, -2, 2), FI_ERR_OVERFLOW, "450 in float8_e4m3fn"},
+        {UNIFORM(FI_FLOAT8_E5M2, 0, 57344), FI_OK, "57344 in float8_e5m2"},
+        {UNIFORM(FI_FLOAT8_E5M2, 0, 57345), FI_ERR_OVERFLOW, "57345 in float8_e5m2"},
+        {UNIFORM(FI_FLOAT8_E5M2, 1.01, 1.24), FI_ERR_EMPTY, "no float8_e5m2 in [1.01, 1.24]"},
         {TRUNCATED(FI_BFLOAT16, 1, 1e-6, 0.5, 2), FI_ERR_EMPTY, "no bfloat16 in [1.0000005, 1.000002]"},
         {TRUNCATED(FI_FLOAT32, 0, 1, 1e300, INFINITY), FI_ERR_OVERFLOW, "tail beyond float32"},
         /* The reach of 6.661 standard deviations: 65504 / 6.661 = 9834.0. */
@@ -291,7 +297,7 @@ int main(int argc, char **argv)
         test_golden(argv[1]);
         test_rounding_mode();
         test_flush_to_zero();
-        for (int dtype = 0; dtype < 4; dtype++) {
+        for (int dtype = 0; dtype < DTYPES; dtype++) {
             test_splits((fi_dtype)dtype);
             test_region((fi_dtype)dtype);
         }

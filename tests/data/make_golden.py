@@ -34,7 +34,7 @@ def digest(values: np.ndarray) -> str:
 
 def main() -> None:
     key = reference.stream_key(SEED, STREAM)
-    for dtype in ("float32", "float64", "float16", "bfloat16"):
+    for dtype in reference.DTYPES:
         for name, *parameters in DISTRIBUTIONS:
             values = getattr(reference, name)(dtype, key, INDEX, N, *parameters)
             columns = [repr(p) for p in parameters] + ["-"] * (4 - len(parameters))
