@@ -42,7 +42,9 @@ from fastinit.initializers import (
     xavier_uniform,
     zeros,
 )
+from fastinit.model import Model
 from fastinit.streams import MAX_UINT64, Seed, Stream, stream_key
+from fastinit.tensor import Tensor
 from fastinit.threads import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
@@ -53,9 +55,11 @@ __all__ = [
     "Distribution",
     "Index",
     "Initializer",
+    "Model",
     "Normal",
     "Seed",
     "Stream",
+    "Tensor",
     "TruncatedNormal",
     "Uniform",
     "VarianceScaling",

@@ -1,57 +1,50 @@
-"""The command line: ``fastinit fill`` and ``fastinit info``."""
+"""The command line: ``fastinit fill``, ``model``, ``check``, ``spec`` and ``info``."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
-import os
+import re
+import shutil
 import signal
-import stat
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
 import fastinit as fi
-from fastinit.fans import truncated_moments
-from fastinit.fill import Array, Progress, output_dtype
-from fastinit.streams import seed_value
+from fastinit.check import measure, table, theory
+from fastinit.files import NPY, Layout, Stored, npy_header
+from fastinit.fill import DTYPE_SIZES, output_dtype
+from fastinit.model import FORMATS, recorded_model
+from fastinit.plot import histograms
+from fastinit.spec import CLASSES, READY_MADE, parse_initializer, parse_rule
+from fastinit.streams import seed_value, stream_key
+from fastinit.write import Output
 
-READY_MADE = {name: value for name, value in vars(fi).items() if isinstance(value, fi.Initializer)}
-CLASSES: dict[str, Any] = {
-    "constant": fi.Constant,
-    "uniform": fi.Uniform,
-    "normal": fi.Normal,
-    "truncated_normal": fi.TruncatedNormal,
-    "variance_scaling": fi.VarianceScaling,
-}
-#: How the text of an option becomes a value, by the type of its default; axes are single integers.
-CONVERTERS: dict[type, Callable[[str], Any]] = {float: float, str: str, int: int, tuple: int}
 #: A progress bar appears when the work takes longer than this.
 PROGRESS_AFTER_SECONDS = 0.5
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status (0, 1 for errors; usage errors exit with 2)."""
+    """Run the command line; returns the exit status (0, 1 for errors and findings; usage errors exit with 2)."""
     arguments = _parser().parse_args(argv)
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, _terminate)
     try:
-        arguments.run(arguments)
+        status: int = arguments.run(arguments) or 0
     except (ValueError, TypeError, ImportError, OSError, MemoryError) as error:
         print(f"fastinit: {error or type(error).__name__}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("fastinit: interrupted", file=sys.stderr)
         return 130
-    return 0
+    return status
 
 
 def _terminate(number: int, _: object) -> None:
@@ -70,24 +63,88 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=_initializer_help(),
     )
-    fill.add_argument(
-        "--init", required=True, type=parse_initializer, metavar="NAME[:KEY=VALUE,...]"
-    )
+    fill.add_argument("--init", required=True, type=_initializer, metavar="NAME[:KEY=VALUE,...]")
     fill.add_argument("--shape", required=True, type=parse_shape, metavar="4096x14336")
-    fill.add_argument(
-        "--dtype", default="float32", help="float32 (default), float64, float16, bfloat16"
-    )
+    fill.add_argument("--dtype", default="float32", help=", ".join(DTYPE_SIZES))
     fill.add_argument(
         "--seed", type=int, help="in [0, 2**64); fresh entropy by default, and printed"
     )
     fill.add_argument("--stream", default="", help="name of the tensor (default: none)")
-    fill.add_argument("--threads", type=int, help="default: the CPUs that this process may use")
     fill.add_argument("-o", "--output", required=True, type=Path, metavar="FILE.npy")
     fill.set_defaults(run=_run_fill)
 
+    model = commands.add_parser("model", help="write all tensors of a model to files")
+    _add_spec(model)
+    model.add_argument("--seed", required=True, type=int, help="in [0, 2**64)")
+    model.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        type=Path,
+        metavar="OUT",
+        help="NAME.safetensors, or a folder",
+    )
+    model.add_argument("--format", default="safetensors", choices=FORMATS)
+    model.add_argument(
+        "--max-shard-size", type=parse_bytes, metavar="5GB", help="several files and an index"
+    )
+    model.add_argument(
+        "--memory", type=parse_bytes, metavar="500MB", help="the most that the process may use"
+    )
+    model.add_argument("--rank", type=int, default=0, help="write the part of this process only")
+    model.add_argument("--world", type=int, default=1, help="how many processes there are")
+    model.set_defaults(run=_run_model)
+
+    check = commands.add_parser(
+        "check",
+        help="measure the tensors of a file beside what they should be",
+        description="Exits with status 1 if a tensor is flagged, or differs.",
+    )
+    check.add_argument(
+        "file", type=Path, metavar="FILE", help="safetensors, an index, .npy, a folder"
+    )
+    _add_spec(check, nargs="?")
+    check.add_argument("--exact", action="store_true", help="compare every bit instead")
+    check.add_argument("--seed", type=int, help="for --exact (default: as recorded in the file)")
+    check.add_argument("--plot", type=Path, metavar="OUT.png", help="draw histograms (matplotlib)")
+    check.set_defaults(run=_run_check)
+
+    spec = commands.add_parser("spec", help="print a model as a spec in JSON")
+    _add_spec(spec)
+    spec.set_defaults(run=_run_spec)
+
     info = commands.add_parser("info", help="print versions, instruction sets and threads")
     info.set_defaults(run=_run_info)
+    for command in (fill, model, check):
+        command.add_argument("--threads", type=int, help="default: the CPUs this process may use")
     return parser
+
+
+def _add_spec(command: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    command.add_argument(
+        "spec",
+        type=Path,
+        nargs=nargs,
+        metavar="SPEC",
+        help="a spec (.toml, .json), a config.json, or tensors to take names and shapes from",
+    )
+    command.add_argument(
+        "--rule",
+        action="append",
+        default=[],
+        type=_rule,
+        metavar="GLOB=INIT",
+        help="an initializer (or skip) for tensors of such names, before the spec's",
+    )
+    command.add_argument("--dtype", choices=DTYPE_SIZES, help="of all tensors")
+
+
+def _rule(text: str) -> str:
+    try:
+        parse_rule(text)
+    except (ValueError, TypeError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _initializer_help() -> str:
@@ -109,34 +166,20 @@ def parse_shape(text: str) -> tuple[int, ...]:
     return shape
 
 
-def parse_initializer(text: str) -> fi.Initializer:
-    """``he_normal`` or ``truncated_normal:stddev=0.02,lower=-3`` as an initializer."""
-    name, _, options = text.partition(":")
-    if name in READY_MADE and not options:
-        return READY_MADE[name]
-    if name not in CLASSES:
-        known = ", ".join(sorted({*READY_MADE, *CLASSES}))
-        raise argparse.ArgumentTypeError(f"expected one of {known}, got {text!r}")
-    cls = CLASSES[name]
-    converters = {f.name: CONVERTERS[type(f.default)] for f in dataclasses.fields(cls)}
-    values: dict[str, Any] = {}
-    for option in filter(None, options.split(",")):
-        key, _, value = option.partition("=")
-        if key not in converters or key in values:
-            raise argparse.ArgumentTypeError(
-                f"expected options {', '.join(converters)} of {name}, each once, got {option!r}"
-            )
-        try:
-            values[key] = converters[key](value)
-        except ValueError:
-            raise argparse.ArgumentTypeError(
-                f"expected a number for {key}, got {value!r}"
-            ) from None
+def _initializer(text: str) -> fi.Initializer:
     try:
-        made: fi.Initializer = cls(**values)
-        return made
+        return parse_initializer(text)
     except (ValueError, TypeError) as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def parse_bytes(text: str) -> int:
+    """``500MB`` or ``2GiB`` as a number of bytes."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", text, re.IGNORECASE)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"expected a size such as 500MB or 2GiB, got {text!r}")
+    number, unit, binary = match.groups()
+    return int(float(number) * (1024 if binary else 1000) ** " KMGT".index(unit.upper() or " "))
 
 
 def _run_info(_: argparse.Namespace) -> None:
@@ -155,132 +198,165 @@ def _run_info(_: argparse.Namespace) -> None:
 
 def _run_fill(arguments: argparse.Namespace) -> None:
     initializer: fi.Initializer = arguments.init
-    shape, seed = arguments.shape, seed_value(arguments.seed)
-    dtype = output_dtype(arguments.dtype)
-    distribution = initializer.resolve(shape)
-    distribution.prepare(dtype.name)  # any error in them comes before the file
-    with _new_npy(arguments.output, shape, dtype) as array:
-        start = time.perf_counter()
-        with _progress(array.nbytes) as progress:
-            initializer._fill(
-                array, seed, arguments.stream, None, None, arguments.threads, progress
-            )
-        seconds = time.perf_counter() - start
-        measured = measure(array)
-    size = math.prod(shape)
-    threads = arguments.threads or fi.get_num_threads()
-    print(f"{arguments.output}: {dtype.name} {shape}, {_bytes(size * dtype.itemsize)}")
-    if dtype.name == "bfloat16":
-        print("  .npy has no bfloat16: np.load(...).view(ml_dtypes.bfloat16)")
+    seed = seed_value(arguments.seed)
+    dtype = output_dtype(arguments.dtype).name
+    tensor = fi.Tensor(arguments.output.name, arguments.shape, initializer, dtype)
+    path = arguments.output.resolve()
+    header = npy_header(tensor)
+    layout = Layout(path.name, header, (tensor,))
+    output = Output(path.parent, [layout], {}, lambda _: stream_key(seed, arguments.stream))
+    start = time.perf_counter()
+    with _scratch_folder(path) as working, Progress("fill") as progress:
+        output.write(working, threads=arguments.threads, progress=progress)
+    seconds = time.perf_counter() - start
+    print(f"{arguments.output}: {dtype} {tensor.shape}, {_bytes(tensor.nbytes)}")
+    if NPY[dtype].startswith("|V"):
+        print(f"  .npy has no {dtype}: np.load(...).view(ml_dtypes.{dtype})")
     print(f"{initializer}, seed {seed}, stream {arguments.stream!r}")
-    print(
-        f"filled in {seconds:.3g} s: {size * dtype.itemsize / seconds / 1e9:.2f} GB/s, "
-        f"{size / seconds / 1e6:.0f} M elements/s ({fi.isa()}, up to {threads} threads)"
-    )
-    expected = theory(distribution, size)
+    _print_rate("filled", tensor.nbytes, tensor.size, seconds, arguments.threads)
+    distribution = initializer.resolve(tensor.shape)
+    stored = Stored(tensor.name, dtype, tensor.shape, path, len(header), tensor.nbytes)
+    measured, expected = measure(stored, distribution), theory(distribution, tensor.size)
     print(f"\n{'':6}{'measured':>14}{'theory':>14}")
-    for name, value in measured.items():
-        print(f"{name:6}{value:14.6g}{expected[name]:14.6g}")
+    for name in ("mean", "std", "min", "max"):
+        print(f"{name:6}{getattr(measured, name):14.6g}{getattr(expected, name):14.6g}")
 
 
 @contextmanager
-def _new_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[Array]:
-    """A memory map of a new .npy file, which gets its name when the block ends well."""
-    path = path.resolve()
-    if path.exists() and not path.is_file():
-        raise OSError(f"{path} is not a regular file, expected the name of a .npy file")
-    umask = os.umask(0)
-    os.umask(umask)
-    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~umask
-    handle, name = tempfile.mkstemp(prefix=".fastinit.", suffix=".partial", dir=path.parent)
-    os.close(handle)
+def _scratch_folder(path: Path) -> Iterator[Path]:
+    """A folder next to a file to be written, which is gone afterwards."""
+    working = Path(tempfile.mkdtemp(prefix=".fastinit.", suffix=".partial", dir=path.parent))
     try:
-        np.lib.format.open_memmap(name, "w+", _stored(dtype), shape)
-        _reserve(name)
-        array = (
-            np.lib.format.open_memmap(name, "r+") if math.prod(shape) else np.empty(shape, dtype)
+        yield working
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+
+
+def _print_rate(done: str, nbytes: int, size: int, seconds: float, threads: int | None) -> None:
+    print(
+        f"{done} in {seconds:.3g} s: {nbytes / seconds / 1e9:.2f} GB/s, "
+        f"{size / seconds / 1e6:.0f} M elements/s "
+        f"({fi.isa()}, up to {threads or fi.get_num_threads()} threads)"
+    )
+
+
+def _load(arguments: argparse.Namespace, source: Path) -> fi.Model:
+    model = fi.Model.load(source, rules=arguments.rule)
+    if arguments.dtype is None:
+        return model
+    return fi.Model(dataclasses.replace(tensor, dtype=arguments.dtype) for tensor in model)
+
+
+def _run_spec(arguments: argparse.Namespace) -> None:
+    print(_load(arguments, arguments.spec).to_json(), end="")
+
+
+def _run_model(arguments: argparse.Namespace) -> None:
+    model = _load(arguments, arguments.spec)
+    start = time.perf_counter()
+    with Progress("write") as progress:
+        complete = model.write(
+            arguments.output,
+            seed=arguments.seed,
+            format=arguments.format,
+            max_shard_size=arguments.max_shard_size,
+            rank=arguments.rank,
+            world=arguments.world,
+            threads=arguments.threads,
+            memory=arguments.memory,
+            progress=progress,
         )
-        yield array.view(dtype)
-        if isinstance(array, np.memmap):
-            array.flush()
-        os.chmod(name, mode)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    seconds = time.perf_counter() - start
+    part = f", part {arguments.rank} of {arguments.world}" if arguments.world > 1 else ""
+    print(
+        f"{arguments.output}: {len(model)} tensors, {model.size:,} elements, "
+        f"{_bytes(model.nbytes)}, seed {arguments.seed}{part}"
+    )
+    written = progress.written
+    _print_rate(
+        "written",
+        written,
+        int(model.size * written / max(model.nbytes, 1)),
+        seconds,
+        arguments.threads,
+    )
+    if not complete:
+        print("other parts are missing: the files get their names when all are written")
 
 
-def _stored(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype in the file: .npy knows no bfloat16, which is stored as 2-byte void items."""
-    return dtype if dtype.isbuiltin == 1 else np.dtype(f"V{dtype.itemsize}")
+def _run_check(arguments: argparse.Namespace) -> int:
+    model, seed = recorded_model(arguments.file)
+    source = f"what {arguments.file} records"
+    if arguments.spec is not None:
+        model, source = _load(arguments, arguments.spec), f"{arguments.spec}"
+    seed = seed if arguments.seed is None else arguments.seed
+    if arguments.exact:
+        return _run_exact(arguments, model, source, seed)
+    with Progress("check") as progress:
+        checked = model.check(arguments.file, threads=arguments.threads, progress=progress)
+    print(table(checked))
+    flagged = sum(bool(one.flags) for one in checked)
+    print(
+        f"\n{len(checked)} tensors, {flagged} flagged; theory: {source if len(model) else 'none'}"
+    )
+    if arguments.plot is not None:
+        histograms(checked, arguments.plot)
+        print(f"{arguments.plot}: histograms")
+    return 1 if flagged else 0
 
 
-def _reserve(name: str) -> None:
-    """Claim the file's blocks now: writing to the map of a full disk would kill the process."""
-    if hasattr(os, "posix_fallocate"):
-        with open(name, "r+b") as file:
-            size = file.seek(0, os.SEEK_END)
-            os.posix_fallocate(file.fileno(), 0, size)
+def _run_exact(
+    arguments: argparse.Namespace, model: fi.Model, source: str, seed: int | None
+) -> int:
+    if seed is None or not len(model):
+        missing = "--seed" if len(model) else "SPEC"
+        raise ValueError(f"--exact needs {missing}: {arguments.file} records none")
+    with Progress("check") as progress:
+        found = model.differences(
+            arguments.file, seed=seed, threads=arguments.threads, progress=progress
+        )
+    for line in found:
+        print(line)
+    verdict = f"{len(found)} differ from" if found else "all exactly as"
+    print(f"{len(model)} tensors, {verdict} {source} with seed {seed}")
+    return 1 if found else 0
 
 
-@contextmanager
-def _progress(nbytes: int) -> Iterator[Progress | None]:
-    """A progress bar on a terminal, if tqdm is there: the extra `progress`."""
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        yield None
-        return
-    with tqdm(
-        total=nbytes,
-        unit="B",
-        unit_scale=True,
-        desc="fill",
-        disable=None,
-        delay=PROGRESS_AFTER_SECONDS,
-        leave=False,
-    ) as bar:
+class Progress:
+    """Counts bytes, and shows a bar of them on a terminal if tqdm is there: the extra `progress`."""
 
-        def report(done: int, size: int) -> None:
-            bar.update(nbytes * done // size - bar.n)
+    def __init__(self, what: str) -> None:
+        self.written = 0
+        self._what = what
+        self._bar: Any = None
+        self._first: int | None = None
 
-        yield report
+    def __enter__(self) -> Progress:
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
 
-def measure(array: Array) -> dict[str, float]:
-    """Mean, standard deviation, smallest and largest value, in blocks of fixed size."""
-    flat = array.reshape(-1)
-    if not flat.size:
-        return dict.fromkeys(("mean", "std", "min", "max"), math.nan)
-    shift, total, squares, low, high = float(flat[0]), 0.0, 0.0, math.inf, -math.inf
-    for begin in range(0, flat.size, 2**20):
-        block = flat[begin : begin + 2**20].astype(np.float64) - shift
-        total += float(block.sum())
-        squares += float(np.dot(block, block))
-        low, high = min(low, float(block.min())), max(high, float(block.max()))
-    mean = total / flat.size
-    std = math.sqrt(max(0.0, squares / flat.size - mean * mean))
-    return {"mean": mean + shift, "std": std, "min": low + shift, "max": high + shift}
+    def __call__(self, done: int, total: int) -> None:
+        if self._first is None:
+            self._first = done
+            with suppress(ImportError):
+                from tqdm import tqdm
 
-
-def theory(distribution: fi.Distribution, n: int) -> dict[str, float]:
-    """What `measure` should find in `n` values: bounds, or the typical extremes of a normal."""
-    match distribution:
-        case fi.Constant(value):
-            mean, std, low, high = value, 0.0, value, value
-        case fi.Uniform(low, high):
-            mean, std = (low + high) / 2, (high - low) / math.sqrt(12)
-        case fi.Normal(mean, std):
-            # The median of the largest of n values: Phi(x)**n = 1/2, Phi(-x) = 1 - 2**(-1/n).
-            reach = -NormalDist().inv_cdf(-math.expm1(-math.log(2) / max(n, 1)))
-            low, high = mean - reach * std, mean + reach * std
-        case fi.TruncatedNormal(mean, stddev, lower, upper):
-            low, high = mean + stddev * lower, mean + stddev * upper
-            z_mean, z_std = truncated_moments(lower, upper)
-            mean, std = mean + stddev * z_mean, stddev * z_std
-        case _:
-            raise TypeError(f"no theory of {distribution!r}")
-    return {"mean": mean, "std": std, "min": low, "max": high}
+                self._bar = tqdm(
+                    total=total,
+                    initial=done,
+                    unit="B",
+                    unit_scale=True,
+                    desc=self._what,
+                    disable=None,
+                    delay=PROGRESS_AFTER_SECONDS,
+                    leave=False,
+                )
+        self.written = done - self._first
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
 
 
 def _bytes(n: int) -> str:

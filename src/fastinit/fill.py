@@ -194,7 +194,6 @@ def fill_array(
     shape: tuple[int, ...],
     index: Index | None,
     threads: int | None,
-    progress: Progress | None = None,
 ) -> None:
     """Fill `out` with the elements of a tensor of `shape`, or of its part `index`."""
     name = check_output(out)
@@ -219,7 +218,7 @@ def fill_array(
         strides = _c_strides(shape) if index is None else [steps[axis] for axis in kept]
         dims = _merge(wanted, strides, out.strides)
     if out.size:
-        _run_tasks(_task(out, dims, first, distribution, key), out.size, threads, progress)
+        _run_tasks(_task(out, dims, first, distribution, key), out.size, threads)
 
 
 def _c_strides(shape: tuple[int, ...]) -> list[int]:
@@ -277,19 +276,11 @@ def _memory_span(out: Array) -> tuple[Array, int]:
     return span, offset
 
 
-def _run_tasks(
-    run: Callable[[int, int], None], size: int, threads: int | None, progress: Progress | None
-) -> None:
+def _run_tasks(run: Callable[[int, int], None], size: int, threads: int | None) -> None:
     if size <= TASK:
         run(0, size)
         return
     count = -(-size // TASK)
     if threads is None:
         threads = get_num_threads()
-    report = None
-    if progress is not None:
-
-        def report(done: int) -> None:
-            progress(min(done * TASK, size), size)
-
-    share(lambda i: run(i * TASK, min((i + 1) * TASK, size)), count, threads, report)
+    share(lambda i: run(i * TASK, min((i + 1) * TASK, size)), count, threads)

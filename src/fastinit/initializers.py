@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 from fastinit import _kernel
 from fastinit.checks import check_bounds, check_choice, check_positive, check_real
 from fastinit.fans import TRUNCATED_STD_2, Axes, compute_fans, normalize_axes, normalize_shape
-from fastinit.fill import Array, Index, Progress, fill_array, new_array, select
+from fastinit.fill import Array, Index, fill_array, new_array, select
 from fastinit.streams import Seed, Stream
 
 
@@ -113,7 +113,10 @@ class Initializer:
             As for calling the initializer; also an `out` that is read-only, has
             elements that share memory, or is not of the shape of the part.
         """
-        self._fill(out, seed, stream, shape, index, threads, None)
+        if shape is None and index is not None:
+            raise ValueError("index needs shape, the shape of the whole tensor; got shape=None")
+        dims = getattr(out, "shape", ()) if shape is None else normalize_shape(shape)
+        fill_array(out, partial(_prepare, self, dims), seed, stream, dims, index, threads)
         return out
 
     def shard(
@@ -146,21 +149,6 @@ class Initializer:
         _, counts, _, kept = select(dims, index)
         out = new_array(tuple(counts[axis] for axis in kept), dtype)
         return self.fill(out, seed=seed, stream=stream, shape=dims, index=index, threads=threads)
-
-    def _fill(
-        self,
-        out: Array,
-        seed: Seed,
-        stream: Stream,
-        shape: int | Sequence[int] | None,
-        index: Index | None,
-        threads: int | None,
-        progress: Progress | None,
-    ) -> None:
-        if shape is None and index is not None:
-            raise ValueError("index needs shape, the shape of the whole tensor; got shape=None")
-        dims = getattr(out, "shape", ()) if shape is None else normalize_shape(shape)
-        fill_array(out, partial(_prepare, self, dims), seed, stream, dims, index, threads, progress)
 
 
 @lru_cache(maxsize=1024)

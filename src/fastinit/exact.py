@@ -1,0 +1,63 @@
+"""Whether stored tensors are, to the bit, what their initializers and a seed give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+import numpy as np
+
+from fastinit.files import Stored
+from fastinit.fill import Progress, dtype_size
+from fastinit.streams import stream_key
+from fastinit.tensor import Tensor
+from fastinit.threads import get_num_threads, share
+from fastinit.write import PIECE, fill_bytes, prepared
+
+
+def differences(
+    pairs: Sequence[tuple[Stored, Tensor]],
+    seed: int,
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> list[str]:
+    """A line for each stored tensor that differs from its description, with the first element that does.
+
+    Streams through the files; memory is two pieces of 1 MiB for each thread.
+    """
+    found = {}
+    jobs = []
+    for number, (stored, tensor) in enumerate(pairs):
+        if (stored.dtype, stored.shape) != (tensor.dtype, tensor.shape):
+            got, wanted = ((x.dtype, x.shape) for x in (stored, tensor))
+            found[number] = f"{got[0]} {got[1]}, expected {wanted[0]} {wanted[1]}"
+            continue
+        fill = (prepared(tensor), stream_key(seed, tensor.name))
+        jobs += [(number, begin, fill) for begin in range(0, tensor.nbytes, PIECE)]
+    first: dict[int, int] = {}
+
+    def compare(i: int) -> None:
+        number, begin, fill = jobs[i]
+        stored, tensor = pairs[number]
+        size = min(PIECE, tensor.nbytes - begin)
+        expected = np.empty(size, np.uint8)
+        fill_bytes(expected, tensor, begin, *fill)
+        got = np.fromfile(stored.path, np.uint8, size, offset=stored.offset + begin)
+        if got.size < size:
+            raise ValueError(f"{stored.path}: {stored.name}: the file ends early")
+        different = np.flatnonzero(got != expected)
+        if different.size:
+            element = (begin + int(different[0])) // dtype_size(tensor.dtype)
+            first[number] = min(element, first.get(number, element))
+
+    total = sum(tensor.nbytes for _, tensor in pairs)
+    report = None
+    if progress is not None:
+        done = [0, *accumulate(min(PIECE, pairs[n][1].nbytes - begin) for n, begin, _ in jobs)]
+        report = lambda count: progress(done[count], total)  # noqa: E731
+    share(compare, len(jobs), get_num_threads() if threads is None else threads, report)
+    for number, element in first.items():
+        where = np.unravel_index(element, pairs[number][1].shape)
+        found[number] = f"differs from element {tuple(map(int, where))} on"
+    return [f"{pairs[number][0].name}: {text}" for number, text in sorted(found.items())]

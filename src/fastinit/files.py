@@ -1,0 +1,351 @@
+"""Formats: where the tensors of a model lie in files, written and read; headers alone, no data."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastinit.fill import DTYPE_SIZES, dtype_size
+from fastinit.tensor import Tensor
+
+#: What safetensors calls the dtypes (https://github.com/huggingface/safetensors).
+SAFETENSORS = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+}
+_TO_SAFETENSORS = {name: code for code, name in SAFETENSORS.items()}
+#: Bytes of an element of those that are not floats, or not ours.
+_OTHER_SIZES = {
+    "BOOL": 1,
+    "U8": 1,
+    "I8": 1,
+    "F8_E8M0": 1,
+    "I16": 2,
+    "U16": 2,
+    "I32": 4,
+    "U32": 4,
+    "I64": 8,
+    "U64": 8,
+    "C64": 8,
+}
+#: The library refuses longer headers.
+LONGEST_HEADER = 100_000_000
+
+#: NumPy's names of the dtypes in .npy files, which know no bfloat16 and no 8-bit floats: those are void items.
+NPY = {"float64": "<f8", "float32": "<f4", "float16": "<f2", "bfloat16": "|V2"} | dict.fromkeys(
+    ("float8_e4m3fn", "float8_e5m2"), "|V1"
+)
+
+RAW_INDEX = "tensors.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where the elements of one tensor lie: in C order and little endian, from `offset` on in the file `path`."""
+
+    name: str
+    dtype: str  # as fastinit names it, or as the file does where fastinit has no such dtype
+    shape: tuple[int, ...]
+    path: Path
+    offset: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A file to be written: a header, then the elements of its tensors, one after the other."""
+
+    name: str
+    header: bytes
+    tensors: tuple[Tensor, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.header) + sum(tensor.nbytes for tensor in self.tensors)
+
+
+def safetensors_layout(
+    name: str, tensors: Iterable[Tensor], record: Callable[[Sequence[Tensor]], dict[str, str]]
+) -> Layout:
+    """One .safetensors file, with a record of its tensors as metadata. Wider dtypes come first, so that all are aligned."""
+    ordered = sorted(tensors, key=lambda tensor: -dtype_size(tensor.dtype))
+    header: dict[str, Any] = {"__metadata__": record(ordered)}
+    offset = 0
+    for tensor in ordered:
+        header[tensor.name] = {
+            "dtype": _TO_SAFETENSORS[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [offset, offset + tensor.nbytes],
+        }
+        offset += tensor.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    if len(text) > LONGEST_HEADER:
+        raise ValueError(
+            f"{name}: a header of {len(text)} bytes is above the limit of {LONGEST_HEADER}"
+        )
+    return Layout(name, len(text).to_bytes(8, "little") + text, tuple(ordered))
+
+
+def split_by_size(tensors: Sequence[Tensor], limit: int | None) -> list[list[Tensor]]:
+    """Consecutive groups of at most `limit` bytes; a tensor that is larger is a group of its own."""
+    groups: list[list[Tensor]] = [[]]
+    size = 0
+    for tensor in tensors:
+        if groups[-1] and limit is not None and size + tensor.nbytes > limit:
+            groups.append([])
+            size = 0
+        groups[-1].append(tensor)
+        size += tensor.nbytes
+    return groups
+
+
+def safetensors_set(
+    name: str,
+    tensors: Sequence[Tensor],
+    limit: int | None,
+    record: Callable[[Sequence[Tensor]], dict[str, str]],
+) -> tuple[list[Layout], dict[str, bytes]]:
+    """The files of a model, and what else to write: the index, if there are several files."""
+    groups = split_by_size(tensors, limit)
+    if len(groups) == 1:
+        return [safetensors_layout(name, tensors, record)], {}
+    stem = name.removesuffix(".safetensors")
+    layouts = [
+        safetensors_layout(f"{stem}-{i:05}-of-{len(groups):05}.safetensors", group, record)
+        for i, group in enumerate(groups, 1)
+    ]
+    index = {
+        "metadata": {"total_size": sum(tensor.nbytes for tensor in tensors)},
+        "weight_map": {tensor.name: layout.name for layout in layouts for tensor in layout.tensors},
+    }
+    return layouts, {f"{stem}.safetensors.index.json": json.dumps(index, indent=2).encode()}
+
+
+def npy_header(tensor: Tensor) -> bytes:
+    """The header of a .npy file."""
+    header = io.BytesIO()
+    fields = {"descr": NPY[tensor.dtype], "fortran_order": False, "shape": tensor.shape}
+    np.lib.format.write_array_header_1_0(header, fields)
+    return header.getvalue()
+
+
+def npy_set(tensors: Sequence[Tensor]) -> tuple[list[Layout], dict[str, bytes]]:
+    """A .npy file for each tensor."""
+    return [Layout(_file_name(t, ".npy"), npy_header(t), (t,)) for t in tensors], {}
+
+
+def raw_set(tensors: Sequence[Tensor]) -> tuple[list[Layout], dict[str, bytes]]:
+    """A file of bare elements for each tensor, and a list of their names, dtypes and shapes."""
+    layouts = [Layout(_file_name(t, ".bin"), b"", (t,)) for t in tensors]
+    index = {
+        tensor.name: {"file": layout.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
+        for tensor, layout in zip(tensors, layouts, strict=True)
+    }
+    return layouts, {RAW_INDEX: json.dumps(index, indent=2).encode()}
+
+
+def _file_name(tensor: Tensor, suffix: str) -> str:
+    if "/" in tensor.name or "\0" in tensor.name or os.sep in tensor.name:
+        raise ValueError(f"tensor {tensor.name!r}: a name with a slash cannot be that of a file")
+    return tensor.name + suffix
+
+
+def read_stored(path: Path) -> list[Stored]:
+    """The tensors of a file or folder: .safetensors, their index, .npy, or a folder of any of these or of raw files."""
+    if path.is_dir():
+        return _read_folder(path)
+    if path.name.endswith(".index.json"):
+        return _read_index(path)
+    if path.suffix == ".npy":
+        return [_read_npy(path)]
+    return read_safetensors(path)[0]
+
+
+def _read_folder(path: Path) -> list[Stored]:
+    if (path / RAW_INDEX).is_file():
+        return _read_raw(path)
+    for pattern, read in (
+        ("*.safetensors.index.json", _read_index),
+        ("*.safetensors", read_stored),
+    ):
+        found = sorted(path.glob(pattern))
+        if len(found) > 1:
+            names = ", ".join(p.name for p in found)
+            raise ValueError(f"{path}: expected one file {pattern}, got {names}")
+        if found:
+            return read(found[0])
+    arrays = sorted(path.glob("*.npy"))
+    if not arrays:
+        raise ValueError(f"{path}: expected .safetensors, .npy or raw files in it, got none")
+    return [_read_npy(p) for p in arrays]
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; duplicate keys are errors."""
+    try:
+        return parse_json(path, path.read_bytes())
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not JSON in UTF-8: {error}") from None
+
+
+def parse_json(path: Path, text: bytes) -> Any:
+    """JSON as a value, with errors that name the file."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) < len(pairs):
+            names = [key for key, _ in pairs]
+            twice = next(key for key in names if names.count(key) > 1)
+            raise ValueError(f"{path}: the key {twice!r} occurs twice")
+        return result
+
+    try:
+        return json.loads(text.decode(), object_pairs_hook=unique)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not JSON in UTF-8: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{path}: not a header: nested too deeply") from None
+
+
+def read_safetensors(path: Path) -> tuple[list[Stored], dict[str, str]]:
+    """The tensors of a .safetensors file in the order of their offsets, and its metadata.
+
+    Raises
+    ------
+    ValueError
+        The header is cut short, too long or not JSON; an entry has unknown fields, or
+        offsets that do not fit its shape, the file or its neighbours.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > size - 8 or length > LONGEST_HEADER:
+            limit = min(max(size - 8, 0), LONGEST_HEADER)
+            raise ValueError(
+                f"{path}: expected a safetensors header of at most {limit} bytes, got {length if size >= 8 else 'a file of ' + str(size)}"
+            )
+        header = parse_json(path, file.read(length))
+    if not isinstance(header, dict):
+        raise ValueError(f"{path}: expected a JSON object as header, got {type(header).__name__}")
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise ValueError(f"{path}: __metadata__ must be an object of texts")
+    start = 8 + length
+    stored = [_safetensors_entry(path, start, name, entry) for name, entry in header.items()]
+    stored.sort(key=lambda s: (s.offset, s.nbytes))
+    at = start
+    for s in stored:
+        if s.offset != at:
+            what = "overlaps the tensor before it" if s.offset < at else "leaves a hole before it"
+            raise ValueError(f"{path}: {s.name}: data_offsets begin at {s.offset - start}: {what}")
+        at = s.offset + s.nbytes
+    if at != size:
+        raise ValueError(f"{path}: expected {at} bytes from its header, got a file of {size}")
+    return stored, metadata
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**64
+
+
+def _safetensors_entry(path: Path, start: int, name: str, entry: Any) -> Stored:
+    where = f"{path}: {name}"
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        got = sorted(entry) if isinstance(entry, dict) else entry
+        raise ValueError(f"{where}: expected dtype, shape and data_offsets, got {got!r:.80}")
+    code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(shape, list) or not all(map(_is_size, shape)):
+        raise ValueError(f"{where}: shape must be a list of sizes, got {shape!r:.80}")
+    if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):
+        raise ValueError(f"{where}: data_offsets must be two offsets, got {offsets!r:.80}")
+    dtype = SAFETENSORS.get(code, code) if isinstance(code, str) else None
+    itemsize = DTYPE_SIZES.get(dtype or "", _OTHER_SIZES.get(dtype or ""))
+    if dtype is None or itemsize is None:
+        raise ValueError(f"{where}: dtype must be one that safetensors has, got {code!r:.80}")
+    begin, end = offsets
+    if end - begin != math.prod(shape) * itemsize:
+        raise ValueError(
+            f"{where}: data_offsets {begin} to {end} do not fit the shape {shape} of {code}"
+        )
+    return Stored(name, dtype, tuple(shape), path, start + begin, end - begin)
+
+
+def _read_index(path: Path) -> list[Stored]:
+    index = read_json(path)
+    weights = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(weights, dict) or not all(isinstance(v, str) for v in weights.values()):
+        raise ValueError(f"{path}: expected a weight_map from tensors to files")
+    found: dict[str, Stored] = {}
+    for name in dict.fromkeys(weights.values()):
+        if Path(name).name != name:
+            raise ValueError(f"{path}: expected files next to it, got {name!r}")
+        for stored in read_safetensors(path.parent / name)[0]:
+            if weights.get(stored.name) != name:
+                raise ValueError(
+                    f"{path}: {stored.name} is in {name}, but not there in the weight_map"
+                )
+            found[stored.name] = stored
+    missing = next((name for name in weights if name not in found), None)
+    if missing is not None:
+        raise ValueError(f"{path}: {missing} is not in {weights[missing]}")
+    return [found[name] for name in weights]
+
+
+def _read_npy(path: Path) -> Stored:
+    names = {descr: name for name, descr in NPY.items() if not descr.startswith("|V1")}
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        try:
+            major, minor = np.lib.format.read_magic(file)
+            read = getattr(np.lib.format, f"read_array_header_{major}_{minor}")
+            shape, fortran, dtype = read(file)
+        except (ValueError, AttributeError) as error:
+            raise ValueError(f"{path}: not a .npy file: {error}") from None
+        offset = file.tell()
+    if fortran and len(shape) > 1:
+        raise ValueError(f"{path}: expected an array in C order, got one in Fortran order")
+    nbytes = math.prod(shape) * dtype.itemsize
+    if offset + nbytes != size:
+        raise ValueError(f"{path}: expected {offset + nbytes} bytes, got a file of {size}")
+    return Stored(path.stem, names.get(dtype.str, dtype.str), shape, path, offset, nbytes)
+
+
+def _read_raw(folder: Path) -> list[Stored]:
+    path = folder / RAW_INDEX
+    index = read_json(path)
+    if not isinstance(index, dict):
+        raise ValueError(f"{path}: expected an object from tensors to files")
+    return [_raw_entry(path, name, entry) for name, entry in index.items()]
+
+
+def _raw_entry(path: Path, name: str, entry: Any) -> Stored:
+    where = f"{path}: {name}"
+    if not isinstance(entry, dict) or set(entry) != {"file", "dtype", "shape"}:
+        raise ValueError(f"{where}: expected file, dtype and shape, got {entry!r:.80}")
+    file, dtype, shape = entry["file"], entry["dtype"], entry["shape"]
+    if not isinstance(file, str) or Path(file).name != file:
+        raise ValueError(f"{where}: file must be the name of one next to it, got {file!r:.80}")
+    if not isinstance(shape, list) or not all(map(_is_size, shape)):
+        raise ValueError(f"{where}: shape must be a list of sizes, got {shape!r:.80}")
+    if dtype not in DTYPE_SIZES:
+        raise ValueError(
+            f"{where}: dtype must be one of {', '.join(DTYPE_SIZES)}, got {dtype!r:.80}"
+        )
+    nbytes = math.prod(shape) * dtype_size(dtype)
+    size = (path.parent / file).stat().st_size
+    if size != nbytes:
+        raise ValueError(f"{where}: expected {nbytes} bytes in {file}, got {size}")
+    return Stored(name, dtype, tuple(shape), path.parent / file, 0, nbytes)

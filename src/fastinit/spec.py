@@ -1,0 +1,305 @@
+"""Descriptions of models, as text: initializers, TOML and JSON files, and the headers of files that exist."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from fastinit import initializers
+from fastinit.architectures import config_tensors
+from fastinit.checks import check_choice, check_real
+from fastinit.files import Stored, parse_json, read_json, read_safetensors, read_stored
+from fastinit.fill import DTYPE_SIZES
+from fastinit.initializers import Initializer, VarianceScaling
+from fastinit.tensor import Tensor
+
+READY_MADE = {
+    name: value for name, value in vars(initializers).items() if isinstance(value, Initializer)
+}
+CLASSES: dict[str, Any] = {
+    "constant": initializers.Constant,
+    "uniform": initializers.Uniform,
+    "normal": initializers.Normal,
+    "truncated_normal": initializers.TruncatedNormal,
+    "variance_scaling": VarianceScaling,
+}
+#: How the text of an argument becomes a value, by the type of its default; axes are single integers.
+CONVERTERS: dict[type, Callable[[str], Any]] = {float: float, str: str, int: int, tuple: int}
+
+#: Where the fans are: Keras and Flax have weights of kernel x in x out, PyTorch of out x in x kernel.
+AXES: dict[str, dict[str, Any]] = {"in_out": {}, "out_in": {"in_axis": (1,), "out_axis": (0,)}}
+#: In place of an initializer: the tensor is left out.
+SKIP = "skip"
+
+MODEL_KEYS = {"dtype", "axes", "tensors", "tensors_from", "rules"}
+TENSOR_KEYS = {"name", "shape", "init", "dtype", "axes", "padding_idx"}
+RULE_KEYS = {"match", "init", "dtype", "axes", "padding_idx"}
+
+
+def parse_initializer(text: str) -> Initializer:
+    """``he_normal`` or ``truncated_normal:stddev=0.02,lower=-3`` as an initializer."""
+    name, _, options = text.partition(":")
+    if name in READY_MADE and not options:
+        return READY_MADE[name]
+    cls = _class(name, text)
+    converters = {f.name: CONVERTERS[type(f.default)] for f in dataclasses.fields(cls)}
+    values: dict[str, Any] = {}
+    for option in filter(None, options.split(",")):
+        key, _, value = option.partition("=")
+        if key not in converters or key in values:
+            raise ValueError(
+                f"expected options {', '.join(converters)} of {name}, each once, got {option!r}"
+            )
+        try:
+            values[key] = converters[key](value)
+        except ValueError:
+            raise ValueError(f"expected a number for {key}, got {value!r}") from None
+    made: Initializer = cls(**values)
+    return made
+
+
+def _class(name: str, given: object) -> Any:
+    if name not in CLASSES:
+        known = ", ".join(sorted({*READY_MADE, *CLASSES}))
+        raise ValueError(f"expected one of {known}, got {given!r}")
+    return CLASSES[name]
+
+
+def initializer_from(value: Any, axes: str = "in_out") -> Initializer:
+    """An initializer from a text, or from a table of its name and arguments; `axes` where these name none."""
+    if isinstance(value, str):
+        made = parse_initializer(value)
+        given = value
+    elif isinstance(value, dict) and isinstance(value.get("name"), str):
+        made = _from_table(value)
+        given = "".join(value)
+    else:
+        raise ValueError(f"init must be a name, or a table with one, got {value!r:.80}")
+    if isinstance(made, VarianceScaling) and "_axis" not in given:
+        made = dataclasses.replace(made, **AXES[axes])
+    return made
+
+
+def _from_table(table: dict[str, Any]) -> Initializer:
+    name = table["name"]
+    arguments = {key: value for key, value in table.items() if key != "name"}
+    if name in READY_MADE and not arguments:
+        return READY_MADE[name]
+    cls = _class(name, name)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for key, value in arguments.items():
+        if key not in fields:
+            raise ValueError(f"expected arguments {', '.join(fields)} of {name}, got {key!r}")
+        if isinstance(fields[key].default, float) and value in ("inf", "-inf"):
+            arguments[key] = float(value)
+    made: Initializer = cls(**arguments)
+    return made
+
+
+def initializer_table(init: Initializer) -> dict[str, Any]:
+    """The table of an initializer's name and the arguments that are not its defaults."""
+    name = next((name for name, cls in CLASSES.items() if type(init) is cls), None)
+    if name is None or not dataclasses.is_dataclass(init):
+        raise TypeError(f"an initializer of one's own has no text: {init!r}")
+    table: dict[str, Any] = {"name": name}
+    plain = CLASSES[name]()
+    for field in dataclasses.fields(init):
+        value = getattr(init, field.name)
+        if value != getattr(plain, field.name):
+            infinite = isinstance(value, float) and math.isinf(value)
+            table[field.name] = str(value) if infinite else value
+    return table
+
+
+def tensor_table(tensor: Tensor) -> dict[str, Any]:
+    """A tensor as specs have it."""
+    table = {
+        "name": tensor.name,
+        "shape": list(tensor.shape),
+        "dtype": tensor.dtype,
+        "init": initializer_table(tensor.init),
+    }
+    return table if tensor.padding_idx is None else table | {"padding_idx": tensor.padding_idx}
+
+
+def parse_rule(text: str) -> dict[str, Any]:
+    """``*.bias=zeros`` as a rule of a spec."""
+    match, equals, init = text.partition("=")
+    if not match or not equals:
+        raise ValueError(f"expected a rule such as '*.bias=zeros', got {text!r}")
+    if init != SKIP:
+        parse_initializer(init)
+    return {"match": match, "init": init}
+
+
+def read_tensors(path: Path, rules: Sequence[Mapping[str, Any]] = ()) -> list[Tensor]:
+    """The tensors that a file describes: a spec, a Hugging Face config, or stored tensors.
+
+    `rules` come before those of a spec.
+    """
+    if path.is_dir() and (path / "config.json").is_file():
+        path = path / "config.json"
+    if path.suffix == ".toml":
+        try:
+            spec = tomllib.loads(path.read_bytes().decode())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: not TOML: {error}") from None
+        return _spec_tensors(path, spec, rules)
+    if path.suffix == ".json" and not path.name.endswith(".index.json"):
+        spec = read_json(path)
+        if isinstance(spec, dict) and "model_type" in spec:
+            return _config_tensors(path, spec, rules)
+        return _spec_tensors(path, spec, rules)
+    defaults = {"axes": "out_in"}
+    return _described(
+        path, [_stored_table(stored) for stored in read_stored(path)], rules, defaults
+    )
+
+
+def _config_tensors(
+    path: Path, config: dict[str, Any], rules: Sequence[Mapping[str, Any]]
+) -> list[Tensor]:
+    try:
+        tensors = config_tensors(config)
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"{path}: {error}") from None
+    tables = []
+    for tensor in tensors:
+        table = tensor_table(tensor)
+        if any(fnmatchcase(tensor.name, rule["match"]) for rule in rules):
+            del table["init"]  # the rule's stands for it
+        tables.append(table)
+    return _described(path, tables, rules, {"axes": "out_in"})
+
+
+def _stored_table(stored: Stored) -> dict[str, Any]:
+    return {"name": stored.name, "shape": list(stored.shape), "dtype": stored.dtype}
+
+
+def _spec_tensors(path: Path, spec: Any, rules: Sequence[Mapping[str, Any]]) -> list[Tensor]:
+    _check_table(f"{path}", spec, MODEL_KEYS, {"axes": str, "dtype": str, "tensors_from": str})
+    check_choice(f"{path}: axes", spec.get("axes", "in_out"), tuple(AXES))
+    tables = []
+    if "tensors_from" in spec:
+        source = path.parent / spec["tensors_from"]
+        tables += [_stored_table(stored) for stored in read_stored(source)]
+    tables += _tables(path, spec, "tensors")
+    if not tables:
+        raise ValueError(f"{path}: expected tensors or tensors_from, got none")
+    own_rules = _tables(path, spec, "rules")
+    for i, rule in enumerate(own_rules):
+        where = f"{path}: rules[{i}]"
+        _check_table(where, rule, RULE_KEYS, {"match": str}, required=("match", "init"))
+    return _described(path, tables, [*rules, *own_rules], spec, has_rules=True)
+
+
+def _tables(path: Path, spec: dict[str, Any], key: str) -> list[Any]:
+    tables = spec.get(key, [])
+    if not isinstance(tables, list):
+        raise ValueError(f"{path}: {key} must be a list of tables, got {tables!r:.80}")
+    return tables
+
+
+def _check_table(
+    where: str,
+    table: Any,
+    keys: set[str],
+    types: Mapping[str, type],
+    required: Iterable[str] = (),
+) -> None:
+    if not isinstance(table, dict):
+        raise ValueError(f"{where}: expected a table, got {table!r:.80}")
+    unknown = sorted(set(table) - keys)
+    if unknown:
+        raise ValueError(
+            f"{where}: expected the keys {', '.join(sorted(keys))}, got {unknown[0]!r}"
+        )
+    missing = next((key for key in required if key not in table), None)
+    if missing is not None:
+        raise ValueError(f"{where}: the key {missing!r} is missing")
+    for key, kind in types.items():
+        if key in table and not isinstance(table[key], kind):
+            raise ValueError(f"{where}: {key} must be a text, got {table[key]!r:.80}")
+
+
+def _described(
+    path: Path,
+    tables: Sequence[dict[str, Any]],
+    rules: Sequence[Mapping[str, Any]],
+    defaults: Mapping[str, Any],
+    has_rules: bool = False,
+) -> list[Tensor]:
+    """Tensors from tables; what a table leaves out comes from the first rule that matches, then from the model."""
+    tensors: dict[str, Tensor] = {}
+    for i, table in enumerate(tables):
+        where = f"{path}: tensors[{i}]"
+        _check_table(where, table, TENSOR_KEYS, {"name": str}, required=("name", "shape"))
+        where = f"{path}: tensor {table['name']!r}"
+        rule = next((r for r in rules if fnmatchcase(table["name"], r["match"])), None)
+        full = {**defaults, **(rule or {}), **table}
+        if "init" not in full and not has_rules:
+            full["init"] = _usual_initializer(table)
+        if full.get("init") == SKIP:
+            continue
+        if table["name"] in tensors:
+            raise ValueError(f"{where} occurs twice")
+        try:
+            tensors[table["name"]] = _tensor(full)
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"{where}: {error}") from None
+    return list(tensors.values())
+
+
+def _tensor(full: Mapping[str, Any]) -> Tensor:
+    if "init" not in full:
+        raise ValueError("it has no init, and no rule matches it")
+    axes = full.get("axes", "in_out")
+    check_choice("axes", axes, tuple(AXES))
+    shape = full["shape"]
+    if not isinstance(shape, list):
+        raise ValueError(f"shape must be a list of sizes, got {shape!r:.80}")
+    dtype = full.get("dtype", "float32")
+    if dtype not in DTYPE_SIZES:
+        raise ValueError(
+            f"dtype must be one of {', '.join(DTYPE_SIZES)} (or a rule says {SKIP!r}), got {dtype!r:.80}"
+        )
+    init = initializer_from(full["init"], axes)
+    tensor = Tensor(full["name"], tuple(shape), init, dtype, full.get("padding_idx"))
+    init.resolve(tensor.shape)
+    return tensor
+
+
+def _usual_initializer(table: Mapping[str, Any]) -> str:
+    """What most models of Hugging Face have, where a file tells no more than names and shapes."""
+    if len(table["shape"]) > 1:
+        return "normal:stddev=0.02"
+    return "zeros" if table["name"].endswith(("bias", "beta")) else "ones"
+
+
+def recorded(path: Path) -> tuple[dict[str, Tensor], int | None]:
+    """What a .safetensors file says of its own tensors and their seed, if fastinit wrote it."""
+    stored, metadata = read_safetensors(path)
+    if "fastinit" not in metadata:
+        return {}, None
+    record = parse_json(path, metadata["fastinit"].encode())
+    try:
+        tensors = {
+            s.name: Tensor(
+                s.name,
+                s.shape,
+                initializer_from(record["init"][s.name]),
+                s.dtype,
+                record["padding_idx"].get(s.name),
+            )
+            for s in stored
+        }
+        seed = record["seed"]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path}: __metadata__ of fastinit cannot be read: {error}") from None
+    check_real("seed", seed)
+    return tensors, seed

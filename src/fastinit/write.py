@@ -1,0 +1,415 @@
+"""Tensors into files: piece by piece from several threads and processes, in bounded memory, and to be gone on with.
+
+While the files of an output are unfinished they live in a folder of their own next to it, together with a map of the
+pieces that are there. A piece depends on nothing but its place, so whoever writes it, when and how often does not
+matter: threads, processes of one job and runs after a kill share the map and nothing else.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import socket
+import stat
+import threading
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+
+from fastinit import _kernel
+from fastinit.checks import check_int
+from fastinit.files import Layout
+from fastinit.fill import Array, Progress, dtype_size
+from fastinit.tensor import Tensor
+from fastinit.threads import get_num_threads, share
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where processes cannot share an output
+    fcntl = None  # type: ignore[assignment]
+
+#: Bytes of a piece: as much as a core's cache holds, and enough for one call of a file system.
+PIECE = 2**20
+#: The buffers of threads are not made smaller than this, whatever the memory.
+LEAST_BUFFER = 2**16
+#: Bytes of the state before the map of pieces, with room for the hosts of a job.
+STATE_HEADER = 2**16
+
+STATE = "state"
+#: Of files until they are finished.
+PARTIAL = ".partial"
+
+
+class Pieces:
+    """The pieces of an output: headers, and stretches of the tensors' elements, numbered through all files."""
+
+    def __init__(self, layouts: Sequence[Layout]) -> None:
+        self.layouts = layouts
+        # A segment is a header (of no tensor) or a tensor, somewhere in a file.
+        self.segments: list[tuple[int, Tensor | None, int, int]] = []
+        for i, layout in enumerate(layouts):
+            self.segments.append((i, None, 0, len(layout.header)))
+            offset = len(layout.header)
+            for tensor in layout.tensors:
+                self.segments.append((i, tensor, offset, tensor.nbytes))
+                offset += tensor.nbytes
+        sizes = [nbytes for *_, nbytes in self.segments]
+        self._first = [0, *accumulate(-(-size // PIECE) for size in sizes)]
+        self._before = [0, *accumulate(sizes)]
+        self.nbytes = self._before[-1]
+
+    def __len__(self) -> int:
+        return self._first[-1]
+
+    def find(self, piece: int) -> tuple[int, int, int]:
+        """The segment of a piece, where the piece begins in it, and its size in bytes."""
+        i = bisect_right(self._first, piece) - 1
+        begin = (piece - self._first[i]) * PIECE
+        return i, begin, min(PIECE, self.segments[i][3] - begin)
+
+    def of_rank(self, rank: int, world: int) -> range:
+        """Consecutive pieces, of as many bytes for each rank as for any other."""
+        return range(self._from(rank, world), self._from(rank + 1, world))
+
+    def _from(self, rank: int, world: int) -> int:
+        if rank == world:
+            return len(self)
+        target = self.nbytes * rank // world
+        i = bisect_right(self._before, target) - 1
+        return self._first[i] + -(-(target - self._before[i]) // PIECE)
+
+
+class State:
+    """The map of an output's pieces in a file that its processes share: a byte for each, 1 where it is written."""
+
+    def __init__(self, path: Path, plan: str, count: int) -> None:
+        self.path, self._plan, self._count = path, plan, count
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            with self.locked():
+                self._enter()
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Alone among the processes that share the output."""
+        if fcntl is not None:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            if fcntl is not None:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def _enter(self) -> None:
+        """Take up the state that is there, or begin one."""
+        host, boot = socket.gethostname(), _boot_id()
+        text = os.pread(self._fd, STATE_HEADER, 0).rstrip(b"\0")
+        plan: str = self._plan
+        boots: dict[str, str] = {}
+        try:
+            if text:
+                header = json.loads(text)
+                plan, boots = header["plan"], header["boots"]
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(
+                f"{self.path}: not the state of an output; remove the folder"
+            ) from None
+        if plan != self._plan:
+            raise ValueError(
+                f"{self.path.parent}: an unfinished output of other tensors, another seed or version "
+                "is in the way: finish it, or remove the folder"
+            )
+        if boots.get(host, boot) != boot:
+            # What had not reached the disk when this machine went down is lost, whatever the map says.
+            os.ftruncate(self._fd, 0)
+            boots = {}
+        os.ftruncate(self._fd, STATE_HEADER + self._count)
+        text = json.dumps({"plan": self._plan, "boots": boots | {host: boot}}).encode()
+        if len(text) > STATE_HEADER:
+            raise ValueError(f"{self.path}: too many hosts share this output")
+        os.pwrite(self._fd, text.ljust(STATE_HEADER, b"\0"), 0)
+
+    def missing(self, pieces: range) -> list[int]:
+        """Those of `pieces` that are not written yet."""
+        done = os.pread(self._fd, len(pieces), STATE_HEADER + pieces.start)
+        where = np.flatnonzero(np.frombuffer(done, np.uint8) == 0)
+        return [int(i) for i in where + pieces.start]
+
+    def set_done(self, piece: int) -> None:
+        os.pwrite(self._fd, b"\1", STATE_HEADER + piece)
+
+    def is_current(self) -> bool:
+        """Whether the folder still holds this state: the process that ends an output removes it."""
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(self._fd))
+        except FileNotFoundError:
+            return False
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def _boot_id() -> str:
+    """What changes when the machine starts anew, where that can be known."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+class Output:
+    """Files to be written into `folder`, with the key of each tensor."""
+
+    def __init__(
+        self,
+        folder: Path,
+        layouts: Sequence[Layout],
+        extras: Mapping[str, bytes],
+        key: Callable[[Tensor], int],
+    ) -> None:
+        self.folder, self.layouts, self.extras = folder, layouts, extras
+        self.pieces = Pieces(layouts)
+        # All of them now: an error must come before a file.
+        self._fills = [
+            None if tensor is None else (prepared(tensor), key(tensor))
+            for _, tensor, _, _ in self.pieces.segments
+        ]
+        self._plan = hashlib.blake2b(digest_size=16)
+        self._plan.update(repr((_kernel.STREAM_VERSION, PIECE, dict(extras))).encode())
+        for layout in layouts:
+            self._plan.update(repr((layout.name, layout.header)).encode())
+        for segment, fill in zip(self.pieces.segments, self._fills, strict=True):
+            self._plan.update(repr((segment[1:], fill)).encode())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all files, but for the small ones that are not tensors'."""
+        return self.pieces.nbytes
+
+    def write(
+        self,
+        working: Path,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        threads: int | None = None,
+        memory: int | None = None,
+        progress: Progress | None = None,
+    ) -> bool:
+        """Write what is missing of a rank's part into the folder `working`; returns whether the output is complete.
+
+        A complete output is checked and moves to its names; `working` goes away then.
+        """
+        threads, buffer_size = _buffers(get_num_threads() if threads is None else threads, memory)
+        for name in (*self.extras, *(layout.name for layout in self.layouts)):
+            target = self.folder / name
+            if target.exists() and not target.is_file():
+                raise OSError(f"{target} is not a regular file, expected the name of one")
+        working.mkdir(exist_ok=True)
+        state = State(working / STATE, self._plan.hexdigest(), len(self.pieces))
+        try:
+            part = self.pieces.of_rank(rank, world)
+            with _Workers(self.layouts, working, buffer_size) as workers:
+                self._write_pieces(working, state, part, workers, threads, progress)
+            with state.locked():
+                if not state.is_current():
+                    return True
+                if state.missing(range(len(self.pieces))):
+                    return False
+                self._finish(working)
+        finally:
+            state.close()
+        return True
+
+    def _write_pieces(
+        self,
+        working: Path,
+        state: State,
+        part: range,
+        workers: _Workers,
+        threads: int,
+        progress: Progress | None,
+    ) -> None:
+        missing = state.missing(part)
+        left = sum(self.pieces.find(piece)[2] for piece in missing)
+        free = shutil.disk_usage(working).free
+        if left - _used(working) > free:
+            raise OSError(
+                errno.ENOSPC,
+                f"{left} bytes are to be written, and {free} are free",
+                str(self.folder),
+            )
+        total = sum(self.pieces.find(piece)[2] for piece in part)
+        counting = threading.Lock()
+        written = total - left
+
+        def write_piece(n: int) -> None:
+            nonlocal written
+            size = self._write_piece(missing[n], workers.of_this_thread())
+            state.set_done(missing[n])
+            with counting:
+                written += size
+
+        report = None if progress is None else lambda _: progress(written, total)
+        if report is not None:
+            report(0)
+        share(write_piece, len(missing), threads, report)
+
+    def _write_piece(self, piece: int, worker: _Worker) -> int:
+        i, begin, size = self.pieces.find(piece)
+        file, tensor, offset, _ = self.pieces.segments[i]
+        fill = self._fills[i]
+        fd = worker.open(file)
+        if tensor is None or fill is None:
+            _write_all(fd, self.layouts[file].header[begin : begin + size], begin)
+            return size
+        for at in range(begin, begin + size, len(worker.buffer)):
+            part = worker.buffer[: min(len(worker.buffer), begin + size - at)]
+            fill_bytes(part, tensor, at, *fill)
+            _write_all(fd, part, offset + at)
+        return size
+
+    def _finish(self, working: Path) -> None:
+        """Check the files, make sure that they are on the disk, and give them their names."""
+        for layout in self.layouts:
+            path = working / (layout.name + PARTIAL)
+            if path.exists():  # else it has been moved already, by a run that was stopped here
+                _check_written(path, layout)
+                _move(path, self.folder / layout.name)
+        for name, content in self.extras.items():
+            path = working / (name + PARTIAL)
+            path.write_bytes(content)
+            _move(path, self.folder / name)
+        (working / STATE).unlink()
+        working.rmdir()
+
+
+def fill_bytes(
+    out: Array, tensor: Tensor, begin: int, distribution: _kernel.Distribution, key: int
+) -> None:
+    """Fill bytes with those of a tensor from byte `begin` on; both are whole elements."""
+    itemsize = dtype_size(tensor.dtype)
+    _kernel.fill(distribution, key, begin // itemsize, out, 0, len(out) // itemsize)
+    if tensor.padding_idx is not None:
+        row = tensor.nbytes // tensor.shape[0]
+        low, high = row * tensor.padding_idx - begin, row * (tensor.padding_idx + 1) - begin
+        out[max(low, 0) : max(high, 0)] = 0
+
+
+def prepared(tensor: Tensor) -> _kernel.Distribution:
+    """The kernel's distribution of a tensor's elements."""
+    try:
+        return tensor.init.resolve(tensor.shape).prepare(tensor.dtype)
+    except ValueError as error:
+        raise ValueError(f"tensor {tensor.name!r}: {error}") from None
+
+
+def _buffers(threads: int, memory: int | None) -> tuple[int, int]:
+    """How many threads, and bytes of the buffer of each, for a process within `memory` bytes."""
+    threads = check_int("threads", threads, 1)
+    if memory is None:
+        return threads, PIECE
+    room = memory - resident_memory()
+    if room < LEAST_BUFFER:
+        least = -(-(resident_memory() + LEAST_BUFFER) // 2**20)
+        raise ValueError(f"memory must be at least {least} MiB, got {memory} bytes")
+    threads = min(threads, room // LEAST_BUFFER)
+    return threads, min(PIECE, room // threads // LEAST_BUFFER * LEAST_BUFFER)
+
+
+def resident_memory() -> int:
+    """The most bytes of memory that this process has had so far."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if os.uname().sysname == "Darwin" else peak * 1024
+
+
+class _Worker:
+    """What a thread works with: a buffer, and the file that it last wrote to."""
+
+    def __init__(self, layouts: Sequence[Layout], working: Path, buffer_size: int) -> None:
+        self.buffer = np.empty(buffer_size, np.uint8)
+        self._layouts, self._working = layouts, working
+        self._file, self._fd = -1, -1
+
+    def open(self, file: int) -> int:
+        if file != self._file:
+            self.close()
+            layout = self._layouts[file]
+            path = self._working / (layout.name + PARTIAL)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            self._file = file
+            if os.fstat(self._fd).st_size != layout.nbytes:
+                os.ftruncate(self._fd, layout.nbytes)
+        return self._fd
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._file, self._fd = -1, -1
+
+
+class _Workers:
+    """A worker for each thread, made when it first needs one."""
+
+    def __init__(self, layouts: Sequence[Layout], working: Path, buffer_size: int) -> None:
+        self._arguments = (layouts, working, buffer_size)
+        self._local = threading.local()
+        self._all: list[_Worker] = []
+
+    def __enter__(self) -> _Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._all:
+            worker.close()
+
+    def of_this_thread(self) -> _Worker:
+        if not hasattr(self._local, "worker"):
+            self._local.worker = _Worker(*self._arguments)
+            self._all.append(self._local.worker)
+        worker: _Worker = self._local.worker
+        return worker
+
+
+def _write_all(fd: int, data: Array | bytes, offset: int) -> None:
+    """All of `data`: one call may write less, where a disk fills up or a signal comes."""
+    view = memoryview(data)  # type: ignore[arg-type]  # arrays are buffers
+    while len(view):
+        n = os.pwrite(fd, view, offset)
+        view, offset = view[n:], offset + n
+
+
+def _used(working: Path) -> int:
+    """Bytes that the files in the folder take on the disk already."""
+    return sum(path.stat().st_blocks * 512 for path in working.iterdir())
+
+
+def _check_written(path: Path, layout: Layout) -> None:
+    """A file that is complete has its header and its size; it must also be on the disk before it has its name."""
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        if size != layout.nbytes or file.read(len(layout.header)) != layout.header:
+            raise OSError(f"{path}: not as it was written: {size} bytes, expected {layout.nbytes}")
+        os.fsync(file.fileno())
+
+
+def _move(path: Path, target: Path) -> None:
+    """Give a finished file its name, and the mode of the file that had it."""
+    if target.exists():
+        path.chmod(stat.S_IMODE(target.stat().st_mode))
+    path.replace(target)

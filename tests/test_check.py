@@ -1,0 +1,666 @@
+"""The check of files: what it measures, what it flags, and that it leaves good tensors alone.
+
+Expected values come from NumPy, SciPy, ml_dtypes and closed formulas. Seeds are fixed; each test of
+a tensor has a false-alarm rate of 1e-9, so that the few thousand good tensors here would raise
+a flag with a probability of 1e-5, had the seeds been drawn afresh.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import sys
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import special, stats
+
+import fastinit as fi
+from fastinit import check, plot
+from fastinit.check import Checked, check_tensors, judge, ks_limit, measure, table, theory
+from fastinit.files import Stored
+from fastinit.tensor import Tensor
+
+DTYPES = {
+    "float32": np.dtype(np.float32),
+    "float64": np.dtype(np.float64),
+    "float16": np.dtype(np.float16),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+    "float8_e4m3fn": np.dtype(ml_dtypes.float8_e4m3fn),
+    "float8_e5m2": np.dtype(ml_dtypes.float8_e5m2),
+}
+CODED = ["float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"]
+LAWS = [
+    fi.Uniform(-0.05, 0.05),
+    fi.Uniform(0.3, 0.9),
+    fi.Normal(0.0, 0.02),
+    fi.Normal(0.5, 0.1),
+    fi.TruncatedNormal(0.0, 0.03),
+    fi.TruncatedNormal(0.1, 0.2, -1.0, 3.0),
+    fi.TruncatedNormal(0.0, 1.0, 0.5, math.inf),
+    fi.TruncatedNormal(0.0, 0.01, 7.0, 9.0),
+]
+
+
+@pytest.fixture(params=DTYPES)
+def dtype(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def distribution_of(law: fi.Distribution) -> Any:
+    """SciPy's form of it."""
+    match law:
+        case fi.Uniform(low, high):
+            return stats.uniform(low, high - low)
+        case fi.Normal(mean, std):
+            return stats.norm(mean, std)
+        case fi.TruncatedNormal(mean, std, lower, upper):
+            return stats.truncnorm(lower, upper, mean, std)
+    raise AssertionError(law)
+
+
+def grid_of(name: str) -> NDArray[np.float64]:
+    """All finite numbers of a dtype, in rising order."""
+    kind = DTYPES[name]
+    codes = np.arange(256**kind.itemsize, dtype=f"u{kind.itemsize}").view(kind)
+    with np.errstate(invalid="ignore"):  # signalling NaNs among the codes
+        values = codes.astype(np.float64)
+    return np.unique(values[np.isfinite(values)])
+
+
+def draw(law: fi.Distribution, n: int, seed: int, dtype: str = "float32") -> NDArray[Any]:
+    """Values of `law`, rounded to nearest, or to the bound rounded inward where that is nearer."""
+    rng = np.random.default_rng(seed)
+    match law:
+        case fi.Uniform(low, high):
+            x = rng.uniform(low, high, n)
+        case fi.Normal(mean, std):
+            return rng.normal(mean, std, n).astype(DTYPES[dtype])
+        case fi.TruncatedNormal(mean, std, lower, upper):
+            # From the upper tail, where the intervals of this file need their digits.
+            p = rng.uniform(special.ndtr(-upper), special.ndtr(-lower), n)
+            x = mean - std * special.ndtri(p)
+            low, high = mean + std * lower, mean + std * upper
+    if dtype in ("float32", "float64"):
+        kind = DTYPES[dtype].type
+        low, high = (
+            kind(b) if inside(kind(b), b) else np.nextafter(kind(b), kind(-towards))
+            for b, towards, inside in (
+                (low, -math.inf, lambda r, b: float(r) >= b),
+                (high, math.inf, lambda r, b: float(r) <= b),
+            )
+        )
+    else:
+        grid = grid_of(dtype)
+        low, high = grid[grid >= low].min(), grid[grid <= high].max()
+    return np.clip(x.astype(DTYPES[dtype]).astype(np.float64), low, high).astype(DTYPES[dtype])
+
+
+def store(folder: Path, array: NDArray[Any], name: str = "w", before: int = 24) -> Stored:
+    """`array` in a file of its own, after some other bytes."""
+    path = folder / f"{name}.bin"
+    path.write_bytes(b"\xff" * before + array.tobytes() + b"\xff" * 9)
+    names = {kind: text for text, kind in DTYPES.items()}
+    return Stored(name, names[array.dtype], array.shape, path, before, array.nbytes)
+
+
+def flags_of(folder: Path, array: NDArray[Any], law: fi.Distribution | None) -> list[str]:
+    stored = store(folder, array)
+    return judge(measure(stored, law), law, stored)
+
+
+# Decoding
+
+
+@pytest.mark.parametrize("name", CODED)
+def test_every_code_is_decoded_as_ml_dtypes_does(name: str) -> None:
+    kind = DTYPES[name]
+    codes = np.arange(256**kind.itemsize, dtype=f"u{kind.itemsize}")
+    expected = codes.view(kind).astype(np.float32)
+    decoded = check.decode_table(name)
+    assert decoded.dtype == np.float32
+    assert np.array_equal(np.isnan(decoded), np.isnan(expected))
+    real = ~np.isnan(expected)
+    assert np.array_equal(decoded[real].view(np.uint32), expected[real].view(np.uint32))
+
+
+# Measuring
+
+
+@pytest.mark.parametrize("buffer_bytes", [8, 4096, 2**18])
+def test_measured_values_equal_numpys(tmp_path: Path, dtype: str, buffer_bytes: int) -> None:
+    law = fi.Normal(0.5, 0.1)
+    a = draw(law, 20_011, 3, dtype).reshape(-1, 1)
+    if buffer_bytes == 8:
+        a = a[:1501]
+    found = measure(store(tmp_path, a), law, None, buffer_bytes)
+    x = a.astype(np.float64)
+    assert found.size == found.finite == x.size
+    assert found.mean == pytest.approx(x.mean(), rel=1e-12)
+    assert found.std == pytest.approx(x.std(), rel=1e-10)
+    assert (found.min, found.max) == (x.min(), x.max())
+    assert (found.at_min, found.at_max) == ((x == x.min()).sum(), (x == x.max()).sum())
+    assert found.on_bounds == 0
+    assert np.array_equal(found.head, x.reshape(-1)[:1024].astype(np.float32))
+    assert found.counts.sum() == x.size
+
+
+def test_the_histogram_counts_what_numpys_does(tmp_path: Path, dtype: str) -> None:
+    law = fi.TruncatedNormal(0.0, 0.03)
+    a = draw(law, 50_000, 4, dtype)
+    found = measure(store(tmp_path, a), law)
+    assert 2 < found.counts.size <= check.SHOWN_BINS
+    expected, _ = np.histogram(a.astype(np.float64), found.edges)
+    assert np.abs(found.counts - expected).max() <= 2  # values on an edge may go either way
+    assert found.counts.sum() == a.size
+
+
+def test_values_on_the_bounds_are_counted(tmp_path: Path, dtype: str) -> None:
+    a = np.array([-0.5, 0.5, 0.5, 0.25, 0.0], DTYPES[dtype])
+    assert measure(store(tmp_path, a), fi.Uniform(-0.5, 0.5)).on_bounds == 3 / 5
+
+
+def test_bounds_are_those_of_the_dtype() -> None:
+    # The neighbours of 0.1: 0x3DCCCCCC < 0.1 < 0x3DCCCCCD; 0x3DCC < 0.1 < 0x3DCD.
+    law = fi.Uniform(-0.1, 0.1)
+    assert check.bounds(law, "float32")[1] == struct.unpack(">f", b"\x3d\xcc\xcc\xcc")[0]
+    assert check.bounds(law, "bfloat16") == (-0.099609375, 0.099609375)
+    assert check.bounds(law, "float8_e4m3fn") == (-0.09375, 0.09375)
+    assert check.bounds(law, "float64") == (-0.1, 0.1)
+
+
+@pytest.mark.parametrize("law", LAWS, ids=str)
+@pytest.mark.parametrize("name", ["float32", "float64"])
+def test_ks_is_scipys_to_the_resolution_of_the_bins(
+    tmp_path: Path, law: fi.Distribution, name: str
+) -> None:
+    for seed, n in enumerate((50, 3_000, 100_000)):
+        a = draw(law, n, seed, name)
+        found = measure(store(tmp_path, a), law).ks
+        expected = stats.kstest(a.astype(np.float64), distribution_of(law).cdf).statistic
+        # What lies in one bin: 0.0016 for a normal, 0.004 for the steepest.
+        assert expected - 0.0045 - 1 / n <= found <= expected + 1e-7
+
+
+@pytest.mark.parametrize("law", LAWS[:6], ids=str)
+@pytest.mark.parametrize("name", CODED)
+def test_ks_of_few_bits_is_that_at_the_rounding_boundaries(
+    tmp_path: Path, law: fi.Distribution, name: str
+) -> None:
+    a = draw(law, 30_000, 5, name)
+    x = np.sort(a.astype(np.float64))
+    grid = grid_of(name)
+    middle = (grid[1:] + grid[:-1]) / 2
+    reference = distribution_of(law)
+    low, high = reference.support()
+    theirs = reference.cdf(middle)
+    theirs[middle < grid[grid >= low].min()] = 0
+    theirs[middle > grid[grid <= high].max()] = 1
+    ours = np.searchsorted(x, middle) / x.size
+    found = measure(store(tmp_path, a), law).ks
+    assert found == pytest.approx(np.abs(ours - theirs).max(), abs=1e-9)
+
+
+def test_non_finite_values_are_left_out_and_counted(tmp_path: Path, dtype: str) -> None:
+    a = draw(fi.Normal(), 5_000, 6, dtype)
+    a[[3, 70]] = np.nan
+    count = 2
+    if dtype != "float8_e4m3fn":
+        a[[4, 71, 72]] = [np.inf, -np.inf, np.inf]
+        count = 5
+    found = measure(store(tmp_path, a), fi.Normal())
+    x = a.astype(np.float64)
+    assert found.nonfinite == count
+    assert found.mean == pytest.approx(x[np.isfinite(x)].mean(), rel=1e-12)
+    assert flags_of(tmp_path, a, fi.Normal()) == [f"{count} of 5000 values are NaN or infinite"]
+    assert flags_of(tmp_path, a, None) == [f"{count} of 5000 values are NaN or infinite"]
+    a[:] = np.nan
+    assert flags_of(tmp_path, a, fi.Normal()) == ["5000 of 5000 values are NaN or infinite"]
+
+
+def test_empty_and_single_tensors(tmp_path: Path, dtype: str) -> None:
+    for shape in ((0,), (3, 0), (), (1,)):
+        a = np.full(shape, 0.5, DTYPES[dtype])
+        for law in (None, fi.Uniform(0.0, 1.0), fi.Normal()):
+            assert flags_of(tmp_path, a, law) == []
+
+
+def test_memory_does_not_grow_with_the_tensor(tmp_path: Path, dtype: str) -> None:
+    a = np.resize(draw(fi.Normal(), 2**16, 6, dtype), 2**24 // DTYPES[dtype].itemsize)
+    stored = store(tmp_path, a)
+    measure(stored, fi.Normal())  # makes the tables, which are kept
+    tracemalloc.start()
+    try:
+        measure(stored, fi.Normal())
+        assert tracemalloc.get_traced_memory()[1] < 2**22 < stored.nbytes / 2
+    finally:
+        tracemalloc.stop()
+
+
+def test_bad_files_are_named_with_the_tensor(tmp_path: Path) -> None:
+    good = store(tmp_path, np.zeros((3, 4), np.float32))
+    short = Stored("w", "float32", (300, 4), good.path, 24, 4800)
+    with pytest.raises(
+        ValueError, match=r"w\.bin: w: expected 4800 bytes from 24 on, .* after 57 of"
+    ):
+        measure(short)
+    with pytest.raises(
+        ValueError, match=r"w\.bin: w: float32 of shape .* must have 48 bytes, got 44"
+    ):
+        measure(Stored("w", "float32", (3, 4), good.path, 24, 44))
+    with pytest.raises(ValueError, match=r"w\.bin: w: dtype must be one of float32.*got I64"):
+        measure(Stored("w", "I64", (3, 4), good.path, 24, 96))
+    with pytest.raises(ValueError, match=r"w\.bin: w: padding_idx must be .*, got 3"):
+        measure(good, None, 3)
+
+
+# Theory
+
+
+@pytest.mark.parametrize("law", LAWS, ids=str)
+def test_theory_is_scipys(law: fi.Distribution) -> None:
+    found, reference = theory(law, 10), distribution_of(law)
+    mean, variance, kurtosis = reference.stats("mvk")
+    if law == LAWS[-1]:  # SciPy loses the digits of moments so far out; the density does not
+        low, high = reference.support()
+        x = np.linspace(low, high, 200_001)
+        w = reference.pdf(x) / reference.pdf(x).sum()
+        mean = (w * x).sum()
+        variance = (w * (x - mean) ** 2).sum()
+        kurtosis = (w * (x - mean) ** 4).sum() / variance**2 - 3
+        assert found.std == pytest.approx(math.sqrt(variance), rel=1e-4)
+    else:
+        assert found.std == pytest.approx(math.sqrt(variance), rel=1e-9)
+    assert found.mean == pytest.approx(mean, rel=1e-4 if law == LAWS[-1] else 1e-9, abs=1e-15)
+    assert found.kurtosis == pytest.approx(kurtosis + 3, rel=1e-3)
+    if not isinstance(law, fi.Normal):
+        assert (found.min, found.max) == pytest.approx(reference.support())
+
+
+@pytest.mark.parametrize(
+    "law", [*LAWS, fi.TruncatedNormal(0.0, 1.0, -9.0, -4.0), fi.TruncatedNormal(0, 1, 30, math.inf)], ids=str
+)  # fmt: skip
+def test_distribution_function_is_scipys(law: fi.Distribution) -> None:
+    reference = distribution_of(law)
+    x = reference.ppf(np.linspace(0.001, 0.999, 999))
+    assert check.cdf(law, x) == pytest.approx(np.linspace(0.001, 0.999, 999), abs=1e-9)
+    assert check.cdf(law, np.array([-1e30, 1e30])).tolist() == [0, 1]
+
+
+def test_extremes_of_a_normal_are_medians() -> None:
+    # P(all of n below x) = Phi(x)**n = 1/2.
+    x = special.ndtri(0.5 ** (1 / 1000))
+    found = theory(fi.Normal(1.0, 2.0), 1000)
+    assert (found.min, found.max) == pytest.approx((1 - 2 * x, 1 + 2 * x))
+
+
+@pytest.mark.parametrize("name", CODED)
+def test_theory_after_rounding_is_that_of_many_rounded_values(name: str) -> None:
+    law = fi.Normal(0.0, 0.013)
+    x = (special.ndtri((np.arange(2_000_000) + 0.5) / 2_000_000) * 0.013).astype(DTYPES[name])
+    found = theory(law, 10, name)
+    assert found.std == pytest.approx(x.astype(np.float64).std(), rel=1e-5)
+
+
+# Good tensors
+
+
+@pytest.mark.parametrize("law", LAWS, ids=str)
+def test_good_tensors_raise_no_flag(tmp_path: Path, dtype: str, law: fi.Distribution) -> None:
+    for seed in range(12):
+        for n in (2, 7, 64, 1_000, 40_000):
+            assert flags_of(tmp_path, draw(law, n, 100 * seed + n % 97, dtype), law) == []
+
+
+@pytest.mark.parametrize("name", ["float32", "float64", "float16", "bfloat16"])
+def test_own_tensors_raise_no_flag(tmp_path: Path, name: str) -> None:
+    for init in (
+        fi.he_normal,
+        fi.glorot_uniform,
+        fi.Normal(0.0, 0.02),
+        fi.TruncatedNormal(0, 0.02, -3, 3),
+    ):
+        for seed in range(5):
+            a = init((256, 1024), seed=seed, dtype=name)
+            assert flags_of(tmp_path, a, init.resolve(a.shape)) == []
+            assert flags_of(tmp_path, a, None) == []
+
+
+def test_rounding_far_from_zero_raises_no_flag(tmp_path: Path) -> None:
+    # 16 numbers of float32 in a standard deviation.
+    for law in (fi.Normal(1000.0, 1e-3), fi.Uniform(1000.0, 1000.002)):
+        for seed in range(5):
+            assert flags_of(tmp_path, draw(law, 100_000, seed), law) == []
+
+
+def test_values_that_vanish_in_the_dtype_raise_no_flag(tmp_path: Path) -> None:
+    for std in (1e-5, 4e-4, 1e-3):  # the smallest float8_e4m3fn is 2e-3
+        law = fi.Normal(0.0, std)
+        assert flags_of(tmp_path, draw(law, 50_000, 1, "float8_e4m3fn"), law) == []
+
+
+# Bad tensors
+
+
+@pytest.mark.parametrize("parts", [2, 3, 4, 8])
+def test_the_fan_of_a_shard_is_named(tmp_path: Path, dtype: str, parts: int) -> None:
+    whole, shard = (1024, 256), (1024 // parts, 256)
+    a = draw(fi.he_normal.resolve(shard), 1024 * 256, 8, dtype)
+    (flag,) = flags_of(tmp_path, a, fi.he_normal.resolve(whole))
+    std, ratio, *words = flag.split(" ", 2)
+    # Four standard errors of the sample, and what 8-bit dtypes add to the variance by rounding.
+    assert float(ratio) == pytest.approx(math.sqrt(1024 / (1024 // parts)), rel=0.012)
+    expected = f"times its theory: as if its fan were 1/{parts}, that of a shard"
+    assert (std, words) == ("std", [expected])
+
+
+def test_a_fan_too_large_is_named(tmp_path: Path, dtype: str) -> None:
+    a = draw(fi.Normal(0.0, 0.01), 200_000, 8, dtype)
+    flags = flags_of(tmp_path, a, fi.Normal(0.0, 0.02))
+    assert flags == ["std 0.50 times its theory: as if its fan were 4 times as large"]
+
+
+def test_other_ratios_name_no_fan(tmp_path: Path) -> None:
+    flags = flags_of(tmp_path, draw(fi.Normal(0.0, 0.03), 200_000, 9), fi.Normal(0.0, 0.02))
+    assert flags == ["std 1.50 times its theory"]
+
+
+@pytest.mark.parametrize("law", [fi.Normal(0.0, 0.02), fi.TruncatedNormal(0.0, 0.02, -3.0, 3.0)])
+def test_clipped_normals_are_flagged(tmp_path: Path, dtype: str, law: fi.Distribution) -> None:
+    x = draw(fi.Normal(0.0, 0.02), 100_000, 10, "float64")
+    a = np.clip(x, -0.04, 0.04).astype(DTYPES[dtype])
+    assert any(flag.startswith("clipped: ") for flag in flags_of(tmp_path, a, law))
+
+
+def test_values_clipped_to_the_bounds_themselves_are_flagged(tmp_path: Path, dtype: str) -> None:
+    """A normal cut by clipping at +-2 instead of drawing again: 2.3 % on each bound."""
+    law = fi.TruncatedNormal(0.0, 0.25)
+    x = draw(fi.Normal(0.0, 0.25), 100_000, 11, "float64")
+    a = np.clip(x, -0.5, 0.5).astype(DTYPES[dtype])
+    assert any("clipped" in flag for flag in flags_of(tmp_path, a, law))
+    assert (
+        measure(store(tmp_path, a), law).on_bounds
+        == np.isin(a.astype(np.float64), (-0.5, 0.5)).mean()
+    )
+
+
+def test_values_outside_the_bounds_are_flagged(tmp_path: Path, dtype: str) -> None:
+    law = fi.Uniform(-0.5, 0.5)
+    a = draw(law, 10_000, 12, dtype)
+    a[77] = 0.75
+    assert flags_of(tmp_path, a, law) == ["values up to 0.75 above the bound 0.5"]
+    a[78] = -1
+    expected = ["values down to -1 below the bound -0.5 and up to 0.75 above the bound 0.5"]
+    assert flags_of(tmp_path, a, law) == expected
+
+
+def test_rounding_over_a_bound_is_called_that(tmp_path: Path) -> None:
+    law = fi.Uniform(-0.1, 0.1)
+    x = np.random.default_rng(13).uniform(-0.1, 0.1, 10_000).astype(ml_dtypes.bfloat16)
+    (flag,) = flags_of(tmp_path, x, law)
+    assert flag.endswith("above the bound 0.0996094, as rounding to nearest gives")
+
+
+def test_a_mean_that_is_off_is_flagged(tmp_path: Path, dtype: str) -> None:
+    a = draw(fi.Normal(0.05, 0.5), 40_000, 14, dtype)
+    flags = flags_of(tmp_path, a, fi.Normal(0.0, 0.5))
+    assert flags
+    assert flags[0].startswith("mean 0.0")
+
+
+def test_a_wrong_shape_of_the_same_moments_is_flagged(tmp_path: Path, dtype: str) -> None:
+    a = draw(fi.Uniform(-math.sqrt(3) / 8, math.sqrt(3) / 8), 40_000, 15, dtype)
+    flags = flags_of(tmp_path, a, fi.Normal(0.0, 0.125))
+    assert any("distance" in flag or "clipped" in flag or "std" in flag for flag in flags)
+
+
+def test_a_normal_instead_of_a_uniform_shows_in_the_distance(tmp_path: Path) -> None:
+    a = draw(fi.Uniform(-math.sqrt(3) / 8, math.sqrt(3) / 8), 40_000, 15)
+    (flag,) = flags_of(tmp_path, a, fi.Normal(0.0, 0.125))
+    assert flag.startswith("distance 0.05")  # scipy: max |Phi(x) - uniform| = 0.057
+    assert flag.endswith(f"from a normal distribution, expected at most {ks_limit(40_000):.2g}")
+
+
+def test_constants(tmp_path: Path, dtype: str) -> None:
+    a = np.full((40, 30), 0.1, DTYPES[dtype])
+    value = float(a.astype(np.float64)[0, 0])
+    assert flags_of(tmp_path, a, fi.Constant(0.1)) == []
+    assert flags_of(tmp_path, a, fi.Normal(0.1, 0.0)) == []
+    assert flags_of(tmp_path, a, fi.Constant(1.0)) == [f"all values are {value:.6g}, expected 1"]
+    assert flags_of(tmp_path, a, fi.Normal()) == [
+        f"all values are {value:.6g}, expected a normal distribution"
+    ]
+    assert flags_of(tmp_path, a, None) == [f"all values are {value:.6g}"]
+    assert flags_of(tmp_path, a[0], None) == []  # a bias or a scale
+    a[3, 4] = 2
+    assert flags_of(tmp_path, a, fi.Constant(0.1)) == [
+        f"values from {value:.6g} to 2, expected 0.1 throughout"
+    ]
+
+
+def test_without_theory_clipping_shows(tmp_path: Path, dtype: str) -> None:
+    x = draw(fi.Normal(0.0, 0.02), 100_000, 16, "float64")
+    clipped = np.clip(x, -0.02, 0.02).astype(DTYPES[dtype])
+    (flag,) = flags_of(tmp_path, clipped, None)
+    assert flag.startswith("clipped: 1")
+    assert flags_of(tmp_path, x.astype(DTYPES[dtype]), None) == []
+    signs = np.sign(x).astype(DTYPES[dtype])
+    assert flags_of(tmp_path, signs, None) == []
+
+
+def test_ks_limit_holds_for_every_size() -> None:
+    for n in (10, 1000, 10**6):
+        assert stats.kstwo.sf(ks_limit(n), n) <= 1e-9
+
+
+# The padding row
+
+
+@pytest.mark.parametrize("row", [0, 3, 49])
+def test_the_padding_row_is_left_out(tmp_path: Path, dtype: str, row: int) -> None:
+    a = draw(fi.Normal(0.5, 0.1), 50 * 77, 17, dtype).reshape(50, 77)
+    a[row] = 0
+    a[row, 5] = -0.0
+    stored = store(tmp_path, a)
+    for buffer_bytes in (64, 2**18):
+        found = measure(stored, fi.Normal(0.5, 0.1), row, buffer_bytes)
+        rest = np.delete(a.astype(np.float64), row, axis=0)
+        assert found.size == rest.size
+        assert found.mean == pytest.approx(rest.mean(), rel=1e-12)
+        assert found.min == rest.min()
+        assert np.array_equal(found.head, rest.reshape(-1)[:1024].astype(np.float32))
+        assert judge(found, fi.Normal(0.5, 0.1), stored) == []
+    a[row, 70] = 0.25
+    stored = store(tmp_path, a)
+    flags = judge(measure(stored, fi.Normal(0.5, 0.1), row), fi.Normal(0.5, 0.1), stored)
+    assert flags == ["the padding row is not zero"]
+
+
+# All tensors of a file
+
+
+def check_arrays(
+    folder: Path, arrays: dict[str, NDArray[Any]], threads: int | None = None
+) -> list[Checked]:
+    return check_tensors(
+        [(store(folder, a, name), None) for name, a in arrays.items()], threads=threads
+    )
+
+
+def test_repeated_and_proportional_tensors_name_the_first(tmp_path: Path) -> None:
+    first = draw(fi.Normal(), 5_000, 18)
+    arrays = {
+        "a": first,
+        "different": draw(fi.Normal(), 5_000, 19),
+        "b": first,
+        "c": first,
+        "scaled": first[:200] * np.float32(0.3),
+        "negated": (-2 * first[:1000]).astype(ml_dtypes.float8_e5m2),
+        "half": first.astype(np.float16),
+        "short": first[:63] * 2,
+    }
+    flags = {one.stored.name: list(one.flags) for one in check_arrays(tmp_path, arrays)}
+    assert flags["a"] == flags["different"] == flags["short"] == []
+    assert flags["b"] == flags["c"] == ["repeats a"]
+    assert flags["scaled"] == ["proportional to a: correlation 1.0000"]
+    assert flags["half"] == ["proportional to a: correlation 1.0000"]
+    r = np.corrcoef(first[:1000], arrays["negated"].astype(np.float64))[0, 1]
+    assert flags["negated"] == [f"proportional to a: correlation {r:.4f}"]
+
+
+def test_one_stream_for_two_shapes_is_found(tmp_path: Path) -> None:
+    """The same seed without stream names: the same numbers, scaled by the fans."""
+    arrays = {
+        "up": fi.he_normal((64, 256), seed=1),
+        "down": fi.he_normal((256, 64), seed=1),
+        "named": fi.he_normal((256, 64), seed=1, stream="named"),
+    }
+    flags = {one.stored.name: one.flags for one in check_arrays(tmp_path, arrays)}
+    assert flags == {"up": (), "down": ("proportional to up: correlation 1.0000",), "named": ()}
+
+
+def test_a_thousand_different_tensors_are_not_repeated(tmp_path: Path) -> None:
+    arrays = {
+        f"w{i}": draw(LAWS[i % 7], (64, 100, 1024)[i % 3], i, list(DTYPES)[i % 6])
+        for i in range(1000)
+    }
+    assert not any(one.flags for one in check_arrays(tmp_path, arrays))
+
+
+def test_constants_are_not_repeated(tmp_path: Path) -> None:
+    arrays = {name: np.ones(500, np.float32) for name in "abc"}
+    arrays |= {f"zero {name}": np.zeros(500, np.float32) for name in "abc"}
+    assert not any(one.flags for one in check_arrays(tmp_path, arrays))
+
+
+def test_results_do_not_depend_on_threads(tmp_path: Path) -> None:
+    arrays = {f"w{n}": draw(fi.Normal(), n, n) for n in (3, 70_000, 500, 200_000, 1)}
+    one, three = (check_arrays(tmp_path, arrays, threads) for threads in (1, 3))
+    assert [c.stored.name for c in one] == list(arrays)
+    assert table(one) == table(three)
+    for c, name in zip(one, arrays, strict=True):
+        assert c.measured is not None
+        assert c.measured.size == arrays[name].size
+
+
+def test_expectations_of_a_model(tmp_path: Path) -> None:
+    pairs: list[tuple[Stored, Tensor | None]] = []
+    a = fi.Normal()((30, 40), seed=2)
+    a[1] = 0
+    pairs.append(
+        (store(tmp_path, a, "embedding"), Tensor("embedding", (30, 40), fi.Normal(), padding_idx=1))
+    )
+    a = draw(fi.Normal(), 1200, 3, "bfloat16").reshape(40, 30)
+    pairs.append((store(tmp_path, a, "other"), Tensor("other", (30, 40), fi.Normal())))
+    path = tmp_path / "ids.bin"
+    path.write_bytes(bytes(80))
+    pairs.append((Stored("ids", "I64", (10,), path, 0, 80), None))
+    reported: list[tuple[int, int]] = []
+    embedding, other, ids = check_tensors(
+        pairs, threads=1, progress=lambda *at: reported.append(at)
+    )
+    assert embedding.flags == ()
+    assert embedding.theory is not None
+    assert embedding.theory.std == 1
+    assert other.flags == ("shape (40, 30), expected (30, 40)", "dtype bfloat16, expected float32")
+    assert (ids.measured, ids.flags) == (None, ())
+    total = 4800 + 2400 + 80
+    assert reported[-1] == (total, total)
+
+
+def test_table_is_aligned_and_keeps_names_whole(tmp_path: Path) -> None:
+    name = "model.layers." + "x" * 80
+    shard = draw(fi.Normal(0.0, 0.04), 90_000, 20).reshape(300, 300)
+    pairs = [
+        (store(tmp_path, shard, name), Tensor(name, (300, 300), fi.Normal(0.0, 0.02))),
+        (store(tmp_path, np.ones(3, np.float32), "b"), Tensor("b", (3,), fi.ones)),
+    ]
+    head, first, flag, second = table(check_tensors(pairs)).splitlines()
+    assert "std/theory" in head.split()
+    assert first.startswith(f"{name}  float32  300x300")
+    assert flag == "    ! std 2.00 times its theory: as if its fan were 1/4, that of a shard"
+    assert second.index("float32") == head.index("dtype")
+    ratio = shard.std(dtype=np.float64) / 0.02
+    at = head.index("std/theory") + len("std/theory")
+    assert first[:at].endswith(f"  {ratio:.4f}")
+
+
+# The picture
+
+
+@pytest.fixture
+def checked(tmp_path: Path) -> list[Checked]:
+    pairs: list[tuple[Stored, Tensor | None]] = [
+        (
+            store(tmp_path, draw(law, 5_000, i, name), f"w{i}.{name}"),
+            Tensor(f"w{i}", (5_000,), law, name),
+        )
+        for i, (law, name) in enumerate(zip(LAWS[:6], DTYPES, strict=True))
+    ]
+    wrong = store(tmp_path, draw(fi.Normal(0, 3), 500, 9), "$wrong_{")
+    pairs.append((wrong, Tensor("wrong", (500,), fi.Normal())))
+    pairs.append((store(tmp_path, np.ones(40, np.float32), "ones"), None))
+    return check_tensors(pairs)
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    data = path.read_bytes()
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    assert data.endswith(b"IEND\xaeB`\x82")
+    width, height = struct.unpack(">II", data[16:24])
+    return width, height
+
+
+@pytest.mark.parametrize(("limit", "columns", "rows"), [(24, 4, 2), (3, 3, 1)])
+def test_histograms_are_a_png(
+    tmp_path: Path, checked: list[Checked], limit: int, columns: int, rows: int
+) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "plots" / "check.png"
+    path.parent.mkdir()
+    plot.histograms(checked, path, limit)
+    assert png_size(path) == pytest.approx((columns * 3.4 * 110, rows * 2.5 * 110), abs=1)
+    assert list(path.parent.iterdir()) == [path]
+    plot.histograms([], path)
+    png_size(path)
+
+
+def test_flagged_tensors_are_drawn_first(checked: list[Checked]) -> None:
+    names = [one.stored.name for one in plot._choose(checked, 24)]
+    assert names[0] == "$wrong_{"
+    assert "ones" not in names
+    assert len(names) == 7
+
+
+def test_a_failed_picture_leaves_nothing(
+    tmp_path: Path, checked: list[Checked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure = pytest.importorskip("matplotlib.figure")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(figure.Figure, "savefig", fail)
+    path = tmp_path / "plots" / "check.png"
+    path.parent.mkdir()
+    with pytest.raises(OSError, match="disk full"):
+        plot.histograms(checked, path)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_without_matplotlib_the_error_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r"matplotlib: pip install 'fastinit\[plot\]'"):
+        plot.histograms([], tmp_path / "check.png")
+
+
+def test_long_names_lose_their_middle() -> None:
+    assert plot.shortened("encoder.layers.11.weight", 24) == "encoder.layers.11.weight"
+    assert plot.shortened("encoder.layers.11.weight", 13) == "encode\N{HORIZONTAL ELLIPSIS}weight"
