@@ -200,8 +200,8 @@ def _run_fill(arguments: argparse.Namespace) -> None:
     initializer: fi.Initializer = arguments.init
     seed = seed_value(arguments.seed)
     dtype = output_dtype(arguments.dtype).name
-    tensor = fi.Tensor(arguments.output.name, arguments.shape, initializer, dtype)
     path = arguments.output.resolve()
+    tensor = fi.Tensor(path.name, arguments.shape, initializer, dtype)
     header = npy_header(tensor)
     layout = Layout(path.name, header, (tensor,))
     output = Output(path.parent, [layout], {}, lambda _: stream_key(seed, arguments.stream))

@@ -127,9 +127,10 @@ def safetensors_set(
         safetensors_layout(f"{stem}-{i:05}-of-{len(groups):05}.safetensors", group, record)
         for i, group in enumerate(groups, 1)
     ]
+    files = {tensor.name: layout.name for layout in layouts for tensor in layout.tensors}
     index = {
         "metadata": {"total_size": sum(tensor.nbytes for tensor in tensors)},
-        "weight_map": {tensor.name: layout.name for layout in layouts for tensor in layout.tensors},
+        "weight_map": {tensor.name: files[tensor.name] for tensor in tensors},
     }
     return layouts, {f"{stem}.safetensors.index.json": json.dumps(index, indent=2).encode()}
 

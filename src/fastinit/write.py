@@ -74,6 +74,11 @@ class Pieces:
         begin = (piece - self._first[i]) * PIECE
         return i, begin, min(PIECE, self.segments[i][3] - begin)
 
+    def bytes_before(self, piece: int) -> int:
+        """Bytes of all pieces before one."""
+        i = bisect_right(self._first, piece) - 1
+        return self.nbytes if i == len(self.segments) else self._before[i] + self.find(piece)[1]
+
     def of_rank(self, rank: int, world: int) -> range:
         """Consecutive pieces, of as many bytes for each rank as for any other."""
         return range(self._from(rank, world), self._from(rank + 1, world))
@@ -139,11 +144,10 @@ class State:
             raise ValueError(f"{self.path}: too many hosts share this output")
         os.pwrite(self._fd, text.ljust(STATE_HEADER, b"\0"), 0)
 
-    def missing(self, pieces: range) -> list[int]:
+    def missing(self, pieces: range) -> Array:
         """Those of `pieces` that are not written yet."""
         done = os.pread(self._fd, len(pieces), STATE_HEADER + pieces.start)
-        where = np.flatnonzero(np.frombuffer(done, np.uint8) == 0)
-        return [int(i) for i in where + pieces.start]
+        return np.flatnonzero(np.frombuffer(done, np.uint8) == 0) + pieces.start
 
     def set_done(self, piece: int) -> None:
         os.pwrite(self._fd, b"\1", STATE_HEADER + piece)
@@ -215,6 +219,7 @@ class Output:
             target = self.folder / name
             if target.exists() and not target.is_file():
                 raise OSError(f"{target} is not a regular file, expected the name of one")
+        self._check_space(working)
         working.mkdir(exist_ok=True)
         state = State(working / STATE, self._plan.hexdigest(), len(self.pieces))
         try:
@@ -224,12 +229,20 @@ class Output:
             with state.locked():
                 if not state.is_current():
                     return True
-                if state.missing(range(len(self.pieces))):
+                if state.missing(range(len(self.pieces))).size:
                     return False
                 self._finish(working)
         finally:
             state.close()
         return True
+
+    def _check_space(self, working: Path) -> None:
+        """Refuse what does not fit on the disk, before anything is written."""
+        left = self.nbytes - (_used(working) if working.is_dir() else 0)
+        free = shutil.disk_usage(working.parent).free
+        if left > free:
+            what = f"{left} bytes are to be written, and {free} are free"
+            raise OSError(errno.ENOSPC, what, str(self.folder))
 
     def _write_pieces(
         self,
@@ -241,22 +254,15 @@ class Output:
         progress: Progress | None,
     ) -> None:
         missing = state.missing(part)
-        left = sum(self.pieces.find(piece)[2] for piece in missing)
-        free = shutil.disk_usage(working).free
-        if left - _used(working) > free:
-            raise OSError(
-                errno.ENOSPC,
-                f"{left} bytes are to be written, and {free} are free",
-                str(self.folder),
-            )
-        total = sum(self.pieces.find(piece)[2] for piece in part)
+        total = self.pieces.bytes_before(part.stop) - self.pieces.bytes_before(part.start)
+        written = total - sum(self.pieces.find(int(piece))[2] for piece in missing)
         counting = threading.Lock()
-        written = total - left
 
         def write_piece(n: int) -> None:
             nonlocal written
-            size = self._write_piece(missing[n], workers.of_this_thread())
-            state.set_done(missing[n])
+            piece = int(missing[n])
+            size = self._write_piece(piece, workers.of_this_thread())
+            state.set_done(piece)
             with counting:
                 written += size
 
@@ -283,6 +289,8 @@ class Output:
         """Check the files, make sure that they are on the disk, and give them their names."""
         for layout in self.layouts:
             path = working / (layout.name + PARTIAL)
+            if not layout.nbytes:
+                path.touch()  # it has no piece that would have made it
             if path.exists():  # else it has been moved already, by a run that was stopped here
                 _check_written(path, layout)
                 _move(path, self.folder / layout.name)

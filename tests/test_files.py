@@ -1,0 +1,215 @@
+"""Files of tensors: what is written is what the packages of others read, and bad headers are errors of one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fastinit as fi
+from conftest import DTYPES, as_bits
+from fastinit.files import read_stored
+
+TENSORS = [
+    fi.Tensor(f"layer.{dtype}", (3, 5, 7), fi.Normal(0, 0.25), dtype) for dtype in DTYPES
+] + [fi.Tensor("empty", (0, 4), fi.ones), fi.Tensor("scalar", (), fi.Constant(2.5), "float16")]
+
+
+def value(tensor: fi.Tensor, seed: int) -> np.ndarray:
+    made = tensor.init(tensor.shape, seed=seed, stream=tensor.name, dtype=tensor.dtype)
+    return made
+
+
+def write_header(path: Path, header: Any, data: bytes = b"", length: int | None = None) -> Path:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    size = len(text) if length is None else length
+    path.write_bytes(size.to_bytes(8, "little") + text + data)
+    return path
+
+
+def test_safetensors_are_read_by_the_package_safetensors(tmp_path: Path) -> None:
+    numpy = pytest.importorskip("safetensors.numpy")
+    tensors = [t for t in TENSORS if "float8" not in t.name]  # which it reads for torch alone
+    fi.Model(tensors).write(tmp_path / "m.safetensors", seed=3)
+    loaded = numpy.load_file(tmp_path / "m.safetensors")
+    assert set(loaded) == {t.name for t in tensors}
+    for tensor in tensors:
+        got, want = loaded[tensor.name], value(tensor, 3)
+        assert (got.dtype, got.shape) == (want.dtype, want.shape)
+        np.testing.assert_array_equal(as_bits(got), as_bits(want))
+    for stored in read_stored(tmp_path / "m.safetensors"):
+        assert stored.offset % max(1, stored.nbytes // max(1, int(np.prod(stored.shape)))) == 0
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_8_bit_safetensors_are_read_by_torch(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    load_file = pytest.importorskip("safetensors.torch").load_file
+    fi.Model(TENSORS).write(tmp_path / "m.safetensors", seed=3)
+    loaded = load_file(tmp_path / "m.safetensors")
+    for tensor in TENSORS:
+        got = loaded[tensor.name]
+        assert str(got.dtype) == f"torch.{tensor.dtype}"
+        np.testing.assert_array_equal(got.double().numpy(), value(tensor, 3).astype(np.float64))
+    assert loaded["layer.float8_e5m2"].dtype == torch.float8_e5m2
+
+
+def test_files_of_the_package_safetensors_are_read(tmp_path: Path) -> None:
+    numpy = pytest.importorskip("safetensors.numpy")
+    arrays = {t.name: value(t, 1) for t in TENSORS} | {"ids": np.arange(6).reshape(2, 3)}
+    numpy.save_file(arrays, tmp_path / "m.safetensors", metadata={"format": "pt"})
+    stored = {s.name: s for s in read_stored(tmp_path / "m.safetensors")}
+    assert set(stored) == set(arrays)
+    for name, array in arrays.items():
+        data = (tmp_path / "m.safetensors").read_bytes()
+        where = stored[name]
+        assert where.shape == array.shape
+        assert data[where.offset : where.offset + where.nbytes] == array.tobytes()
+    assert stored["ids"].dtype == "I64"
+
+
+def test_npy_and_raw(tmp_path: Path) -> None:
+    model = fi.Model(TENSORS)
+    assert model.write(tmp_path / "npy", seed=3, format="npy")
+    assert model.write(tmp_path / "raw", seed=3, format="raw")
+    for tensor in TENSORS:
+        want = value(tensor, 3)
+        array = np.load(tmp_path / "npy" / f"{tensor.name}.npy")
+        np.testing.assert_array_equal(as_bits(array), as_bits(want))
+        assert array.shape == tensor.shape
+        assert (tmp_path / "raw" / f"{tensor.name}.bin").read_bytes() == want.tobytes()
+    described = json.loads((tmp_path / "raw" / "tensors.json").read_text())
+    assert described["scalar"] == {"file": "scalar.bin", "dtype": "float16", "shape": []}
+    assert model.differences(tmp_path / "raw", seed=3) == []
+    assert {s.name for s in read_stored(tmp_path / "npy")} == {t.name for t in TENSORS}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["npy", "raw"]
+
+
+def test_a_set_and_its_index(tmp_path: Path) -> None:
+    tensors = [fi.Tensor(f"t{i}", (i + 1, 100), fi.Normal(), "bfloat16") for i in range(6)]
+    model = fi.Model(tensors)
+    assert model.write(tmp_path / "model.safetensors", seed=1, max_shard_size=700)
+    # 200, 400 | 600 | 800 | 1000 | 1200 bytes, as they come: the last three are larger than the limit
+    names = [f"model-{i:05}-of-00005.safetensors" for i in range(1, 6)]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [*names, "model.safetensors.index.json"]
+    index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
+    assert index["metadata"]["total_size"] == 4200
+    assert index["weight_map"] == {"t0": names[0], "t1": names[0], "t2": names[1], "t3": names[2], "t4": names[3], "t5": names[4]}  # fmt: skip
+    for source in (tmp_path, tmp_path / "model.safetensors.index.json"):
+        assert [s.name for s in read_stored(source)] == [t.name for t in tensors]
+    assert model.differences(tmp_path, seed=1) == []
+
+
+F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+
+
+@pytest.mark.parametrize(
+    ("header", "data", "message"),
+    [
+        (b"", b"", "a: expected 8 bytes from its header"),
+        (b"{", b"", "not JSON in UTF-8"),
+        (b"\xff\xfe", b"", "not JSON in UTF-8"),
+        (b"[" * 100_000, b"", "nested too deeply"),
+        ([], b"", "expected a JSON object as header, got list"),
+        (b'{"a":1,"a":2}', b"", "the key 'a' occurs twice"),
+        ({"__metadata__": {"a": 1}}, b"", "__metadata__ must be an object of texts"),
+        ({"a": F32}, b"1234567", "expected .* bytes from its header, got a file of"),
+        ({"a": F32}, b"123456789", "expected .* bytes from its header, got a file of"),
+        ({"a": F32, "b": F32}, b"12345678", "b: data_offsets begin at 0: overlaps the tensor before it"),
+        ({"a": F32, "b": F32 | {"data_offsets": [16, 24]}}, b"1" * 24, "b: data_offsets begin at 16: leaves a hole"),
+        ({"a": F32 | {"data_offsets": [0, 2**63]}}, b"1" * 8, "a: data_offsets 0 to .* do not fit the shape"),
+        ({"a": F32 | {"data_offsets": [8, 0]}}, b"1" * 8, "a: data_offsets 8 to 0 do not fit the shape"),
+        ({"a": F32 | {"data_offsets": [-8, 0]}}, b"1" * 8, "a: data_offsets must be two offsets"),
+        ({"a": F32 | {"data_offsets": [0]}}, b"1" * 8, "a: data_offsets must be two offsets"),
+        ({"a": F32 | {"data_offsets": [0.0, 8.0]}}, b"1" * 8, "a: data_offsets must be two offsets"),
+        ({"a": F32 | {"shape": [3]}}, b"1" * 8, "a: data_offsets 0 to 8 do not fit the shape"),
+        ({"a": F32 | {"shape": [True]}}, b"1" * 8, "a: shape must be a list of sizes"),
+        ({"a": F32 | {"shape": [2**40, 2**40]}}, b"1" * 8, "do not fit the shape"),
+        ({"a": F32 | {"dtype": "F31"}}, b"1" * 8, "a: dtype must be one that safetensors has, got 'F31'"),
+        ({"a": F32 | {"dtype": ["F32"]}}, b"1" * 8, "a: dtype must be one that safetensors has"),
+        ({"a": {"dtype": "F32"}}, b"", "a: expected dtype, shape and data_offsets"),
+        ({"a": 7}, b"", "a: expected dtype, shape and data_offsets, got 7"),
+    ],
+)  # fmt: skip
+def test_bad_headers(tmp_path: Path, header: Any, data: bytes, message: str) -> None:
+    path = tmp_path / "bad.safetensors"
+    if header == b"":
+        header, data = {"a": F32}, b""
+        message = "expected .* bytes from its header"
+    write_header(path, header, data)
+    with pytest.raises(ValueError, match=message) as raised:
+        read_stored(path)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < len(str(path)) + 250
+
+
+@pytest.mark.parametrize("size", [0, 7, 8, 20])
+def test_truncated_files(tmp_path: Path, size: int) -> None:
+    path = write_header(tmp_path / "bad.safetensors", {"a": F32}, b"1" * 8)
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ValueError, match="expected a safetensors header of at most"):
+        read_stored(path)
+
+
+@given(st.binary(max_size=300), st.integers(0, 2**64 - 1))
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_are_tensors_or_an_error(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, length: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzz.safetensors"
+    for content in (
+        data,
+        length.to_bytes(8, "little") + data,
+        len(data).to_bytes(8, "little") + data,
+    ):
+        path.write_bytes(content)
+        try:
+            read_stored(path)
+        except ValueError as error:
+            assert str(error).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"m.safetensors.index.json": {"weight_map": {"a": "../m.safetensors"}}}, "expected files next to it"),
+        ({"m.safetensors.index.json": {"weight_map": {"b": "m.safetensors"}}, "m.safetensors": {"a": F32}}, "a is in m.safetensors, but not there"),
+        ({"m.safetensors.index.json": {"weight_map": {"a": "m.safetensors", "b": "m.safetensors"}}, "m.safetensors": {"a": F32}}, "b is not in m.safetensors"),
+        ({"m.safetensors.index.json": []}, "expected a weight_map"),
+        ({"tensors.json": {"a": {"file": "/etc/passwd", "dtype": "float32", "shape": []}}}, "a: file must be the name of one next to it"),
+        ({"tensors.json": {"a": {"file": "tensors.json", "dtype": "float32", "shape": [1000]}}}, "a: expected 4000 bytes in tensors.json"),
+        ({"tensors.json": {"a": {"file": "x"}}}, "a: expected file, dtype and shape"),
+        ({}, "expected .safetensors, .npy or raw files in it, got none"),
+        ({"a.safetensors": {}, "b.safetensors": {}}, "expected one file"),
+    ],
+)  # fmt: skip
+def test_bad_folders(tmp_path: Path, files: dict[str, Any], message: str) -> None:
+    for name, content in files.items():
+        if name.endswith(".safetensors"):
+            write_header(tmp_path / name, content, b"1" * 8 * len(content))
+        else:
+            (tmp_path / name).write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=message):
+        read_stored(tmp_path)
+
+
+def test_bad_npy(tmp_path: Path) -> None:
+    path = tmp_path / "w.npy"
+    path.write_bytes(b"not numpy")
+    with pytest.raises(ValueError, match=r"w.npy: not a .npy file"):
+        read_stored(path)
+    np.save(path, np.zeros((3, 4), order="F"))
+    with pytest.raises(ValueError, match="Fortran order"):
+        read_stored(path)
+    np.save(path, np.zeros(3, ml_dtypes.bfloat16).view("V2"))
+    assert read_stored(path)[0].dtype == "bfloat16"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"expected 134 bytes, got a file of 133"):
+        read_stored(path)

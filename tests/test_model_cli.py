@@ -1,0 +1,172 @@
+"""`fastinit model`, `check` and `spec` as a user runs them, and their files in the packages that load them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastinit as fi
+from test_architectures import BERT, GPT2, LLAMA, VIT
+from test_cli import run
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("GPT2LMHeadModel", {"model_type": "gpt2"} | GPT2),
+        ("LlamaForCausalLM", {"model_type": "llama", "num_key_value_heads": 2} | LLAMA),
+        ("BertForMaskedLM", {"model_type": "bert"} | BERT),
+        ("ViTForImageClassification", {"model_type": "vit"} | VIT),
+    ],
+)
+@pytest.mark.parametrize("limit", [[], ["--max-shard-size", "20kB"]])
+def test_transformers_load_what_is_written(
+    tmp_path: Path, name: str, config: dict[str, Any], limit: list[str]
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    (tmp_path / "config.json").write_text(json.dumps(config | {"architectures": [name]}))
+    target = tmp_path / "model.safetensors"
+    done = run("model", tmp_path, "--seed", 3, "-o", target, *limit)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert target.exists() == (not limit)
+    model, report = getattr(transformers, name).from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    weights = dict(model.named_parameters())
+    described = fi.Model.load(tmp_path / "config.json")
+    # The names in memory differ for ViT; all of them together hold the same values.
+    loaded = sorted(w.detach().numpy().tobytes() for w in weights.values())
+    assert loaded == sorted(described.make(t.name, seed=3).tobytes() for t in described)
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("spec") / "spec.json"
+    model = fi.Model(
+        [
+            fi.Tensor("up", (500, 2000), fi.he_normal),
+            fi.Tensor("down", (2000, 500), fi.TruncatedNormal(0, 0.02), "bfloat16"),
+            fi.Tensor("bias", (500,), fi.zeros),
+        ]
+    )
+    path.write_text(model.to_json())
+    return path
+
+
+def test_model_check_and_spec(tmp_path: Path, spec: Path) -> None:
+    target = tmp_path / "m.safetensors"
+    done = run("model", spec, "--seed", 7, "-o", target)
+    assert done.returncode == 0
+    first, second = done.stdout.splitlines()
+    assert first == f"{target}: 3 tensors, 2,000,500 elements, 5.724 MiB, seed 7"
+    assert second.startswith("written in ")
+    for arguments in ([target], [target, spec]):
+        checked = run("check", *arguments)
+        assert checked.returncode == 0, checked.stdout
+        rows = {line.split()[0]: line.split() for line in checked.stdout.splitlines() if line}
+        assert rows["up"][1:3] == ["float32", "500x2000"]
+        assert float(rows["up"][4]) == pytest.approx(np.sqrt(2 / 500), rel=5e-3)
+        assert float(rows["up"][5]) == pytest.approx(1, abs=5e-3)
+        assert "3 tensors, 0 flagged" in checked.stdout
+        exact = run("check", *arguments, "--exact", *(["--seed", 7] if spec in arguments else []))
+        assert (exact.returncode, exact.stdout.splitlines()[-1][:21]) == (
+            0,
+            "3 tensors, all exactl",
+        )
+    printed = run("spec", spec, "--dtype", "float16", "--rule", "up=ones")
+    tensors = json.loads(printed.stdout)["tensors"]
+    assert [t["dtype"] for t in tensors] == ["float16"] * 3
+    assert (
+        tensors[0]["init"] == {"name": "he_normal"}
+        or tensors[0]["init"]["name"] == "variance_scaling"
+    )
+
+
+def test_exact_finds_one_bit(tmp_path: Path, spec: Path) -> None:
+    target = tmp_path / "m.safetensors"
+    run("model", spec, "--seed", 7, "-o", target)
+    with target.open("r+b") as file:
+        file.seek(8 + int.from_bytes(file.read(8), "little") + 4 * (400 * 2000 + 123) + 2)
+        byte = file.read(1)[0]
+        file.seek(-1, 1)
+        file.write(bytes([byte ^ 1]))
+    done = run("check", target, "--exact")
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        "up: differs from element (400, 123) on",
+        f"3 tensors, 1 differ from what {target} records with seed 7",
+    ]
+    assert run("check", target, spec, "--exact", "--seed", 8).returncode == 1
+    other = run("check", target, spec, "--exact", "--dtype", "float16")
+    assert "up: float32 (500, 2000), expected float16 (500, 2000)" in other.stdout
+
+
+def test_check_flags_what_is_off(tmp_path: Path) -> None:
+    """A fan of a shard, a clipped tail, a copy: each is named, and the status is 1."""
+    shard = np.asarray(fi.he_normal((250, 2000), seed=1))  # fans of a quarter of 1000 x 2000
+    clipped = np.clip(fi.Normal()((500, 500), seed=2), -1.5, 1.5)
+    copy = fi.Normal()((300, 300), seed=3)
+    for name, array in (
+        ("a", np.tile(shard, (4, 1))),
+        ("b", clipped),
+        ("c", copy),
+        ("d", copy * 2),
+    ):
+        np.save(tmp_path / f"{name}.npy", array.astype(np.float32))
+    tensors = [
+        fi.Tensor("a", (1000, 2000), fi.he_normal),
+        fi.Tensor("b", (500, 500), fi.Normal()),
+        fi.Tensor("c", (300, 300), fi.Normal()),
+        fi.Tensor("d", (300, 300), fi.Normal(0, 2)),
+    ]
+    spec = tmp_path / "spec.json"
+    spec.write_text(fi.Model(tensors).to_json())
+    done = run("check", tmp_path, spec, "--plot", tmp_path / "p.png")
+    assert done.returncode == 1
+    assert "! std 2.00 times its theory: as if its fan were 1/4, that of a shard" in done.stdout
+    assert "! clipped: " in done.stdout
+    assert "! proportional to c: correlation 1.0000" in done.stdout
+    assert "4 tensors, 3 flagged" in done.stdout
+    assert (tmp_path / "p.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["model", "SPEC", "-o", "m.safetensors"], 2, "required: --seed"),
+        (["model", "SPEC", "--seed", 1, "-o", "m.bin"], 1, "path must end in .safetensors"),
+        (["model", "SPEC", "--seed", 1, "-o", "m.safetensors", "--max-shard-size", "5XB"], 2, "expected a size such as 500MB"),
+        (["model", "SPEC", "--seed", 1, "-o", "no/m.safetensors"], 1, "No such file or directory"),
+        (["model", "SPEC", "--seed", 1, "-o", "m.safetensors", "--rule", "*=he"], 2, "argument --rule: expected one of"),
+        (["model", "SPEC", "--seed", 1, "-o", "m.safetensors", "--rank", "1"], 1, "rank must be an int in [0, 0], got 1"),
+        (["model", "none.toml", "--seed", 1, "-o", "m.safetensors"], 1, "No such file or directory: 'none.toml'"),
+        (["model", "bad.safetensors", "--seed", 1, "-o", "m.safetensors"], 1, "bad.safetensors: expected a safetensors header"),
+        (["check", "bad.safetensors"], 1, "bad.safetensors: expected a safetensors header"),
+        (["check", "w.npy", "--exact"], 1, "--exact needs SPEC: w.npy records none"),
+        (["check", "w.npy", "SPEC"], 1, "w.npy: the tensor 'up' of the model is missing"),
+        (["check", "."], 1, "expected"),
+    ],
+)  # fmt: skip
+def test_errors_are_one_line(
+    tmp_path: Path, spec: Path, arguments: list[Any], status: int, message: str
+) -> None:
+    (tmp_path / "bad.safetensors").write_bytes(b"\xff" * 20)
+    np.save(tmp_path / "w.npy", np.zeros(3, np.float32))
+    before = sorted(tmp_path.iterdir())
+    done = run(*(spec if a == "SPEC" else a for a in arguments), cwd=tmp_path)
+    assert done.returncode == status
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert status == 2 or done.stderr.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_bytes_of_sizes() -> None:
+    from fastinit.cli import parse_bytes
+
+    sizes = {"5": 5, "5B": 5, "5kB": 5000, "1.5MiB": 1572864, "2g": 2 * 10**9, "3 TiB": 3 * 2**40}
+    assert {text: parse_bytes(text) for text in sizes} == sizes

@@ -1,0 +1,193 @@
+"""Descriptions of models: what they mean, and errors of one line that name the file and the key."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastinit as fi
+
+TOML = """
+dtype = "bfloat16"
+axes = "out_in"
+
+[[tensors]]
+name = "up.weight"
+shape = [6, 4]
+init = "he_normal"
+
+[[tensors]]
+name = "conv.weight"
+shape = [8, 3, 5, 5]
+init = { name = "variance_scaling", scale = 2, mode = "fan_out", in_axis = -1, out_axis = -2 }
+dtype = "float32"
+
+[[tensors]]
+name = "head.weight"
+shape = [4, 6]
+init = "glorot_uniform"
+axes = "in_out"
+
+[[tensors]]
+name = "embed.weight"
+shape = [10, 4]
+init = { name = "truncated_normal", stddev = 0.02, upper = inf }
+padding_idx = 1
+
+[[tensors]]
+name = "up.bias"
+shape = [6]
+
+[[tensors]]
+name = "ids"
+shape = [6]
+
+[[rules]]
+match = "*.bias"
+init = "constant:value=0.5"
+dtype = "float16"
+
+[[rules]]
+match = "i*"
+init = "skip"
+"""
+
+
+def test_a_spec_in_toml(tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text(TOML)
+    model = fi.Model.load(tmp_path / "m.toml")
+    he = fi.VarianceScaling(2.0, "fan_in", in_axis=1, out_axis=0)
+    assert list(model) == [
+        fi.Tensor("up.weight", (6, 4), he, "bfloat16"),
+        fi.Tensor("conv.weight", (8, 3, 5, 5), fi.VarianceScaling(2.0, "fan_out", in_axis=-1, out_axis=-2)),
+        fi.Tensor("head.weight", (4, 6), fi.glorot_uniform, "bfloat16"),
+        fi.Tensor("embed.weight", (10, 4), fi.TruncatedNormal(0, 0.02, upper=float("inf")), "bfloat16", 1),
+        fi.Tensor("up.bias", (6,), fi.Constant(0.5), "float16"),
+    ]  # fmt: skip
+    (tmp_path / "m.json").write_text(model.to_json())
+    assert list(fi.Model.load(tmp_path / "m.json")) == list(model)
+    assert (len(model), model.size, model.nbytes) == (
+        5,
+        694,
+        2 * 24 + 4 * 600 + 2 * 24 + 2 * 40 + 2 * 6,
+    )
+    assert model["up.bias"].shape == (6,)
+    # Of out x in, the fan is the second axis: 4 inputs.
+    assert model.make("up.weight", seed=1).astype(np.float64).max() < 2 * np.sqrt(2 / 4) / 0.8796
+    assert model["up.weight"].init.resolve((6, 4)).stddev == pytest.approx(
+        np.sqrt(2 / 4) / 0.87962566103423978
+    )
+
+
+def test_names_shapes_and_dtypes_from_stored_tensors(tmp_path: Path) -> None:
+    source = fi.Model(
+        [
+            fi.Tensor("up.weight", (300, 40), fi.zeros, "float16"),
+            fi.Tensor("up.bias", (300,), fi.ones, "float16"),
+            fi.Tensor("norm.weight", (40,), fi.zeros),
+        ]
+    )
+    source.write(tmp_path / "model.safetensors", seed=0, max_shard_size=2000)
+    described = [(t.name, t.shape, t.dtype) for t in source]
+    index = tmp_path / "model.safetensors.index.json"
+    plain = fi.Model.load(index)
+    assert [(t.name, t.shape, t.dtype) for t in plain] == described
+    assert [t.init for t in plain] == [fi.Normal(0, 0.02), fi.zeros, fi.ones]
+    ruled = fi.Model.load(tmp_path, rules=["norm.*=skip", "*.weight=he_uniform"])
+    assert [t.init for t in ruled] == [fi.VarianceScaling(2.0, "fan_in", "uniform", in_axis=1, out_axis=0), fi.zeros]  # fmt: skip
+    spec = {"tensors_from": index.name, "rules": [{"match": "*", "init": "normal"}]}
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    assert [t.init for t in fi.Model.load(tmp_path / "spec.json")] == [fi.Normal()] * 3
+
+
+def test_rules_come_before_a_config(tmp_path: Path) -> None:
+    config = {"model_type": "gpt2", "n_layer": 1, "n_embd": 8, "n_head": 2, "vocab_size": 5}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    model = fi.Model.load(tmp_path, rules=["*.c_fc.weight=lecun_normal", "*wpe*=skip"])
+    assert "transformer.wpe.weight" not in [t.name for t in model]
+    assert model["transformer.h.0.mlp.c_fc.weight"].init == fi.VarianceScaling(
+        in_axis=1, out_axis=0
+    )
+    assert model["transformer.h.0.mlp.c_proj.weight"].init == fi.Normal(0, 0.02 / np.sqrt(2))
+
+
+W = {"name": "w", "shape": [3], "init": "ones"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ([], "expected a table"),
+        ({}, "expected tensors or tensors_from, got none"),
+        ({"tensors": {}}, "tensors must be a list of tables"),
+        ({"tensors": [3]}, r"tensors\[0\]: expected a table, got 3"),
+        ({"tensors": [W], "seed": 3}, "expected the keys axes, dtype, rules, tensors, tensors_from, got 'seed'"),
+        ({"tensors": [W | {"std": 3}]}, r"tensors\[0\]: expected the keys .* got 'std'"),
+        ({"tensors": [{"name": "w"}]}, r"tensors\[0\]: the key 'shape' is missing"),
+        ({"tensors": [{"name": 3, "shape": []}]}, r"tensors\[0\]: name must be a text, got 3"),
+        ({"tensors": [W, W]}, "tensor 'w' occurs twice"),
+        ({"tensors": [W | {"shape": 3}]}, "tensor 'w': shape must be a list of sizes, got 3"),
+        ({"tensors": [W | {"shape": [-1]}]}, "tensor 'w': shape"),
+        ({"tensors": [W | {"shape": [2.5]}]}, "tensor 'w': shape"),
+        ({"tensors": [W | {"dtype": "int8"}]}, "tensor 'w': dtype must be one of float32, .* got 'int8'"),
+        ({"tensors": [W | {"axes": "oi"}]}, "tensor 'w': axes must be one of in_out, out_in, got 'oi'"),
+        ({"tensors": [W | {"padding_idx": 3}]}, r"tensor 'w': padding_idx must be an int in \[0, 2\], got 3"),
+        ({"tensors": [W | {"init": "he"}]}, "tensor 'w': expected one of constant, .* got 'he'"),
+        ({"tensors": [W | {"init": "normal:sd=3"}]}, "tensor 'w': expected options mean, stddev of normal, each once"),
+        ({"tensors": [W | {"init": {"name": "normal", "sd": 3}}]}, "tensor 'w': expected arguments mean, stddev of normal, got 'sd'"),
+        ({"tensors": [W | {"init": {"name": "normal", "stddev": "x"}}]}, "tensor 'w': stddev must be a real number, got 'x'"),
+        ({"tensors": [W | {"init": {"stddev": 3}}]}, "tensor 'w': init must be a name, or a table with one"),
+        ({"tensors": [W | {"init": 3}]}, "tensor 'w': init must be a name, or a table with one, got 3"),
+        ({"tensors": [{"name": "w", "shape": [3]}]}, "tensor 'w': it has no init, and no rule matches it"),
+        ({"tensors": [W | {"name": ""}]}, "tensor '': name must be a text of at least one character"),
+        ({"tensors": [W], "rules": [{"match": "*"}]}, r"rules\[0\]: the key 'init' is missing"),
+        ({"tensors": [W], "rules": [{"match": "*", "init": "ones", "when": 3}]}, r"rules\[0\]: expected the keys .* got 'when'"),
+        ({"tensors": [W], "axes": "oi"}, "axes must be one of in_out, out_in"),
+        ({"tensors_from": "nowhere.safetensors"}, "No such file"),
+        ({"model_type": "t5"}, "model_type must be one of gpt2"),
+    ],
+)  # fmt: skip
+def test_errors_name_the_file_and_the_key(tmp_path: Path, spec: Any, message: str) -> None:
+    path = tmp_path / "spec.json"
+    path.write_text(json.dumps(spec))
+    with pytest.raises((ValueError, TypeError, OSError), match=message) as raised:
+        fi.Model.load(path)
+    assert str(tmp_path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_texts_that_are_no_specs(tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_bytes(b"a = \xff")
+    (tmp_path / "m.json").write_text('{"a": 1, "a": 2}')
+    with pytest.raises(ValueError, match=r"m.toml: not TOML"):
+        fi.Model.load(tmp_path / "m.toml")
+    with pytest.raises(ValueError, match=r"m.json: the key 'a' occurs twice"):
+        fi.Model.load(tmp_path / "m.json")
+    for rule in ("*.bias", "=ones", "*=he", ""):
+        with pytest.raises(ValueError, match="expected"):
+            fi.Model.load(tmp_path, rules=[rule])
+
+
+def test_models_refuse_what_is_not_theirs(tmp_path: Path) -> None:
+    w = fi.Tensor("w", (3, 4), fi.he_normal)
+    with pytest.raises(ValueError, match="different names, got 'w' twice"):
+        fi.Model([w, w])
+    with pytest.raises(TypeError, match=r"tensors must be fastinit.Tensor, got 3"):
+        fi.Model([3])  # type: ignore[list-item]
+    model = fi.Model([w])
+    out = np.zeros((3, 4), np.float32)
+    for arrays, index in (({"w": out, "v": out}, None), ({"w": out}, {"v": 0})):
+        with pytest.raises(KeyError, match="the model has no tensor 'v'"):
+            model.fill(arrays, seed=0, index=index)
+    assert not out.any()
+    with pytest.raises(TypeError, match="seed must be given, got None"):
+        model.fill({"w": out}, seed=None)
+    with pytest.raises(ValueError, match=r"out must have the shape \(3, 4\)"):
+        model.fill({"w": out.T}, seed=0)
+    fi.Model([fi.Tensor("v", (3,), fi.ones)]).write(tmp_path / "m.safetensors", seed=0)
+    with pytest.raises(ValueError, match=r"m.safetensors: the tensor 'w' of the model is missing"):
+        model.check(tmp_path / "m.safetensors")

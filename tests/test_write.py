@@ -1,0 +1,384 @@
+"""Writing models: the bytes depend on nothing but the model and the seed, and the name means a complete file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastinit as fi
+import reference
+from fastinit import write
+from fastinit.write import PIECE, STATE_HEADER
+from test_cli import run
+
+#: Pieces of all kinds: smaller than one, ragged ends, a padding row across a piece's end, no elements.
+MODEL = fi.Model(
+    [
+        fi.Tensor("norm", (100,), fi.ones),
+        fi.Tensor("up", (700, 1000), fi.he_normal),
+        fi.Tensor("down", (1000, 701), fi.TruncatedNormal(0, 0.02), "bfloat16"),
+        fi.Tensor("embedding", (40, 30_000), fi.Normal(0, 0.02), padding_idx=8),
+        fi.Tensor("empty", (0, 5), fi.ones),
+        fi.Tensor("small", (9, 9), fi.Normal(0, 0.25), "float8_e4m3fn"),
+        fi.Tensor("double", (300, 999), fi.glorot_uniform, "float64"),
+    ]
+)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("whole") / "m.safetensors"
+    assert MODEL.write(path, seed=5, threads=1)
+    return path.read_bytes()
+
+
+def test_elements_are_those_of_the_oracle(tmp_path: Path) -> None:
+    assert MODEL.write(tmp_path / "raw", seed=5, format="raw")
+    key = reference.stream_key(5, "embedding")
+    got = np.fromfile(tmp_path / "raw" / "embedding.bin", np.float32).reshape(40, 30_000)
+    for begin in (0, 6 * 30_000 + 17, 9 * 30_000, 39 * 30_000):
+        want = reference.normal("float32", key, begin, 30_000, 0.0, 0.02)
+        np.testing.assert_array_equal(got.reshape(-1)[begin : begin + 30_000], want)
+    assert not got[8].any()
+    assert got[7].all()
+    assert got[9].all()
+    small = np.fromfile(tmp_path / "raw" / "small.bin", np.uint8)
+    want = reference.normal("float8_e4m3fn", reference.stream_key(5, "small"), 0, 81, 0.0, 0.25)
+    np.testing.assert_array_equal(small, want)
+
+
+def test_arrays_hold_what_files_do(tmp_path: Path) -> None:
+    MODEL.write(tmp_path / "raw", seed=5, format="raw")
+    for tensor in MODEL:
+        stored = (tmp_path / "raw" / f"{tensor.name}.bin").read_bytes()
+        assert MODEL.make(tensor.name, seed=5).tobytes() == stored
+    whole = MODEL.make("embedding", seed=5)
+    for index in (8, -32, slice(2, 9), slice(None, None, -3), (slice(8, 9), 5), ..., (..., 3)):
+        part = MODEL.make("embedding", seed=5, index=index)
+        np.testing.assert_array_equal(part, whole[index])
+    arrays = {
+        "embedding": np.ones((20, 30_000), np.float32),
+        "up": np.ones((700, 1000), np.float16),
+    }
+    MODEL.fill(arrays, seed=5, index={"embedding": slice(0, 20)})
+    np.testing.assert_array_equal(arrays["embedding"], whole[:20])
+    want = fi.he_normal((700, 1000), seed=5, stream="up", dtype="float16")
+    np.testing.assert_array_equal(arrays["up"], want)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("buffer", [2**16, 3 * 2**16, PIECE])
+def test_threads_and_buffers_change_nothing(
+    tmp_path: Path, whole: bytes, threads: int, buffer: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write, "_buffers", lambda *_: (threads, buffer))
+    assert MODEL.write(tmp_path / "m.safetensors", seed=5)
+    assert (tmp_path / "m.safetensors").read_bytes() == whole
+    assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+@pytest.mark.parametrize("world", [2, 3, 7, 50])
+def test_ranks_in_any_order(tmp_path: Path, whole: bytes, world: int) -> None:
+    """50 are more than there are pieces: some ranks have nothing to do."""
+    ranks = list(range(world))
+    random.Random(world).shuffle(ranks)
+    for n, rank in enumerate(ranks):
+        complete = MODEL.write(tmp_path / "m.safetensors", seed=5, rank=rank, world=world)
+        assert complete == (tmp_path / "m.safetensors").exists()
+        assert complete or n < world - 1
+    assert (tmp_path / "m.safetensors").read_bytes() == whole
+    assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_parts_are_of_equal_size() -> None:
+    pieces = write.Pieces(MODEL._layouts(Path("m.safetensors"), 0, "safetensors", None)[0])
+    for world in (1, 2, 3, 4):
+        parts = [pieces.of_rank(rank, world) for rank in range(world)]
+        assert [i for part in parts for i in part] == list(range(len(pieces)))
+        sizes = [sum(pieces.find(i)[2] for i in part) for part in parts]
+        assert max(sizes) - min(sizes) <= 2 * PIECE
+
+
+def test_processes_at_once(tmp_path: Path, whole: bytes) -> None:
+    """Ranks of one job, one of them twice: the pieces are the same, whoever writes them."""
+    spec = tmp_path / "spec.json"
+    spec.write_text(MODEL.to_json())
+    target = tmp_path / "m.safetensors"
+    with ThreadPoolExecutor() as pool:
+        jobs = [
+            pool.submit(run, "model", spec, "--seed", 5, "-o", target, "--rank", rank, "--world", 3)
+            for rank in (0, 1, 2)
+        ]
+        for job in jobs:
+            assert job.result().returncode == 0, job.result().stderr
+    assert target.read_bytes() == whole
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.safetensors", "spec.json"]
+
+
+#: Six tensors of 64 MiB.
+BIG = fi.Model([fi.Tensor(f"t{i}", (4096, 4096), fi.he_normal) for i in range(6)]).to_json()
+
+
+def written_pieces(state: Path) -> np.ndarray:
+    """The numbers of the pieces that are done; -1 before there is a map."""
+    data = state.read_bytes() if state.exists() else b""
+    return np.flatnonzero(np.frombuffer(data[STATE_HEADER:], np.uint8))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_goes_on_after_a_kill(tmp_path: Path, number: int) -> None:
+    """Nothing has the final name; pieces that are done are not done again; the bytes are those of one run."""
+    spec, target = tmp_path / "spec.json", tmp_path / "m.safetensors"
+    spec.write_text(BIG)
+    working = tmp_path / ".m.safetensors.partial"
+    command = [sys.executable, "-m", "fastinit", "model", spec, "--seed", "1", "-o", target]
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
+    while written_pieces(working / "state").size < 40 and process.poll() is None:
+        time.sleep(0.001)
+    process.send_signal(number)
+    _, errors = process.communicate()
+    assert process.returncode != 0
+    assert "Traceback" not in errors
+    assert not target.exists()
+    done = written_pieces(working / "state")
+    assert 40 <= done.size < 6 * 64 + 1
+    # Change a piece that is done: were it done again, the change would be gone.
+    tensor, at = divmod(
+        int(done[done > 0][0]) - 1, 64
+    )  # piece 0 is the header, and a tensor has 64
+    with (working / "m.safetensors.partial").open("r+b") as file:
+        header = 8 + int.from_bytes(file.read(8), "little")
+        place = header + (64 * tensor + at) * PIECE
+        file.seek(place)
+        file.write(b"mark")
+    assert run("model", spec, "--seed", 1, "-o", target).returncode == 0
+    with target.open("r+b") as file:
+        file.seek(place)
+        assert file.read(4) == b"mark"
+        element = fi.he_normal.shard((4096, 4096), (64 * at, 0), seed=1, stream=f"t{tensor}")
+        file.seek(place)
+        file.write(element.tobytes())
+    exact = run("check", target, spec, "--exact", "--seed", 1)
+    assert exact.returncode == 0, exact.stdout
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.safetensors", "spec.json"]
+
+
+def test_another_seed_does_not_go_on(tmp_path: Path) -> None:
+    assert not MODEL.write(tmp_path / "m.safetensors", seed=5, rank=0, world=2)
+    for seed, model in ((6, MODEL), (5, fi.Model(list(MODEL)[1:]))):
+        with pytest.raises(ValueError, match="unfinished output of other tensors, another seed"):
+            model.write(tmp_path / "m.safetensors", seed=seed)
+    assert MODEL.write(tmp_path / "m.safetensors", seed=5)
+
+
+def test_a_machine_that_went_down_starts_again(
+    tmp_path: Path, whole: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it had not written back is lost, so its map is worth nothing."""
+    assert not MODEL.write(tmp_path / "m.safetensors", seed=5, rank=0, world=2)
+    partial = tmp_path / ".m.safetensors.partial" / "m.safetensors.partial"
+    partial.write_bytes(b"\0" * partial.stat().st_size)
+    monkeypatch.setattr(write, "_boot_id", lambda: "another")
+    assert MODEL.write(tmp_path / "m.safetensors", seed=5)
+    assert (tmp_path / "m.safetensors").read_bytes() == whole
+
+
+def test_a_stop_between_the_last_piece_and_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also between the names of a set: the next run gives the others theirs."""
+    target = tmp_path / "m.safetensors"
+    moved = []
+
+    def stop_at_the_second(path: Path, to: Path) -> None:
+        if len(moved) == 1:
+            raise KeyboardInterrupt
+        moved.append(to)
+        path.replace(to)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(write, "_move", stop_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            MODEL.write(target, seed=5, max_shard_size=3_000_000)
+    assert not (tmp_path / "m.safetensors.index.json").exists()
+    assert MODEL.write(target, seed=5, max_shard_size=3_000_000)
+    assert MODEL.differences(tmp_path, seed=5) == []
+    assert not (tmp_path / ".m.safetensors.partial").exists()
+
+
+def test_a_file_that_is_not_as_it_was_written_gets_no_name(tmp_path: Path) -> None:
+    assert not MODEL.write(tmp_path / "m.safetensors", seed=5, rank=0, world=2)
+    partial = tmp_path / ".m.safetensors.partial" / "m.safetensors.partial"
+    with partial.open("r+b") as file:
+        file.write(b"\0" * 8)
+    with pytest.raises(OSError, match="not as it was written"):
+        MODEL.write(tmp_path / "m.safetensors", seed=5)
+    assert not (tmp_path / "m.safetensors").exists()
+
+
+def test_an_existing_file_stays_until_the_end(tmp_path: Path, whole: bytes) -> None:
+    target = tmp_path / "m.safetensors"
+    target.write_bytes(b"old")
+    target.chmod(0o600)
+    MODEL.write(target, seed=5, rank=0, world=2)
+    assert target.read_bytes() == b"old"
+    assert MODEL.write(target, seed=5)
+    assert target.read_bytes() == whole
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
+def test_progress_counts_bytes(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    caller = threading.get_ident()
+
+    def progress(done: int, total: int) -> None:
+        assert threading.get_ident() == caller
+        seen.append((done, total))
+
+    MODEL.write(tmp_path / "m.safetensors", seed=5, progress=progress)
+    total = (tmp_path / "m.safetensors").stat().st_size
+    assert seen[0] == (0, total)
+    assert seen[-1] == (total, total)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def peak_memory(*arguments: object) -> int:
+    """Bytes of the peak of a command's memory."""
+    command = [sys.executable, "-m", "fastinit", *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_maxrss * 1024
+
+
+def test_memory_stays_within_its_budget(tmp_path: Path) -> None:
+    spec, target = tmp_path / "spec.json", tmp_path / "m.safetensors"
+    spec.write_text(BIG)
+    budget = peak_memory("spec", spec) + 4 * 2**20
+    peak = peak_memory(
+        "model", spec, "--seed", 1, "-o", target, "--memory", budget, "--threads", 64
+    )
+    assert peak <= budget
+    done = run("model", spec, "--seed", 1, "-o", target, "--memory", "1MB")
+    assert done.returncode == 1
+    assert "memory must be at least" in done.stderr
+    assert peak_memory("check", target, "--exact", "--threads", 1) <= budget
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 8 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "none", folder], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("mounting needs rights that this user does not have")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_is_too_small(small_disk: Path) -> None:
+    spec = small_disk.parent / "spec.json"
+    spec.write_text(MODEL.to_json())
+    done = run("model", spec, "--seed", 5, "-o", small_disk / "m.safetensors")
+    assert done.returncode == 1
+    assert "bytes are to be written, and" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(small_disk.iterdir()) == []
+
+
+def test_a_disk_that_fills_up(
+    small_disk: Path, whole: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error, what is written stays, and a run with more room completes it."""
+    target = small_disk / "m.safetensors"
+    (small_disk / "other").write_bytes(b"1" * 2**20)
+    with monkeypatch.context() as patch:
+        patch.setattr(write.Output, "_check_space", lambda *_: None)
+        with pytest.raises(OSError, match="No space left") as raised:
+            MODEL.write(target, seed=5)
+    assert raised.value.errno == errno.ENOSPC
+    assert not target.exists()
+    subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
+    assert MODEL.write(target, seed=5)
+    assert target.read_bytes() == whole
+
+
+def test_a_read_only_disk(small_disk: Path) -> None:
+    spec = small_disk.parent / "spec.json"
+    spec.write_text(MODEL.to_json())
+    subprocess.run(["mount", "-o", "remount,ro,size=64m", small_disk], check=True)
+    done = run("model", spec, "--seed", 5, "-o", small_disk / "m.safetensors")
+    assert done.returncode == 1
+    assert "Read-only file system" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_limit_on_files(tmp_path: Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
+
+    spec = tmp_path / "spec.json"
+    spec.write_text(MODEL.to_json())
+    done = run("model", spec, "--seed", 5, "-o", tmp_path / "m.safetensors", preexec_fn=limit)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "File too large" in done.stderr
+    assert not (tmp_path / "m.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"seed": None}, TypeError, "seed must be given, got None"),
+        ({"seed": -1}, ValueError, "seed must be an int in"),
+        ({"rank": 2, "world": 2}, ValueError, r"rank must be an int in \[0, 1\], got 2"),
+        ({"world": 0}, ValueError, "world must be an int of at least 1, got 0"),
+        ({"format": "pickle"}, ValueError, "format must be one of safetensors, npy, raw"),
+        ({"format": "npy", "max_shard_size": 5}, ValueError, "max_shard_size is of safetensors"),
+        ({"max_shard_size": 0}, ValueError, "max_shard_size must be an int of at least 1, got 0"),
+        ({"threads": 0}, ValueError, "threads must be an int of at least 1, got 0"),
+        ({"memory": 1000}, ValueError, "memory must be at least"),
+    ],
+)
+def test_bad_arguments_write_nothing(
+    tmp_path: Path, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        MODEL.write(tmp_path / "m.safetensors", **{"seed": 5, **options})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_of_targets_and_tensors(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"path must end in .safetensors"):
+        MODEL.write(tmp_path / "m.bin", seed=5)
+    (tmp_path / "d.safetensors").mkdir()
+    with pytest.raises(OSError, match="is not a regular file"):
+        MODEL.write(tmp_path / "d.safetensors", seed=5)
+    with pytest.raises(ValueError, match="a/b': a name with a slash"):
+        fi.Model([fi.Tensor("a/b", (3,), fi.ones)]).write(tmp_path / "raw", seed=5, format="raw")
+    with pytest.raises(
+        ValueError, match="tensor 'w': values could exceed the largest finite number"
+    ):
+        fi.Model([fi.Tensor("w", (3,), fi.Normal(0, 99), "float8_e4m3fn")]).write(
+            tmp_path / "m.safetensors", seed=5
+        )
+    with pytest.raises(ValueError, match="without tensors"):
+        fi.Model([]).write(tmp_path / "m.safetensors", seed=5)
+    assert [p.name for p in tmp_path.iterdir()] == ["d.safetensors"]
