@@ -139,6 +139,11 @@ def itself(works: list[Work], cores: int) -> str:
         for w in pick(works, "fresh array")
         if w.who != w.beside
     ]
+    times += [(f"a shard: {w.who} of 16384 / dense", w) for w in pick(works, "shard")]
+    times += [
+        (f"a new file in memory on {cores} core(s): {w.who} / {w.beside}", w)
+        for w in pick(works, "write")
+    ]
     for law in LAWS:
         far = [w for w in pick(works, "size", who=law) if w.n >= 2**14]
         reach = f"of {size(far[0].n)} to {size(far[-1].n)} elements"

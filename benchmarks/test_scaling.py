@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fastinit as fi
 from conftest import Measure, N, Work
+from fastinit.threads import share
 from peers import LAWS, fastinit
 
 Warm = Callable[[int], np.ndarray]
@@ -128,6 +132,56 @@ def test_fresh_array(measure: Measure, who: str) -> None:
     shape = (n // SHAPE[1], SHAPE[1])
     work, full = (Work(w, n, lambda w=w: FRESH[w](shape), CORES) for w in (who, "numpy.full"))
     measure("fresh array", work, beside=full)
+
+
+#: Columns of a shard out of this many: one run of elements for each row.
+WIDTH = 16384
+
+
+@pytest.mark.parametrize("columns", [WIDTH, 4096, 1024, 256, 64, 16, 4, 1])
+@pytest.mark.parametrize("law", LAWS)
+def test_shard(measure: Measure, warm: Warm, law: str, columns: int) -> None:
+    rows = max(1, measure.size(N // 4) // columns)
+    out = warm(4 * rows * columns).view(np.float32).reshape(rows, columns)
+    first = min(37, WIDTH - columns)  # in the middle of a super-block
+    part = (slice(None), slice(first, first + columns))
+    make = LAWS[law]
+    fill = partial(make.fill, out, seed=0, shape=(rows, WIDTH), index=part, threads=1)
+    dense = fastinit(law, "float32", out.reshape(-1).view(np.uint8), 1)
+    work, beside = Work(f"{law}, {columns} columns", out.size, fill), Work(law, out.size, dense)
+    measure("shard", work, beside=beside)
+
+
+@pytest.fixture
+def ram_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: disks are slower than any sampler."""
+    root = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=root if root.is_dir() else tmp_path) as folder:
+        yield Path(folder)
+
+
+def write_zeros(path: Path, nbytes: int) -> None:
+    path.unlink(missing_ok=True)
+    with path.open("wb", buffering=0) as file:
+        zeros = bytes(2**20)
+        share(lambda i: os.pwrite(file.fileno(), zeros, i * 2**20), nbytes // 2**20, CORES)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("law", LAWS)
+def test_write(measure: Measure, ram_disk: Path, law: str, dtype: str) -> None:
+    """A model of eight tensors into a new file, beside zeros into a new file."""
+    n = max(2**20, measure.size(2 * N))
+    model = fi.Model(fi.Tensor(f"t{i}", (n // 8,), LAWS[law], dtype) for i in range(8))
+    target = ram_disk / "m.safetensors"
+
+    def write() -> None:
+        target.unlink(missing_ok=True)
+        model.write(target, seed=0, threads=CORES)
+
+    work = Work(f"{law} {dtype}", n, write, CORES)
+    zeros = partial(write_zeros, ram_disk / "zeros", model.nbytes)
+    measure("write", work, beside=Work(f"zeros {dtype}", n, zeros, CORES))
 
 
 def test_fill_of_256_elements(measure: Measure) -> None:

@@ -87,6 +87,9 @@ static void deliver(const job *j, const char *reals, size_t n, char *out, int64_
         copy_item(out, reals, size);
 }
 
+/* Up to here one call of the tier for all, with ragged ends, and a copy cost less than calls for the ends. */
+enum { STAGED_RUN = 512 };
+
 /* Elements [index, index + n) of one chunk. */
 static void fill_chunk(const job *j, uint64_t index, size_t n, char *out, int64_t step)
 {
@@ -96,11 +99,11 @@ static void fill_chunk(const job *j, uint64_t index, size_t n, char *out, int64_
     while (n) {
         const unsigned skip = (unsigned)(index % block);
         size_t take = n;
-        if (direct && skip == 0 && n >= block) {
+        if (direct && skip == 0 && n >= block && (n % block == 0 || n > STAGED_RUN)) {
             take = n - n % block;
             fill_super_blocks(j, index, take / block, out);
         } else {
-            if (direct && take > block - skip)
+            if (direct && n > STAGED_RUN)
                 take = block - skip;
             fill_super_blocks(j, index - skip, (skip + take + block - 1) / block, staged);
             deliver(j, staged + skip * j->real_size, take, out, step);
