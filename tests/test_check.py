@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 import fastinit as fi
-from fastinit import check, plot
-from fastinit.check import Checked, check_tensors, judge, ks_limit, measure, table, theory
+from fastinit import plot
+from fastinit.check import Checked, check_tensors, judge, ks_limit, table
 from fastinit.files import Stored
+from fastinit.measure import SHOWN_BINS, measure
 from fastinit.tensor import Tensor
+from fastinit.theory import bounds, cdf, decode_table, theory
 
 DTYPES = {
     "float32": np.dtype(np.float32),
@@ -122,7 +124,7 @@ def test_every_code_is_decoded_as_ml_dtypes_does(name: str) -> None:
     kind = DTYPES[name]
     codes = np.arange(256**kind.itemsize, dtype=f"u{kind.itemsize}")
     expected = codes.view(kind).astype(np.float32)
-    decoded = check.decode_table(name)
+    decoded = decode_table(name)
     assert decoded.dtype == np.float32
     assert np.array_equal(np.isnan(decoded), np.isnan(expected))
     real = ~np.isnan(expected)
@@ -154,7 +156,7 @@ def test_the_histogram_counts_what_numpys_does(tmp_path: Path, dtype: str) -> No
     law = fi.TruncatedNormal(0.0, 0.03)
     a = draw(law, 50_000, 4, dtype)
     found = measure(store(tmp_path, a), law)
-    assert 2 < found.counts.size <= check.SHOWN_BINS
+    assert 2 < found.counts.size <= SHOWN_BINS
     expected, _ = np.histogram(a.astype(np.float64), found.edges)
     assert np.abs(found.counts - expected).max() <= 2  # values on an edge may go either way
     assert found.counts.sum() == a.size
@@ -168,10 +170,10 @@ def test_values_on_the_bounds_are_counted(tmp_path: Path, dtype: str) -> None:
 def test_bounds_are_those_of_the_dtype() -> None:
     # The neighbours of 0.1: 0x3DCCCCCC < 0.1 < 0x3DCCCCCD; 0x3DCC < 0.1 < 0x3DCD.
     law = fi.Uniform(-0.1, 0.1)
-    assert check.bounds(law, "float32")[1] == struct.unpack(">f", b"\x3d\xcc\xcc\xcc")[0]
-    assert check.bounds(law, "bfloat16") == (-0.099609375, 0.099609375)
-    assert check.bounds(law, "float8_e4m3fn") == (-0.09375, 0.09375)
-    assert check.bounds(law, "float64") == (-0.1, 0.1)
+    assert bounds(law, "float32")[1] == struct.unpack(">f", b"\x3d\xcc\xcc\xcc")[0]
+    assert bounds(law, "bfloat16") == (-0.099609375, 0.099609375)
+    assert bounds(law, "float8_e4m3fn") == (-0.09375, 0.09375)
+    assert bounds(law, "float64") == (-0.1, 0.1)
 
 
 @pytest.mark.parametrize("law", LAWS, ids=str)
@@ -288,8 +290,8 @@ def test_theory_is_scipys(law: fi.Distribution) -> None:
 def test_distribution_function_is_scipys(law: fi.Distribution) -> None:
     reference = distribution_of(law)
     x = reference.ppf(np.linspace(0.001, 0.999, 999))
-    assert check.cdf(law, x) == pytest.approx(np.linspace(0.001, 0.999, 999), abs=1e-9)
-    assert check.cdf(law, np.array([-1e30, 1e30])).tolist() == [0, 1]
+    assert cdf(law, x) == pytest.approx(np.linspace(0.001, 0.999, 999), abs=1e-9)
+    assert cdf(law, np.array([-1e30, 1e30])).tolist() == [0, 1]
 
 
 def test_extremes_of_a_normal_are_medians() -> None:

@@ -175,11 +175,11 @@ def test_scattered_elements(isa: str, case: str, dtype: str) -> None:
     1300 runs are more than two batches of 512; runs of 3 and 9 go in batches, of 12 and 70 by themselves.
     """
     make = initializer(case)
-    width = 997
+    width = 97
     first = 2**32 // width - 650
     rows = slice(first, first + 1300)
     want = oracle(case, dtype, 11, first * width, 1300 * width).reshape(1300, width)
-    for columns in (5, slice(990, 993), slice(3, 12), slice(60, 72), slice(0, 70), slice(8, 1, -3)):
+    for columns in (5, slice(90, 93), slice(3, 12), slice(60, 72), slice(0, 70), slice(8, 1, -3)):
         part = make.shard((2**33, width), (rows, columns), seed=11, dtype=dtype)
         np.testing.assert_array_equal(as_bits(part), want[:, columns])
 

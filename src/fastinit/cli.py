@@ -18,13 +18,15 @@ from typing import Any
 import numpy as np
 
 import fastinit as fi
-from fastinit.check import measure, table, theory
+from fastinit.check import table
 from fastinit.files import NPY, Layout, Stored, npy_header
 from fastinit.fill import DTYPE_SIZES, output_dtype
+from fastinit.measure import measure
 from fastinit.model import FORMATS, recorded_model
 from fastinit.plot import histograms
 from fastinit.spec import CLASSES, READY_MADE, parse_initializer, parse_rule
 from fastinit.streams import seed_value, stream_key
+from fastinit.theory import theory
 from fastinit.write import Output
 
 #: A progress bar appears when the work takes longer than this.

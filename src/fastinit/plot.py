@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from fastinit.check import REACH, Checked, Measured, cdf
+from fastinit.check import Checked
 from fastinit.initializers import Distribution
+from fastinit.measure import REACH, Measured
+from fastinit.theory import cdf
 
 COLUMNS = 4
 PANEL_INCHES = (3.4, 2.5)
