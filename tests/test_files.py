@@ -179,14 +179,15 @@ def test_any_bytes_are_tensors_or_an_error(
     ("files", "message"),
     [
         ({"m.safetensors.index.json": {"weight_map": {"a": "../m.safetensors"}}}, "expected files next to it"),
-        ({"m.safetensors.index.json": {"weight_map": {"b": "m.safetensors"}}, "m.safetensors": {"a": F32}}, "a is in m.safetensors, but not there"),
-        ({"m.safetensors.index.json": {"weight_map": {"a": "m.safetensors", "b": "m.safetensors"}}, "m.safetensors": {"a": F32}}, "b is not in m.safetensors"),
+        ({"m.safetensors.index.json": {"weight_map": {"b": "n.safetensors"}}, "n.safetensors": {"a": F32}}, "a is in n.safetensors, but not there"),
+        ({"m.safetensors.index.json": {"weight_map": {"a": "n.safetensors", "b": "n.safetensors"}}, "n.safetensors": {"a": F32}}, "b is not in n.safetensors"),
         ({"m.safetensors.index.json": []}, "expected a weight_map"),
         ({"tensors.json": {"a": {"file": "/etc/passwd", "dtype": "float32", "shape": []}}}, "a: file must be the name of one next to it"),
         ({"tensors.json": {"a": {"file": "tensors.json", "dtype": "float32", "shape": [1000]}}}, "a: expected 4000 bytes in tensors.json"),
         ({"tensors.json": {"a": {"file": "x"}}}, "a: expected file, dtype and shape"),
         ({}, "expected .safetensors, .npy or raw files in it, got none"),
         ({"a.safetensors": {}, "b.safetensors": {}}, "expected one file"),
+        ({"a.safetensors": {}, "a.safetensors.index.json": {}}, "expected one model, got a.safetensors and a.safetensors.index.json"),
     ],
 )  # fmt: skip
 def test_bad_folders(tmp_path: Path, files: dict[str, Any], message: str) -> None:

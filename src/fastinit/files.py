@@ -178,6 +178,10 @@ def read_stored(path: Path) -> list[Stored]:
 def _read_folder(path: Path) -> list[Stored]:
     if (path / RAW_INDEX).is_file():
         return _read_raw(path)
+    single = [p for p in path.glob("*.safetensors") if (path / f"{p.name}.index.json").exists()]
+    if single:
+        name = single[0].name
+        raise ValueError(f"{path}: expected one model, got {name} and {name}.index.json")
     for pattern, read in (
         ("*.safetensors.index.json", _read_index),
         ("*.safetensors", read_stored),

@@ -225,13 +225,15 @@ class Output:
         try:
             part = self.pieces.of_rank(rank, world)
             with _Workers(self.layouts, working, buffer_size) as workers:
-                self._write_pieces(working, state, part, workers, threads, progress)
+                self._write_pieces(state, part, workers, threads, progress)
             with state.locked():
-                if not state.is_current():
-                    return True
-                if state.missing(range(len(self.pieces))).size:
-                    return False
-                self._finish(working)
+                if state.is_current():
+                    if state.missing(range(len(self.pieces))).size:
+                        return False
+                    self._finish(working)
+        except FileNotFoundError:
+            if state.is_current():
+                raise  # else another process with the same part was faster, and has ended the output
         finally:
             state.close()
         return True
@@ -246,7 +248,6 @@ class Output:
 
     def _write_pieces(
         self,
-        working: Path,
         state: State,
         part: range,
         workers: _Workers,
@@ -298,8 +299,7 @@ class Output:
             path = working / (name + PARTIAL)
             path.write_bytes(content)
             _move(path, self.folder / name)
-        (working / STATE).unlink()
-        working.rmdir()
+        shutil.rmtree(working)
 
 
 def fill_bytes(
