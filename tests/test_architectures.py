@@ -11,6 +11,7 @@ import pytest
 
 import fastinit as fi
 from fastinit.architectures import config_tensors
+from fastinit.files import read_stored
 
 #: False alarms of the test of standard deviations: 6 standard errors, 2e-9 for each of some 400 tensors.
 SIGMAS = 6.0
@@ -54,7 +55,7 @@ def test_names_shapes_dtypes_and_laws_are_those_of_transformers(
     model.save_pretrained(tmp_path)
     described = config_tensors(json.loads((tmp_path / "config.json").read_text()))
 
-    stored = {s.name: s for s in fi.files.read_stored(tmp_path / "model.safetensors")}
+    stored = {s.name: s for s in read_stored(tmp_path / "model.safetensors")}
     assert {t.name: (t.shape, t.dtype) for t in described} == {
         s.name: (s.shape, s.dtype) for s in stored.values()
     }

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,10 +43,12 @@ from fastinit.initializers import (
     xavier_uniform,
     zeros,
 )
-from fastinit.model import Model
 from fastinit.streams import MAX_UINT64, Seed, Stream, stream_key
 from fastinit.tensor import Tensor
 from fastinit.threads import get_num_threads, set_num_threads
+
+if TYPE_CHECKING:
+    from fastinit.model import Model
 
 __version__ = "0.1.0"
 
@@ -145,6 +148,15 @@ def set_isa(name: str | None) -> None:
     if name is not None and name not in names:
         raise ValueError(f"name must be one of {', '.join(names)} on this machine, got {name!r}")
     _kernel.set_isa(names[0] if name is None else str(name))
+
+
+def __getattr__(name: str) -> Any:
+    """`Model`, when it is first asked for: what it needs takes as long to import as all the rest."""
+    if name == "Model":
+        from fastinit.model import Model
+
+        return Model
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def get_include() -> str:
