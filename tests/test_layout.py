@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import fastinit as fi
 import reference
 from cases import DISTRIBUTIONS, initializer, oracle
-from conftest import as_bits
+from conftest import DTYPES, as_bits
 
 
 @pytest.mark.parametrize("case", ["uniform", "normal", "truncated", "tail"])
@@ -66,7 +66,7 @@ def shards(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[Any, ...]]:
 @given(
     shards(),
     st.sampled_from(sorted(DISTRIBUTIONS)),
-    st.sampled_from(["float32", "float64", "float16"]),
+    st.sampled_from(DTYPES),
 )
 @settings(max_examples=300, deadline=None)
 def test_shard_is_the_slice(
@@ -86,7 +86,7 @@ def test_shard_is_the_slice(
 @given(
     st.lists(st.integers(1, 6), min_size=1, max_size=4),
     st.randoms(use_true_random=False),
-    st.sampled_from(["float32", "float64", "float16"]),
+    st.sampled_from(DTYPES),
 )
 @settings(max_examples=200, deadline=None)
 def test_any_strides(shape: list[int], generator: random.Random, dtype: str) -> None:

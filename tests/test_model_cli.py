@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +81,11 @@ def test_model_check_and_spec(tmp_path: Path, spec: Path) -> None:
     printed = run("spec", spec, "--dtype", "float16", "--rule", "up=ones")
     tensors = json.loads(printed.stdout)["tensors"]
     assert [t["dtype"] for t in tensors] == ["float16"] * 3
-    assert (
-        tensors[0]["init"] == {"name": "he_normal"}
-        or tensors[0]["init"]["name"] == "variance_scaling"
-    )
+    assert tensors[0]["init"] == {
+        "name": "constant",
+        "value": 1.0,
+    }  # the rule counts before the table
+    assert tensors[1]["init"] == {"name": "truncated_normal", "stddev": 0.02}
 
 
 def test_exact_finds_one_bit(tmp_path: Path, spec: Path) -> None:
@@ -97,12 +99,12 @@ def test_exact_finds_one_bit(tmp_path: Path, spec: Path) -> None:
     done = run("check", target, "--exact")
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
-        "up: differs from element (400, 123) on",
+        "'up': differs from element (400, 123) on",
         f"3 tensors, 1 differ from what {target} records with seed 7",
     ]
     assert run("check", target, spec, "--exact", "--seed", 8).returncode == 1
     other = run("check", target, spec, "--exact", "--dtype", "float16")
-    assert "up: float32 (500, 2000), expected float16 (500, 2000)" in other.stdout
+    assert "'up': float32 (500, 2000), expected float16 (500, 2000)" in other.stdout
 
 
 def test_check_flags_what_is_off(tmp_path: Path) -> None:
@@ -149,6 +151,16 @@ def test_check_flags_what_is_off(tmp_path: Path) -> None:
         (["check", "w.npy", "--exact"], 1, "--exact needs SPEC: w.npy records none"),
         (["check", "w.npy", "SPEC"], 1, "w.npy: the tensor 'up' of the model is missing"),
         (["check", "."], 1, "expected"),
+        (["check", "w.npy", "--exact", "--plot", "p.png"], 1, "--plot draws what is measured"),
+        (["check", "w.npy", "--rule", "*=ones"], 1, "--rule and --dtype are about SPEC"),
+        (["check", "w.npy", "--plot", "no/p.png"], 1, "No such file or directory: 'no/p.png'"),
+        (["check", "pipe.npy"], 1, "pipe.npy: expected a regular file"),
+        (["spec", "pipe.toml"], 1, "pipe.toml: expected a regular file"),
+        (["spec", "deep.toml"], 1, "deep.toml: nested too deeply"),
+        (["spec", "digits.json"], 1, "digits.json: Exceeds the limit"),
+        (["model", "SPEC", "--seed", 1, "-o", "loop/m.safetensors"], 1, "Too many levels of symbolic links"),
+        (["model", "SPEC", "--seed", 1, "-o", "m.safetensors", "--memory", "9" * 400], 2, "expected a size such as"),
+        (["check", "lines.safetensors"], 1, r"'a\n\x1b'"),
     ],
 )  # fmt: skip
 def test_errors_are_one_line(
@@ -156,6 +168,13 @@ def test_errors_are_one_line(
 ) -> None:
     (tmp_path / "bad.safetensors").write_bytes(b"\xff" * 20)
     np.save(tmp_path / "w.npy", np.zeros(3, np.float32))
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 100_000)
+    (tmp_path / "digits.json").write_text('{"tensors": %s}' % ("9" * 5000))
+    (tmp_path / "loop").symlink_to("loop")
+    lines = json.dumps({"a\n\x1b": 3}).encode()
+    (tmp_path / "lines.safetensors").write_bytes(len(lines).to_bytes(8, "little") + lines)
+    for name in ("pipe.npy", "pipe.toml"):
+        os.mkfifo(tmp_path / name)
     before = sorted(tmp_path.iterdir())
     done = run(*(spec if a == "SPEC" else a for a in arguments), cwd=tmp_path)
     assert done.returncode == status

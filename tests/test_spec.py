@@ -115,6 +115,28 @@ def test_rules_come_before_a_config(tmp_path: Path) -> None:
     assert model["transformer.h.0.mlp.c_proj.weight"].init == fi.Normal(0, 0.02 / np.sqrt(2))
 
 
+def test_what_counts_before_what(tmp_path: Path) -> None:
+    """The command line's rules, then the tensor's own table, the spec's rules, the spec, what is stored."""
+    source = fi.Model([fi.Tensor("a", (4,), fi.ones, "float16"), fi.Tensor("b", (4,), fi.ones)])
+    source.write(tmp_path / "m.safetensors", seed=0)
+    spec = {
+        "dtype": "bfloat16",
+        "tensors_from": "m.safetensors",
+        "tensors": [{"name": "c", "shape": [4], "init": "zeros"}, {"name": "d", "shape": [4]}],
+        "rules": [{"match": "b", "init": "normal", "dtype": "float64"}, {"match": "*", "init": "uniform"}],
+    }  # fmt: skip
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    got = {t.name: (t.init, t.dtype) for t in fi.Model.load(tmp_path / "spec.json")}
+    assert got == {
+        "a": (fi.Uniform(), "bfloat16"),
+        "b": (fi.Normal(), "float64"),
+        "c": (fi.zeros, "bfloat16"),
+        "d": (fi.Uniform(), "bfloat16"),
+    }
+    ruled = fi.Model.load(tmp_path / "spec.json", rules=["c=ones", "[ad]=skip"])
+    assert [(t.name, t.init) for t in ruled] == [("b", fi.Normal()), ("c", fi.ones)]
+
+
 W = {"name": "w", "shape": [3], "init": "ones"}
 
 
@@ -135,6 +157,8 @@ W = {"name": "w", "shape": [3], "init": "ones"}
         ({"tensors": [W | {"shape": [2.5]}]}, "tensor 'w': shape"),
         ({"tensors": [W | {"dtype": "int8"}]}, "tensor 'w': dtype must be one of float32, .* got 'int8'"),
         ({"tensors": [W | {"axes": "oi"}]}, "tensor 'w': axes must be one of in_out, out_in, got 'oi'"),
+        ({"tensors": [W | {"shape": [], "padding_idx": 0}]}, r"tensor 'w': padding_idx needs a row on the first axis, got shape \(\)"),
+        ({"tensors": [W | {"dtype": ["float32"]}]}, r"tensor 'w': dtype must be one of"),
         ({"tensors": [W | {"padding_idx": 3}]}, r"tensor 'w': padding_idx must be an int in \[0, 2\], got 3"),
         ({"tensors": [W | {"init": "he"}]}, "tensor 'w': expected one of constant, .* got 'he'"),
         ({"tensors": [W | {"init": "normal:sd=3"}]}, "tensor 'w': expected options mean, stddev of normal, each once"),
@@ -180,9 +204,13 @@ def test_models_refuse_what_is_not_theirs(tmp_path: Path) -> None:
         fi.Model([3])  # type: ignore[list-item]
     model = fi.Model([w])
     out = np.zeros((3, 4), np.float32)
-    for arrays, index in (({"w": out, "v": out}, None), ({"w": out}, {"v": 0})):
-        with pytest.raises(KeyError, match="the model has no tensor 'v'"):
-            model.fill(arrays, seed=0, index=index)
+    with pytest.raises(KeyError, match="the model has no tensor 'v'"):
+        model.fill({"w": out, "v": out}, seed=0)
+    with pytest.raises(ValueError, match="index must be of arrays that are given, got 'v'"):
+        model.fill({"w": out}, seed=0, index={"v": 0})
+    two = fi.Model([w, fi.Tensor("x", (2,), fi.Normal())])
+    with pytest.raises(ValueError, match=r"out must have the shape \(2,\)"):
+        two.fill({"w": out, "x": np.zeros(3, np.float32)}, seed=0)
     assert not out.any()
     with pytest.raises(TypeError, match="seed must be given, got None"):
         model.fill({"w": out}, seed=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -67,7 +68,10 @@ def test_arrays_hold_what_files_do(tmp_path: Path) -> None:
         stored = (tmp_path / "raw" / f"{tensor.name}.bin").read_bytes()
         assert MODEL.make(tensor.name, seed=5).tobytes() == stored
     whole = MODEL.make("embedding", seed=5)
-    for index in (8, -32, slice(2, 9), slice(None, None, -3), (slice(8, 9), 5), ..., (..., 3)):
+    for index in (
+        8, -32, slice(2, 9), slice(None, None, -3), (slice(8, 9), 5), ..., (..., 3), (),
+        (..., 8, slice(None)), (..., slice(7, 9), slice(0, 4)), (8, ...), (..., 8, 2), (3, 5, ...),
+    ):  # fmt: skip
         part = MODEL.make("embedding", seed=5, index=index)
         np.testing.assert_array_equal(part, whole[index])
     arrays = {
@@ -160,7 +164,7 @@ def test_goes_on_after_a_kill(tmp_path: Path, number: int) -> None:
     tensor, at = divmod(
         int(done[done > 0][0]) - 1, 64
     )  # piece 0 is the header, and a tensor has 64
-    with (working / "m.safetensors.partial").open("r+b") as file:
+    with (working / "0.partial").open("r+b") as file:
         header = 8 + int.from_bytes(file.read(8), "little")
         place = header + (64 * tensor + at) * PIECE
         file.seek(place)
@@ -190,7 +194,7 @@ def test_a_machine_that_went_down_starts_again(
 ) -> None:
     """What it had not written back is lost, so its map is worth nothing."""
     assert not MODEL.write(tmp_path / "m.safetensors", seed=5, rank=0, world=2)
-    partial = tmp_path / ".m.safetensors.partial" / "m.safetensors.partial"
+    partial = tmp_path / ".m.safetensors.partial" / "0.partial"
     partial.write_bytes(b"\0" * partial.stat().st_size)
     monkeypatch.setattr(write, "_boot_id", lambda: "another")
     assert MODEL.write(tmp_path / "m.safetensors", seed=5)
@@ -222,12 +226,88 @@ def test_a_stop_between_the_last_piece_and_the_name(
 
 def test_a_file_that_is_not_as_it_was_written_gets_no_name(tmp_path: Path) -> None:
     assert not MODEL.write(tmp_path / "m.safetensors", seed=5, rank=0, world=2)
-    partial = tmp_path / ".m.safetensors.partial" / "m.safetensors.partial"
+    partial = tmp_path / ".m.safetensors.partial" / "0.partial"
     with partial.open("r+b") as file:
         file.write(b"\0" * 8)
     with pytest.raises(OSError, match="not as it was written"):
         MODEL.write(tmp_path / "m.safetensors", seed=5)
     assert not (tmp_path / "m.safetensors").exists()
+
+
+def test_a_part_that_is_lost_is_written_again(tmp_path: Path, whole: bytes) -> None:
+    """The map is worth as much as the file: another rank's part is missing again, not full of zeros."""
+    target = tmp_path / "m.safetensors"
+    assert not MODEL.write(target, seed=5, rank=1, world=2)
+    (tmp_path / ".m.safetensors.partial" / "0.partial").unlink()
+    assert not MODEL.write(target, seed=5, rank=0, world=2)
+    assert MODEL.write(target, seed=5)
+    assert target.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"", b"\0" * 10, b"[" * 50_000, b"{}", b'{"plan": 3, "boots": 4}', b'"a"', b"\xff" * 100],
+)
+def test_a_state_that_is_none(tmp_path: Path, whole: bytes, header: bytes) -> None:
+    """A blank one, as a crash may leave, begins anew, whatever its map says; any other is an error."""
+    working = tmp_path / ".m.safetensors.partial"
+    working.mkdir()
+    (working / "state").write_bytes(header.ljust(STATE_HEADER, b"\0") + b"\1" * 100)
+    if header.strip(b"\0"):
+        with pytest.raises(ValueError, match=r"not the state of an output|unfinished output"):
+            MODEL.write(tmp_path / "m.safetensors", seed=5)
+    else:
+        assert MODEL.write(tmp_path / "m.safetensors", seed=5)
+        assert (tmp_path / "m.safetensors").read_bytes() == whole
+
+
+def test_older_outputs_of_the_name_are_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "m.safetensors"
+    (tmp_path / "m-x.safetensors").write_bytes(b"another file")
+    for limit, count in ((3_000_000, 4), (None, 1), (6_000_000, 3), (3_000_000, 4)):
+        MODEL.write(target, seed=5, max_shard_size=limit)
+        names = {p.name for p in tmp_path.iterdir()} - {"m-x.safetensors"}
+        assert len(names) == (1 if limit is None else count + 1)
+        source = target if limit is None else tmp_path / "m.safetensors.index.json"
+        assert MODEL.differences(source, seed=5) == []
+    assert (tmp_path / "m-x.safetensors").exists()
+
+
+def test_folders_hold_one_model(tmp_path: Path) -> None:
+    MODEL.write(tmp_path / "raw", seed=5, format="raw")
+    MODEL.write(tmp_path / "raw", seed=6, format="raw")
+    assert MODEL.differences(tmp_path / "raw", seed=6) == []
+    with pytest.raises(
+        ValueError, match=r"raw: expected a folder without other files, got 'double.bin'"
+    ):
+        MODEL.write(tmp_path / "raw", seed=5, format="npy")
+    with pytest.raises(ValueError, match="memory must be at least"):
+        MODEL.write(tmp_path / "new", seed=5, format="npy", memory=1)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_is_a_disk(small_disk: Path) -> None:
+    """Nothing is written outside of it: names cannot move from one disk to another."""
+    model = fi.Model([fi.Tensor("w", (1000, 1000), fi.he_normal)])
+    assert model.write(small_disk, seed=1, format="npy")
+    assert [p.name for p in small_disk.iterdir()] == ["w.npy"]
+    np.testing.assert_array_equal(np.load(small_disk / "w.npy"), model.make("w", seed=1))
+
+
+def test_equal_processes_at_once(tmp_path: Path) -> None:
+    """Many files, many times: whoever is faster ends the output, and the other one is content."""
+    model = fi.Model([fi.Tensor(f"t{i}", (500, 100), fi.Normal()) for i in range(20)])
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(10):
+            jobs = [
+                pool.submit(
+                    model.write, tmp_path / "m.safetensors", seed=1, max_shard_size=1, threads=1
+                )
+                for _ in range(3)
+            ]
+            assert all(job.result() for job in jobs)
+            assert model.differences(tmp_path, seed=1) == []
+            assert not (tmp_path / ".m.safetensors.partial").exists()
 
 
 def test_an_existing_file_stays_until_the_end(tmp_path: Path, whole: bytes) -> None:
@@ -315,6 +395,7 @@ def test_a_disk_that_fills_up(
         with pytest.raises(OSError, match="No space left") as raised:
             MODEL.write(target, seed=5)
     assert raised.value.errno == errno.ENOSPC
+    assert re.search(r"tensor '\w+': '.*/disk/m.safetensors'$", str(raised.value))
     assert not target.exists()
     subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
     assert MODEL.write(target, seed=5)
@@ -339,7 +420,7 @@ def test_a_limit_on_files(tmp_path: Path) -> None:
     spec.write_text(MODEL.to_json())
     done = run("model", spec, "--seed", 5, "-o", tmp_path / "m.safetensors", preexec_fn=limit)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "File too large" in done.stderr
+    assert f"File too large: '{tmp_path}" in done.stderr
     assert not (tmp_path / "m.safetensors").exists()
 
 
@@ -371,12 +452,16 @@ def test_names_of_targets_and_tensors(tmp_path: Path) -> None:
     (tmp_path / "d.safetensors").mkdir()
     with pytest.raises(OSError, match="is not a regular file"):
         MODEL.write(tmp_path / "d.safetensors", seed=5)
-    with pytest.raises(ValueError, match="a/b': a name with a slash"):
+    with pytest.raises(ValueError, match="'a/b': its name cannot be that of a file"):
         fi.Model([fi.Tensor("a/b", (3,), fi.ones)]).write(tmp_path / "raw", seed=5, format="raw")
     with pytest.raises(
         ValueError, match="tensor 'w': values could exceed the largest finite number"
     ):
         fi.Model([fi.Tensor("w", (3,), fi.Normal(0, 99), "float8_e4m3fn")]).write(
+            tmp_path / "m.safetensors", seed=5
+        )
+    with pytest.raises(ValueError, match="cannot have a tensor named '__metadata__'"):
+        fi.Model([fi.Tensor("__metadata__", (3,), fi.ones)]).write(
             tmp_path / "m.safetensors", seed=5
         )
     with pytest.raises(ValueError, match="without tensors"):

@@ -20,6 +20,10 @@ Row = (
 )
 
 
+#: No dimension is larger, and no model deeper: a number beyond is a mistake.
+MOST, MOST_LAYERS = 2**40, 10_000
+
+
 class _Config:
     """The values of a config, checked when they are asked for."""
 
@@ -38,7 +42,10 @@ class _Config:
         value = self.get(key, default)
         if value is None:
             raise ValueError(f"the key {key!r} is missing")
-        return check_int(key, value, 1)
+        return check_int(key, value, 1, MOST)
+
+    def layers(self, key: str, default: int = 12) -> int:
+        return check_int(key, self.get(key, default), 1, MOST_LAYERS)
 
     def flag(self, key: str, default: bool = False) -> bool:
         value = self.get(key, default)
@@ -49,7 +56,7 @@ class _Config:
     def labels(self) -> int:
         labels = self.get("id2label")
         count = len(labels) if isinstance(labels, dict) else self.get("num_labels", 2)
-        return check_int("num_labels", count, 0)
+        return check_int("num_labels", count, 0, MOST)
 
     def pair(self, key: str, default: int) -> tuple[int, int]:
         value = self.get(key, default)
@@ -94,7 +101,7 @@ def _norm(name: str, n: int) -> Iterator[Row]:
 def _gpt2(config: _Config, model: str) -> Iterator[Row]:
     if config.flag("add_cross_attention"):
         raise ValueError("add_cross_attention is not supported")
-    n, layers = config.size("n_embd", 768), config.size("n_layer", 12)
+    n, layers = config.size("n_embd", 768), config.layers("n_layer")
     vocab, inner = config.size("vocab_size", 50257), config.size("n_inner", 4 * n)
     config.heads(n, "n_head", 12)
     init = config.weights
@@ -126,7 +133,7 @@ def _llama(config: _Config, model: str) -> Iterator[Row]:
     attention_bias, mlp_bias = config.flag("attention_bias"), config.flag("mlp_bias")
     base = "" if model == "LlamaModel" else "model."
     yield f"{base}embed_tokens.weight", (vocab, n), init, config.padding_idx(vocab)
-    for i in range(config.size("num_hidden_layers", 32)):
+    for i in range(config.layers("num_hidden_layers", 32)):
         block = f"{base}layers.{i}"
         attention = f"{block}.self_attn"
         yield from _linear(f"{attention}.q_proj", heads * width, n, init, attention_bias)
@@ -156,7 +163,7 @@ def _bert(config: _Config, model: str) -> Iterator[Row]:
     yield f"{table}.position_embeddings.weight", (positions, n), init
     yield f"{table}.token_type_embeddings.weight", (config.size("type_vocab_size", 2), n), init
     yield from _norm(f"{table}.LayerNorm", n)
-    for i in range(config.size("num_hidden_layers", 12)):
+    for i in range(config.layers("num_hidden_layers")):
         layer = f"{base}encoder.layer.{i}"
         for name in ("query", "key", "value"):
             yield from _linear(f"{layer}.attention.self.{name}", n, n, init)
@@ -195,7 +202,7 @@ def _vit(config: _Config, model: str) -> Iterator[Row]:
     projection = f"{base}embeddings.patch_embeddings.projection"
     yield f"{projection}.weight", (n, channels, high, wide), init
     yield f"{projection}.bias", (n,), zeros
-    for i in range(config.size("num_hidden_layers", 12)):
+    for i in range(config.layers("num_hidden_layers")):
         layer = f"{base}encoder.layer.{i}"
         for name in ("query", "key", "value"):
             yield from _linear(f"{layer}.attention.attention.{name}", n, n, init, qkv_bias)

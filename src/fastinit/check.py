@@ -14,7 +14,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from fastinit.checks import check_int
+from fastinit.checks import check_int, printable
 from fastinit.files import Stored
 from fastinit.fill import DTYPE_SIZES, Progress
 from fastinit.initializers import Distribution, Normal, TruncatedNormal, Uniform
@@ -449,19 +449,20 @@ def table(checked: Sequence[Checked]) -> str:
             for i, (text, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())
-        lines += [f"    ! {flag}" for flag in flags]
+        lines += [f"    ! {printable(flag)}" for flag in flags]
     return "\n".join(lines)
 
 
 def _row(one: Checked) -> tuple[str, ...]:
     shape = "x".join(map(str, one.stored.shape)) or "()"
+    name = printable(one.stored.name)
     found, known = one.measured, one.theory
     if found is None or not found.finite:
-        return one.stored.name, one.stored.dtype, shape, *[""] * (len(COLUMNS) - 3)
+        return name, one.stored.dtype, shape, *[""] * (len(COLUMNS) - 3)
     ratio = f"{found.std / known.std:.4f}" if known is not None and known.std else ""
     distance = not math.isnan(found.ks) and bool(ratio)
     return (
-        one.stored.name,
+        name,
         one.stored.dtype,
         shape,
         f"{found.mean:.4g}",

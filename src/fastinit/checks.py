@@ -57,3 +57,13 @@ def check_bounds(lower: float, upper: float) -> None:
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def shortened(name: str) -> str:
+    """A name from a file as a literal on one line, without its middle if it is long."""
+    return repr(name if len(name) <= 80 else f"{name[:40]}...{name[-37:]}")
+
+
+def printable(text: str) -> str:
+    """`text` on one line: control characters of names, for one, as escapes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

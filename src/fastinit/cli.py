@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import io
+import os
 import re
 import shutil
 import signal
@@ -19,11 +21,12 @@ import numpy as np
 
 import fastinit as fi
 from fastinit.check import table
+from fastinit.checks import printable
 from fastinit.files import NPY, Layout, Stored, npy_header
 from fastinit.fill import DTYPE_SIZES, output_dtype
 from fastinit.measure import measure
 from fastinit.model import FORMATS, recorded_model
-from fastinit.plot import histograms
+from fastinit.plot import check_drawable, histograms
 from fastinit.spec import CLASSES, READY_MADE, parse_initializer, parse_rule
 from fastinit.streams import seed_value, stream_key
 from fastinit.theory import theory
@@ -35,13 +38,17 @@ PROGRESS_AFTER_SECONDS = 0.5
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status (0, 1 for errors and findings; usage errors exit with 2)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names that the terminal cannot show
     arguments = _parser().parse_args(argv)
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, _terminate)
     try:
         status: int = arguments.run(arguments) or 0
     except (ValueError, TypeError, ImportError, OSError, MemoryError) as error:
-        print(f"fastinit: {error or type(error).__name__}", file=sys.stderr)
+        message = str(error) or type(error).__name__
+        print("fastinit:", printable(message), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("fastinit: interrupted", file=sys.stderr)
@@ -177,7 +184,7 @@ def _initializer(text: str) -> fi.Initializer:
 
 def parse_bytes(text: str) -> int:
     """``500MB`` or ``2GiB`` as a number of bytes."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", text, re.IGNORECASE)
+    match = re.fullmatch(r"(\d{1,18}(?:\.\d+)?)\s*([KMGT]?)(i?)B?", text, re.IGNORECASE)
     if match is None:
         raise argparse.ArgumentTypeError(f"expected a size such as 500MB or 2GiB, got {text!r}")
     number, unit, binary = match.groups()
@@ -202,7 +209,7 @@ def _run_fill(arguments: argparse.Namespace) -> None:
     initializer: fi.Initializer = arguments.init
     seed = seed_value(arguments.seed)
     dtype = output_dtype(arguments.dtype).name
-    path = arguments.output.resolve()
+    path = Path(os.path.realpath(arguments.output))
     tensor = fi.Tensor(path.name, arguments.shape, initializer, dtype)
     header = npy_header(tensor)
     layout = Layout(path.name, header, (tensor,))
@@ -287,13 +294,20 @@ def _run_model(arguments: argparse.Namespace) -> None:
 
 
 def _run_check(arguments: argparse.Namespace) -> int:
-    model, seed = recorded_model(arguments.file)
-    source = f"what {arguments.file} records"
+    if arguments.exact and arguments.plot is not None:
+        raise ValueError("--plot draws what is measured, and --exact measures nothing")
+    if arguments.spec is None and (arguments.rule or arguments.dtype):
+        raise ValueError("--rule and --dtype are about SPEC, and none is given")
+    model, seed, source = fi.Model([]), arguments.seed, f"what {arguments.file} records"
+    if arguments.spec is None or (arguments.exact and seed is None):
+        model, recorded = recorded_model(arguments.file)
+        seed = recorded if seed is None else seed
     if arguments.spec is not None:
         model, source = _load(arguments, arguments.spec), f"{arguments.spec}"
-    seed = seed if arguments.seed is None else arguments.seed
     if arguments.exact:
         return _run_exact(arguments, model, source, seed)
+    if arguments.plot is not None:
+        check_drawable(arguments.plot)
     with Progress("check") as progress:
         checked = model.check(arguments.file, threads=arguments.threads, progress=progress)
     print(table(checked))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
-from itertools import accumulate
 
 import numpy as np
 
+from fastinit.checks import check_int, shortened
 from fastinit.files import Stored
 from fastinit.fill import Progress, dtype_size
 from fastinit.streams import stream_key
@@ -36,8 +37,12 @@ def differences(
         fill = (prepared(tensor), stream_key(seed, tensor.name))
         jobs += [(number, begin, fill) for begin in range(0, tensor.nbytes, PIECE)]
     first: dict[int, int] = {}
+    total = sum(min(PIECE, pairs[number][1].nbytes - begin) for number, begin, _ in jobs)
+    counting = threading.Lock()
+    compared = 0
 
     def compare(i: int) -> None:
+        nonlocal compared
         number, begin, fill = jobs[i]
         stored, tensor = pairs[number]
         size = min(PIECE, tensor.nbytes - begin)
@@ -47,17 +52,16 @@ def differences(
         if got.size < size:
             raise ValueError(f"{stored.path}: {stored.name}: the file ends early")
         different = np.flatnonzero(got != expected)
-        if different.size:
-            element = (begin + int(different[0])) // dtype_size(tensor.dtype)
-            first[number] = min(element, first.get(number, element))
+        with counting:
+            compared += size
+            if different.size:
+                element = (begin + int(different[0])) // dtype_size(tensor.dtype)
+                first[number] = min(element, first.get(number, element))
 
-    total = sum(tensor.nbytes for _, tensor in pairs)
-    report = None
-    if progress is not None:
-        done = [0, *accumulate(min(PIECE, pairs[n][1].nbytes - begin) for n, begin, _ in jobs)]
-        report = lambda count: progress(done[count], total)  # noqa: E731
-    share(compare, len(jobs), get_num_threads() if threads is None else threads, report)
+    report = None if progress is None else lambda _: progress(compared, total)
+    threads = get_num_threads() if threads is None else check_int("threads", threads, 1)
+    share(compare, len(jobs), threads, report)
     for number, element in first.items():
         where = np.unravel_index(element, pairs[number][1].shape)
         found[number] = f"differs from element {tuple(map(int, where))} on"
-    return [f"{pairs[number][0].name}: {text}" for number, text in sorted(found.items())]
+    return [f"{shortened(pairs[number][0].name)}: {text}" for number, text in sorted(found.items())]

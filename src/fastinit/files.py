@@ -6,6 +6,9 @@ import io
 import json
 import math
 import os
+import re
+import stat
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from fastinit.checks import shortened
 from fastinit.fill import DTYPE_SIZES, dtype_size
 from fastinit.tensor import Tensor
 
@@ -49,6 +53,8 @@ NPY = {"float64": "<f8", "float32": "<f4", "float16": "<f2", "bfloat16": "|V2"} 
 )
 
 RAW_INDEX = "tensors.json"
+#: Bytes of a file's name, on all usual file systems.
+LONGEST_NAME = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,8 @@ def safetensors_layout(
 ) -> Layout:
     """One .safetensors file, with a record of its tensors as metadata. Wider dtypes come first, so that all are aligned."""
     ordered = sorted(tensors, key=lambda tensor: -dtype_size(tensor.dtype))
+    if any(tensor.name == "__metadata__" for tensor in ordered):
+        raise ValueError(f"{name}: safetensors cannot have a tensor named '__metadata__'")
     header: dict[str, Any] = {"__metadata__": record(ordered)}
     offset = 0
     for tensor in ordered:
@@ -135,6 +143,12 @@ def safetensors_set(
     return layouts, {f"{stem}.safetensors.index.json": json.dumps(index, indent=2).encode()}
 
 
+def safetensors_names(name: str) -> list[str]:
+    """Patterns of all file names that outputs of this name have."""
+    stem = re.escape(name.removesuffix(".safetensors"))
+    return [rf"{stem}\.safetensors(\.index\.json)?", rf"{stem}-\d{{5}}-of-\d{{5}}\.safetensors"]
+
+
 def npy_header(tensor: Tensor) -> bytes:
     """The header of a .npy file."""
     header = io.BytesIO()
@@ -159,9 +173,10 @@ def raw_set(tensors: Sequence[Tensor]) -> tuple[list[Layout], dict[str, bytes]]:
 
 
 def _file_name(tensor: Tensor, suffix: str) -> str:
-    if "/" in tensor.name or "\0" in tensor.name or os.sep in tensor.name:
-        raise ValueError(f"tensor {tensor.name!r}: a name with a slash cannot be that of a file")
-    return tensor.name + suffix
+    name = tensor.name + suffix
+    if "/" in name or "\0" in name or os.sep in name or len(os.fsencode(name)) > LONGEST_NAME:
+        raise ValueError(f"tensor {shortened(tensor.name)}: its name cannot be that of a file")
+    return name
 
 
 def read_stored(path: Path) -> list[Stored]:
@@ -198,31 +213,37 @@ def _read_folder(path: Path) -> list[Stored]:
     return [_read_npy(p) for p in arrays]
 
 
+def check_regular(path: Path) -> None:
+    """Refuse pipes and devices, which may have no end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError(f"{path}: expected a regular file")
+
+
 def read_json(path: Path) -> Any:
     """The content of a JSON file; duplicate keys are errors."""
-    try:
-        return parse_json(path, path.read_bytes())
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not JSON in UTF-8: {error}") from None
+    check_regular(path)
+    return parse_json(path, path.read_bytes())
 
 
 def parse_json(path: Path, text: bytes) -> Any:
     """JSON as a value, with errors that name the file."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(pairs)
-        if len(result) < len(pairs):
-            names = [key for key, _ in pairs]
-            twice = next(key for key in names if names.count(key) > 1)
-            raise ValueError(f"{path}: the key {twice!r} occurs twice")
+        result: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in result:
+                raise ValueError(f"the key {shortened(key)} occurs twice")
+            result[key] = value
         return result
 
     try:
         return json.loads(text.decode(), object_pairs_hook=unique)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not JSON in UTF-8: {error}") from None
+    except ValueError as error:  # a key that occurs twice, an integer of thousands of digits
+        raise ValueError(f"{path}: {error}") from None
     except RecursionError:
-        raise ValueError(f"{path}: not a header: nested too deeply") from None
+        raise ValueError(f"{path}: nested too deeply") from None
 
 
 def read_safetensors(path: Path) -> tuple[list[Stored], dict[str, str]]:
@@ -234,6 +255,7 @@ def read_safetensors(path: Path) -> tuple[list[Stored], dict[str, str]]:
         The header is cut short, too long or not JSON; an entry has unknown fields, or
         offsets that do not fit its shape, the file or its neighbours.
     """
+    check_regular(path)
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -255,7 +277,9 @@ def read_safetensors(path: Path) -> tuple[list[Stored], dict[str, str]]:
     for s in stored:
         if s.offset != at:
             what = "overlaps the tensor before it" if s.offset < at else "leaves a hole before it"
-            raise ValueError(f"{path}: {s.name}: data_offsets begin at {s.offset - start}: {what}")
+            raise ValueError(
+                f"{path}: {shortened(s.name)}: data_offsets begin at {s.offset - start}: {what}"
+            )
         at = s.offset + s.nbytes
     if at != size:
         raise ValueError(f"{path}: expected {at} bytes from its header, got a file of {size}")
@@ -267,7 +291,7 @@ def _is_size(value: Any) -> bool:
 
 
 def _safetensors_entry(path: Path, start: int, name: str, entry: Any) -> Stored:
-    where = f"{path}: {name}"
+    where = f"{path}: {shortened(name)}"
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         got = sorted(entry) if isinstance(entry, dict) else entry
         raise ValueError(f"{where}: expected dtype, shape and data_offsets, got {got!r:.80}")
@@ -295,7 +319,7 @@ def _read_index(path: Path) -> list[Stored]:
         raise ValueError(f"{path}: expected a weight_map from tensors to files")
     found: dict[str, Stored] = {}
     for name in dict.fromkeys(weights.values()):
-        if Path(name).name != name:
+        if Path(name).name != name or "\0" in name:
             raise ValueError(f"{path}: expected files next to it, got {name!r}")
         for stored in read_safetensors(path.parent / name)[0]:
             if weights.get(stored.name) != name:
@@ -309,16 +333,26 @@ def _read_index(path: Path) -> list[Stored]:
     return [found[name] for name in weights]
 
 
+_NPY_READERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
 def _read_npy(path: Path) -> Stored:
     names = {descr: name for name, descr in NPY.items() if not descr.startswith("|V1")}
+    check_regular(path)
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with path.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of headers from Python 2
         try:
-            major, minor = np.lib.format.read_magic(file)
-            read = getattr(np.lib.format, f"read_array_header_{major}_{minor}")
-            shape, fortran, dtype = read(file)
-        except (ValueError, AttributeError) as error:
-            raise ValueError(f"{path}: not a .npy file: {error}") from None
+            version = np.lib.format.read_magic(file)
+            shape, fortran, dtype = _NPY_READERS[version](file)
+        except Exception as error:  # NumPy evaluates the header, which fails in many ways
+            reason = (
+                f"version {error}" if isinstance(error, KeyError) else f"{error}".split("\n")[0]
+            )
+            raise ValueError(f"{path}: not a .npy file that can be read: {reason}") from None
         offset = file.tell()
     if fortran and len(shape) > 1:
         raise ValueError(f"{path}: expected an array in C order, got one in Fortran order")
@@ -337,15 +371,15 @@ def _read_raw(folder: Path) -> list[Stored]:
 
 
 def _raw_entry(path: Path, name: str, entry: Any) -> Stored:
-    where = f"{path}: {name}"
+    where = f"{path}: {shortened(name)}"
     if not isinstance(entry, dict) or set(entry) != {"file", "dtype", "shape"}:
         raise ValueError(f"{where}: expected file, dtype and shape, got {entry!r:.80}")
     file, dtype, shape = entry["file"], entry["dtype"], entry["shape"]
-    if not isinstance(file, str) or Path(file).name != file:
+    if not isinstance(file, str) or Path(file).name != file or "\0" in file:
         raise ValueError(f"{where}: file must be the name of one next to it, got {file!r:.80}")
     if not isinstance(shape, list) or not all(map(_is_size, shape)):
         raise ValueError(f"{where}: shape must be a list of sizes, got {shape!r:.80}")
-    if dtype not in DTYPE_SIZES:
+    if not isinstance(dtype, str) or dtype not in DTYPE_SIZES:
         raise ValueError(
             f"{where}: dtype must be one of {', '.join(DTYPE_SIZES)}, got {dtype!r:.80}"
         )

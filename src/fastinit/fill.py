@@ -141,7 +141,22 @@ def select(shape: tuple[int, ...], index: Index) -> tuple[int, list[int], list[i
     Counts and steps (in elements) have one entry per axis of `shape`; integers
     give a count of 1 and are not among the kept axes.
     """
-    items = list(index) if isinstance(index, tuple) else [index]
+    first, counts, steps, kept = 0, [], [], []
+    stride = math.prod(shape)
+    for axis, (n, item) in enumerate(zip(shape, expand(shape, index), strict=True)):
+        stride = stride // n if n else 0
+        start, step, count = _select_axis(axis, n, item)
+        first += start * stride
+        counts.append(count)
+        steps.append(step * stride)
+        if isinstance(item, slice):
+            kept.append(axis)
+    return first, counts, steps, kept
+
+
+def expand(shape: tuple[int, ...], index: Index) -> list[Any]:
+    """The items of an index, one for each axis."""
+    items: list[Any] = list(index) if isinstance(index, tuple) else [index]
     ellipses = [i for i, item in enumerate(items) if item is Ellipsis]
     if len(ellipses) > 1:
         raise ValueError(f"index must have at most one Ellipsis, got {index!r}")
@@ -152,18 +167,7 @@ def select(shape: tuple[int, ...], index: Index) -> tuple[int, list[int], list[i
         )
     at = ellipses[0] if ellipses else len(items)
     items[at : at + len(ellipses)] = [slice(None)] * missing
-
-    first, counts, steps, kept = 0, [], [], []
-    stride = math.prod(shape)
-    for axis, (n, item) in enumerate(zip(shape, items, strict=True)):
-        stride = stride // n if n else 0
-        start, step, count = _select_axis(axis, n, item)
-        first += start * stride
-        counts.append(count)
-        steps.append(step * stride)
-        if isinstance(item, slice):
-            kept.append(axis)
-    return first, counts, steps, kept
+    return items
 
 
 def _select_axis(axis: int, n: int, item: Any) -> tuple[int, int, int]:
@@ -197,14 +201,7 @@ def fill_array(
 ) -> None:
     """Fill `out` with the elements of a tensor of `shape`, or of its part `index`."""
     name = check_output(out)
-    if index is None:
-        first, wanted = 0, shape
-    else:
-        first, counts, steps, kept = select(shape, index)
-        wanted = tuple(counts[axis] for axis in kept)
-    if out.shape != wanted:
-        part = "" if index is None else f" of index {index!r} of shape {shape}"
-        raise ValueError(f"out must have the shape {wanted}{part}, got {out.shape}")
+    first, steps = check_part(out, shape, index)
     threads = None if threads is None else check_int("threads", threads, 1)
     distribution = prepare(name)
     key = stream_key(seed, stream)
@@ -215,10 +212,22 @@ def fill_array(
             return
         dims = [(out.size, 1, out.itemsize)]
     else:
-        strides = _c_strides(shape) if index is None else [steps[axis] for axis in kept]
-        dims = _merge(wanted, strides, out.strides)
+        dims = _merge(out.shape, _c_strides(shape) if index is None else steps, out.strides)
     if out.size:
         _run_tasks(_task(out, dims, first, distribution, key), out.size, threads)
+
+
+def check_part(out: Array, shape: tuple[int, ...], index: Index | None) -> tuple[int, list[int]]:
+    """Refuse an array that has not the shape of a part; returns the part's first element and steps."""
+    first, wanted, steps = 0, shape, []
+    if index is not None:
+        first, counts, all_steps, kept = select(shape, index)
+        wanted = tuple(counts[axis] for axis in kept)
+        steps = [all_steps[axis] for axis in kept]
+    if out.shape != wanted:
+        part = "" if index is None else f" of index {index!r} of shape {shape}"
+        raise ValueError(f"out must have the shape {wanted}{part}, got {out.shape}")
+    return first, steps
 
 
 def _c_strides(shape: tuple[int, ...]) -> list[int]:

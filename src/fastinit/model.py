@@ -10,14 +10,23 @@ from typing import Any
 
 from fastinit import _kernel, files
 from fastinit.check import Checked, check_tensors
-from fastinit.checks import check_choice, check_int
+from fastinit.checks import check_choice, check_int, shortened
 from fastinit.exact import differences
 from fastinit.files import Layout, Stored, read_stored
-from fastinit.fill import Array, Index, Progress, new_array, select
+from fastinit.fill import (
+    Array,
+    Index,
+    Progress,
+    check_output,
+    check_part,
+    expand,
+    new_array,
+    select,
+)
 from fastinit.spec import initializer_table, parse_rule, read_tensors, recorded, tensor_table
 from fastinit.streams import Seed, seed_value, stream_key
 from fastinit.tensor import Tensor
-from fastinit.write import Output
+from fastinit.write import PARTIAL, Output
 
 FORMATS = ("safetensors", "npy", "raw")
 
@@ -149,8 +158,13 @@ class Model:
         """
         value = seed_value(_given(seed))
         parts = index or {}
-        for name in (*arrays, *parts):
-            self[name]
+        for name in parts:
+            if name not in arrays:
+                raise ValueError(f"index must be of arrays that are given, got {name!r}")
+        for name, out in arrays.items():
+            tensor = self[name]
+            check_part(out, tensor.shape, parts.get(name))
+            tensor.init.resolve(tensor.shape).prepare(check_output(out))
         for name, out in arrays.items():
             self._fill(self[name], out, value, parts.get(name), threads)
 
@@ -217,22 +231,31 @@ class Model:
 
         Notes
         -----
-        Until then they are in a folder ``.NAME.partial`` next to them. The same call goes on
-        from there after a kill, and writes only what is missing. The bytes do not depend on
-        threads, memory, ranks or interruptions.
+        Until then they are in a folder ``.NAME.partial`` next to them, or ``.partial`` in their
+        folder. The same call goes on from there after a kill, and writes only what is missing.
+        The bytes do not depend on threads, memory, ranks or interruptions. An older output of
+        the same name is replaced as a whole; a folder must not hold other files.
         """
         rank = check_int("rank", rank, 0, check_int("world", world, 1) - 1)
         value = seed_value(_given(seed))
-        target = Path(path).resolve()
+        target = Path(os.path.realpath(path))
         layouts, extras = self._layouts(target, value, format, max_shard_size)
-        folder = target.parent
-        if format != "safetensors":
-            folder = target
-            if rank == 0 or not folder.exists():
-                folder.mkdir(exist_ok=True)
-        output = Output(folder, layouts, extras, lambda tensor: stream_key(value, tensor.name))
+        if format == "safetensors":
+            folder, working = target.parent, target.parent / f".{target.name}.partial"
+            replaced = files.safetensors_names(target.name)
+        else:
+            folder, working, replaced = target, target / PARTIAL, []
+            _check_folder(folder, {*extras, *(layout.name for layout in layouts)})
+        output = Output(
+            folder,
+            layouts,
+            extras,
+            lambda tensor: stream_key(value, tensor.name),
+            replaced,
+            makes_folder=format != "safetensors",
+        )
         return output.write(
-            target.parent / f".{target.name}.partial",
+            working,
             rank=rank,
             world=world,
             threads=threads,
@@ -288,7 +311,9 @@ class Model:
         stored = read_stored(Path(path))
         self._check_names(path, stored)
         unknown = [
-            f"{s.name}: not a tensor of the model" for s in stored if s.name not in self._tensors
+            f"{shortened(s.name)}: not a tensor of the model"
+            for s in stored
+            if s.name not in self._tensors
         ]
         pairs = [(s, self._tensors[s.name]) for s in stored if s.name in self._tensors]
         value = seed_value(_given(seed))
@@ -298,18 +323,23 @@ class Model:
         names = {s.name for s in stored}
         missing = next((tensor.name for tensor in self if tensor.name not in names), None)
         if missing is not None:
-            raise ValueError(f"{os.fspath(path)}: the tensor {missing!r} of the model is missing")
+            raise ValueError(
+                f"{os.fspath(path)}: the tensor {shortened(missing)} of the model is missing"
+            )
 
 
 def recorded_model(path: Path) -> tuple[Model, int | None]:
     """What the safetensors of a file or folder say of their tensors, and the seed."""
     tensors: dict[str, Tensor] = {}
-    seed = None
+    seeds = set()
     for file in dict.fromkeys(stored.path for stored in read_stored(path)):
         if file.suffix == ".safetensors":
             some, seed = recorded(file)
             tensors |= some
-    return Model(tensors.values()), seed
+            seeds.add(seed)
+    if len(seeds) > 1:
+        raise ValueError(f"{path}: its files record different seeds")
+    return Model(tensors.values()), seeds.pop() if seeds else None
 
 
 def _given(seed: Seed) -> Seed:
@@ -331,13 +361,19 @@ def _record(tensors: Sequence[Tensor], seed: int) -> dict[str, str]:
 
 def _zero_row(out: Array, tensor: Tensor, index: Index | None) -> None:
     """Zero what `out`, a part of the tensor, has of the padding row."""
-    first = index[0] if isinstance(index, tuple) and index else index
     rows = range(tensor.shape[0])
-    if isinstance(first, slice):
-        rows = rows[first]
-    elif first is not None and first is not Ellipsis:
-        if rows[int(first)] == tensor.padding_idx:  # type: ignore[arg-type]
+    item = expand(tensor.shape, ... if index is None else index)[0]
+    if not isinstance(item, slice):
+        if rows[item] == tensor.padding_idx:
             out[...] = 0
-        return
-    if tensor.padding_idx is not None and tensor.padding_idx in rows:
-        out[rows.index(tensor.padding_idx)] = 0
+    elif tensor.padding_idx is not None and tensor.padding_idx in rows[item]:
+        out[rows[item].index(tensor.padding_idx)] = 0
+
+
+def _check_folder(folder: Path, names: set[str]) -> None:
+    """Refuse a folder that would be another model afterwards, with what it holds already."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"path must be a folder, got the file {str(folder)!r}")
+    others = [p.name for p in folder.iterdir() if p.name not in names] if folder.exists() else []
+    if set(others) - {PARTIAL}:
+        raise ValueError(f"{folder}: expected a folder without other files, got {min(others)!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 from collections.abc import Sequence
@@ -21,6 +22,19 @@ DOTS_PER_INCH = 110
 #: Longer names lose their middle.
 LONGEST_NAME = 44
 BARS, LINE, FLAGGED = "#9db8d2", "#1f1f1f", "#b3261e"
+
+
+def check_drawable(path: Path) -> Any:
+    """Refuse, before anything is measured, what cannot be drawn; returns matplotlib's type of figures."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "histograms need the package matplotlib: pip install 'fastinit[plot]'"
+        ) from error
+    return Figure
 
 
 def histograms(checked: Sequence[Checked], path: Path, limit: int = 24) -> None:
@@ -43,17 +57,12 @@ def histograms(checked: Sequence[Checked], path: Path, limit: int = 24) -> None:
     OSError
         The file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "histograms need the package matplotlib: pip install 'fastinit[plot]'"
-        ) from error
+    figure_type = check_drawable(path)
     chosen = _choose(checked, limit)
     columns = min(COLUMNS, max(1, len(chosen)))
     rows = max(1, -(-len(chosen) // columns))
     # A figure by itself, without pyplot: no global state, and its canvas is Agg's.
-    figure = Figure(
+    figure = figure_type(
         (columns * PANEL_INCHES[0], rows * PANEL_INCHES[1]), DOTS_PER_INCH, layout="constrained"
     )
     if not chosen:

@@ -10,12 +10,20 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from fastinit import initializers
+from fastinit import _kernel, initializers
 from fastinit.architectures import config_tensors
-from fastinit.checks import check_choice, check_real
-from fastinit.files import Stored, parse_json, read_json, read_safetensors, read_stored
+from fastinit.checks import check_choice, check_int, shortened
+from fastinit.files import (
+    Stored,
+    check_regular,
+    parse_json,
+    read_json,
+    read_safetensors,
+    read_stored,
+)
 from fastinit.fill import DTYPE_SIZES
 from fastinit.initializers import Initializer, VarianceScaling
+from fastinit.streams import MAX_UINT64
 from fastinit.tensor import Tensor
 
 READY_MADE = {
@@ -140,41 +148,39 @@ def parse_rule(text: str) -> dict[str, Any]:
 def read_tensors(path: Path, rules: Sequence[Mapping[str, Any]] = ()) -> list[Tensor]:
     """The tensors that a file describes: a spec, a Hugging Face config, or stored tensors.
 
-    `rules` come before those of a spec.
+    `rules` come before what the file says.
     """
     if path.is_dir() and (path / "config.json").is_file():
         path = path / "config.json"
     if path.suffix == ".toml":
-        try:
-            spec = tomllib.loads(path.read_bytes().decode())
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: not TOML: {error}") from None
-        return _spec_tensors(path, spec, rules)
+        return _spec_tensors(path, _read_toml(path), rules)
     if path.suffix == ".json" and not path.name.endswith(".index.json"):
         spec = read_json(path)
         if isinstance(spec, dict) and "model_type" in spec:
             return _config_tensors(path, spec, rules)
         return _spec_tensors(path, spec, rules)
-    defaults = {"axes": "out_in"}
-    return _described(
-        path, [_stored_table(stored) for stored in read_stored(path)], rules, defaults
-    )
+    tables = [{"init": _usual_initializer(s), **_stored_table(s)} for s in read_stored(path)]
+    return _tensors(path, [{"axes": "out_in", **table, **_rule(table, rules)} for table in tables])
+
+
+def _read_toml(path: Path) -> Any:
+    check_regular(path)
+    try:
+        return tomllib.loads(path.read_bytes().decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not TOML: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{path}: nested too deeply") from None
 
 
 def _config_tensors(
     path: Path, config: dict[str, Any], rules: Sequence[Mapping[str, Any]]
 ) -> list[Tensor]:
     try:
-        tensors = config_tensors(config)
+        tables = [tensor_table(tensor) for tensor in config_tensors(config)]
     except (ValueError, TypeError) as error:
         raise type(error)(f"{path}: {error}") from None
-    tables = []
-    for tensor in tensors:
-        table = tensor_table(tensor)
-        if any(fnmatchcase(tensor.name, rule["match"]) for rule in rules):
-            del table["init"]  # the rule's stands for it
-        tables.append(table)
-    return _described(path, tables, rules, {"axes": "out_in"})
+    return _tensors(path, [{"axes": "out_in", **table, **_rule(table, rules)} for table in tables])
 
 
 def _stored_table(stored: Stored) -> dict[str, Any]:
@@ -182,20 +188,33 @@ def _stored_table(stored: Stored) -> dict[str, Any]:
 
 
 def _spec_tensors(path: Path, spec: Any, rules: Sequence[Mapping[str, Any]]) -> list[Tensor]:
+    """Of a tensor, the command line's rule counts before its own table, then the spec's rule, the spec, and what is stored."""
     _check_table(f"{path}", spec, MODEL_KEYS, {"axes": str, "dtype": str, "tensors_from": str})
     check_choice(f"{path}: axes", spec.get("axes", "in_out"), tuple(AXES))
-    tables = []
+    stored: list[dict[str, Any]] = []
     if "tensors_from" in spec:
-        source = path.parent / spec["tensors_from"]
-        tables += [_stored_table(stored) for stored in read_stored(source)]
-    tables += _tables(path, spec, "tensors")
-    if not tables:
+        stored = [_stored_table(one) for one in read_stored(path.parent / spec["tensors_from"])]
+    listed = _tables(path, spec, "tensors")
+    if not stored and not listed:
         raise ValueError(f"{path}: expected tensors or tensors_from, got none")
     own_rules = _tables(path, spec, "rules")
     for i, rule in enumerate(own_rules):
         where = f"{path}: rules[{i}]"
         _check_table(where, rule, RULE_KEYS, {"match": str}, required=("match", "init"))
-    return _described(path, tables, [*rules, *own_rules], spec, has_rules=True)
+    for i, table in enumerate(listed):
+        where = f"{path}: tensors[{i}]"
+        _check_table(where, table, TENSOR_KEYS, {"name": str}, required=("name", "shape"))
+    defaults = {key: spec[key] for key in ("axes", "dtype") if key in spec}
+    tables = [{**one, **defaults, **_rule(one, own_rules), **_rule(one, rules)} for one in stored]
+    for one in listed:
+        tables.append({**defaults, **_rule(one, own_rules), **one, **_rule(one, rules)})
+    return _tensors(path, tables)
+
+
+def _rule(table: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the first rule that matches a tensor says of it."""
+    rule = next((r for r in rules if fnmatchcase(table["name"], r["match"])), {})
+    return {key: value for key, value in rule.items() if key != "match"}
 
 
 def _tables(path: Path, spec: dict[str, Any], key: str) -> list[Any]:
@@ -227,29 +246,16 @@ def _check_table(
             raise ValueError(f"{where}: {key} must be a text, got {table[key]!r:.80}")
 
 
-def _described(
-    path: Path,
-    tables: Sequence[dict[str, Any]],
-    rules: Sequence[Mapping[str, Any]],
-    defaults: Mapping[str, Any],
-    has_rules: bool = False,
-) -> list[Tensor]:
-    """Tensors from tables; what a table leaves out comes from the first rule that matches, then from the model."""
+def _tensors(path: Path, tables: Sequence[Mapping[str, Any]]) -> list[Tensor]:
     tensors: dict[str, Tensor] = {}
-    for i, table in enumerate(tables):
-        where = f"{path}: tensors[{i}]"
-        _check_table(where, table, TENSOR_KEYS, {"name": str}, required=("name", "shape"))
-        where = f"{path}: tensor {table['name']!r}"
-        rule = next((r for r in rules if fnmatchcase(table["name"], r["match"])), None)
-        full = {**defaults, **(rule or {}), **table}
-        if "init" not in full and not has_rules:
-            full["init"] = _usual_initializer(table)
-        if full.get("init") == SKIP:
+    for table in tables:
+        where = f"{path}: tensor {shortened(table['name'])}"
+        if table.get("init") == SKIP:
             continue
         if table["name"] in tensors:
             raise ValueError(f"{where} occurs twice")
         try:
-            tensors[table["name"]] = _tensor(full)
+            tensors[table["name"]] = _tensor(table)
         except (ValueError, TypeError) as error:
             raise type(error)(f"{where}: {error}") from None
     return list(tensors.values())
@@ -264,7 +270,7 @@ def _tensor(full: Mapping[str, Any]) -> Tensor:
     if not isinstance(shape, list):
         raise ValueError(f"shape must be a list of sizes, got {shape!r:.80}")
     dtype = full.get("dtype", "float32")
-    if dtype not in DTYPE_SIZES:
+    if not isinstance(dtype, str) or dtype not in DTYPE_SIZES:
         raise ValueError(
             f"dtype must be one of {', '.join(DTYPE_SIZES)} (or a rule says {SKIP!r}), got {dtype!r:.80}"
         )
@@ -274,11 +280,11 @@ def _tensor(full: Mapping[str, Any]) -> Tensor:
     return tensor
 
 
-def _usual_initializer(table: Mapping[str, Any]) -> str:
+def _usual_initializer(stored: Stored) -> str:
     """What most models of Hugging Face have, where a file tells no more than names and shapes."""
-    if len(table["shape"]) > 1:
+    if len(stored.shape) > 1:
         return "normal:stddev=0.02"
-    return "zeros" if table["name"].endswith(("bias", "beta")) else "ones"
+    return "zeros" if stored.name.endswith(("bias", "beta")) else "ones"
 
 
 def recorded(path: Path) -> tuple[dict[str, Tensor], int | None]:
@@ -298,8 +304,12 @@ def recorded(path: Path) -> tuple[dict[str, Tensor], int | None]:
             )
             for s in stored
         }
-        seed = record["seed"]
+        seed = check_int("seed", record["seed"], 0, MAX_UINT64)
+        version = record["stream_version"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path}: __metadata__ of fastinit cannot be read: {error}") from None
-    check_real("seed", seed)
+    if version != _kernel.STREAM_VERSION:
+        raise ValueError(
+            f"{path}: written with stream version {version!r:.20}, this is {_kernel.STREAM_VERSION}"
+        )
     return tensors, seed

@@ -43,8 +43,11 @@ class Tensor:
             raise TypeError(f"init must be an initializer, got {self.init!r}")
         dtype_size(self.dtype)
         if self.padding_idx is not None:
-            rows = self.shape[0] if self.shape else 0
-            check_int("padding_idx", self.padding_idx, 0, max(rows - 1, 0))
+            if not self.shape or not self.shape[0]:
+                raise ValueError(
+                    f"padding_idx needs a row on the first axis, got shape {self.shape}"
+                )
+            check_int("padding_idx", self.padding_idx, 0, self.shape[0] - 1)
 
     @property
     def size(self) -> int:

@@ -11,13 +11,14 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import stat
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import accumulate
 from pathlib import Path
 
@@ -60,6 +61,7 @@ class Pieces:
             for tensor in layout.tensors:
                 self.segments.append((i, tensor, offset, tensor.nbytes))
                 offset += tensor.nbytes
+        self._files = [0, *accumulate(1 + len(layout.tensors) for layout in layouts)]
         sizes = [nbytes for *_, nbytes in self.segments]
         self._first = [0, *accumulate(-(-size // PIECE) for size in sizes)]
         self._before = [0, *accumulate(sizes)]
@@ -73,6 +75,10 @@ class Pieces:
         i = bisect_right(self._first, piece) - 1
         begin = (piece - self._first[i]) * PIECE
         return i, begin, min(PIECE, self.segments[i][3] - begin)
+
+    def of_file(self, file: int) -> range:
+        """The pieces of a file."""
+        return range(self._first[self._files[file]], self._first[self._files[file + 1]])
 
     def bytes_before(self, piece: int) -> int:
         """Bytes of all pieces before one."""
@@ -97,12 +103,6 @@ class State:
     def __init__(self, path: Path, plan: str, count: int) -> None:
         self.path, self._plan, self._count = path, plan, count
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            with self.locked():
-                self._enter()
-        except BaseException:
-            os.close(self._fd)
-            raise
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -115,8 +115,8 @@ class State:
             if fcntl is not None:
                 fcntl.flock(self._fd, fcntl.LOCK_UN)
 
-    def _enter(self) -> None:
-        """Take up the state that is there, or begin one."""
+    def enter(self) -> None:
+        """Take up the state that is there, or begin one; to be called alone."""
         host, boot = socket.gethostname(), _boot_id()
         text = os.pread(self._fd, STATE_HEADER, 0).rstrip(b"\0")
         plan: str = self._plan
@@ -124,8 +124,10 @@ class State:
         try:
             if text:
                 header = json.loads(text)
-                plan, boots = header["plan"], header["boots"]
-        except (ValueError, KeyError, TypeError):
+                plan, boots = header["plan"], dict(header["boots"])
+            else:
+                os.ftruncate(self._fd, 0)  # a map without a header is worth nothing
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise ValueError(
                 f"{self.path}: not the state of an output; remove the folder"
             ) from None
@@ -138,7 +140,7 @@ class State:
             # What had not reached the disk when this machine went down is lost, whatever the map says.
             os.ftruncate(self._fd, 0)
             boots = {}
-        os.ftruncate(self._fd, STATE_HEADER + self._count)
+        os.ftruncate(self._fd, STATE_HEADER + self._count + 1)
         text = json.dumps({"plan": self._plan, "boots": boots | {host: boot}}).encode()
         if len(text) > STATE_HEADER:
             raise ValueError(f"{self.path}: too many hosts share this output")
@@ -151,6 +153,18 @@ class State:
 
     def set_done(self, piece: int) -> None:
         os.pwrite(self._fd, b"\1", STATE_HEADER + piece)
+
+    def forget(self, pieces: range) -> None:
+        """Have pieces written again."""
+        os.pwrite(self._fd, bytes(len(pieces)), STATE_HEADER + pieces.start)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether all pieces are there, and files are on their way to their names."""
+        return os.pread(self._fd, 1, STATE_HEADER + self._count) == b"\1"
+
+    def end(self) -> None:
+        os.pwrite(self._fd, b"\1", STATE_HEADER + self._count)
 
     def is_current(self) -> bool:
         """Whether the folder still holds this state: the process that ends an output removes it."""
@@ -172,7 +186,10 @@ def _boot_id() -> str:
 
 
 class Output:
-    """Files to be written into `folder`, with the key of each tensor."""
+    """Files to be written into `folder`, with the key of each tensor.
+
+    `replaced` are patterns of names that an older output had: files of such names go away.
+    """
 
     def __init__(
         self,
@@ -180,8 +197,12 @@ class Output:
         layouts: Sequence[Layout],
         extras: Mapping[str, bytes],
         key: Callable[[Tensor], int],
+        replaced: Sequence[str] = (),
+        makes_folder: bool = False,
     ) -> None:
         self.folder, self.layouts, self.extras = folder, layouts, extras
+        self._makes_folder = makes_folder
+        self._replaced = [re.compile(pattern) for pattern in replaced]
         self.pieces = Pieces(layouts)
         # All of them now: an error must come before a file.
         self._fills = [
@@ -220,17 +241,16 @@ class Output:
             if target.exists() and not target.is_file():
                 raise OSError(f"{target} is not a regular file, expected the name of one")
         self._check_space(working)
-        working.mkdir(exist_ok=True)
-        state = State(working / STATE, self._plan.hexdigest(), len(self.pieces))
+        part = self.pieces.of_rank(rank, world)
+        state = self._open_state(working)
         try:
-            part = self.pieces.of_rank(rank, world)
-            with _Workers(self.layouts, working, buffer_size) as workers:
+            with _Workers(working, buffer_size) as workers:
                 self._write_pieces(state, part, workers, threads, progress)
             with state.locked():
                 if state.is_current():
                     if state.missing(range(len(self.pieces))).size:
                         return False
-                    self._finish(working)
+                    self._finish(working, state)
         except FileNotFoundError:
             if state.is_current():
                 raise  # else another process with the same part was faster, and has ended the output
@@ -240,11 +260,48 @@ class Output:
 
     def _check_space(self, working: Path) -> None:
         """Refuse what does not fit on the disk, before anything is written."""
-        left = self.nbytes - (_used(working) if working.is_dir() else 0)
-        free = shutil.disk_usage(working.parent).free
+        existing = next(folder for folder in (working, *working.parents) if folder.is_dir())
+        free = shutil.disk_usage(existing).free
+        left = self.nbytes - (_used(working) if existing == working else 0)
         if left > free:
             what = f"{left} bytes are to be written, and {free} are free"
             raise OSError(errno.ENOSPC, what, str(self.folder))
+
+    def _open_state(self, working: Path) -> State:
+        """The state of the output, with all files there."""
+        while True:
+            if self._makes_folder:
+                self.folder.mkdir(exist_ok=True)
+            working.mkdir(exist_ok=True)
+            try:
+                state = State(working / STATE, self._plan.hexdigest(), len(self.pieces))
+            except FileNotFoundError:
+                continue  # another process has just ended its output here
+            try:
+                with state.locked():
+                    if state.is_current():
+                        state.enter()
+                        self._make_files(working, state)
+                        return state
+            except BaseException:
+                state.close()
+                raise
+            state.close()
+
+    def _make_files(self, working: Path, state: State) -> None:
+        """Make the files that are missing, and let nobody trust a map of what they held."""
+        if state.is_ending:
+            return
+        for i, layout in enumerate(self.layouts):
+            path = _partial(working, i)
+            if not path.exists() or path.stat().st_size != layout.nbytes:
+                with _naming(path):
+                    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+                    try:
+                        os.ftruncate(fd, layout.nbytes)
+                    finally:
+                        os.close(fd)
+                state.forget(self.pieces.of_file(i))
 
     def _write_pieces(
         self,
@@ -276,30 +333,60 @@ class Output:
         i, begin, size = self.pieces.find(piece)
         file, tensor, offset, _ = self.pieces.segments[i]
         fill = self._fills[i]
-        fd = worker.open(file)
-        if tensor is None or fill is None:
-            _write_all(fd, self.layouts[file].header[begin : begin + size], begin)
-            return size
-        for at in range(begin, begin + size, len(worker.buffer)):
-            part = worker.buffer[: min(len(worker.buffer), begin + size - at)]
-            fill_bytes(part, tensor, at, *fill)
-            _write_all(fd, part, offset + at)
+        what = self.layouts[file].name if tensor is None else f"tensor {tensor.name!r}"
+        with _naming(self.folder / self.layouts[file].name, what):
+            fd = worker.open(file)
+            if tensor is None or fill is None:
+                _write_all(fd, self.layouts[file].header[begin : begin + size], begin)
+                return size
+            for at in range(begin, begin + size, len(worker.buffer)):
+                part = worker.buffer[: min(len(worker.buffer), begin + size - at)]
+                fill_bytes(part, tensor, at, *fill)
+                _write_all(fd, part, offset + at)
         return size
 
-    def _finish(self, working: Path) -> None:
-        """Check the files, make sure that they are on the disk, and give them their names."""
-        for layout in self.layouts:
-            path = working / (layout.name + PARTIAL)
-            if not layout.nbytes:
-                path.touch()  # it has no piece that would have made it
-            if path.exists():  # else it has been moved already, by a run that was stopped here
-                _check_written(path, layout)
-                _move(path, self.folder / layout.name)
+    def _finish(self, working: Path, state: State) -> None:
+        """Check the files, make sure that they are on the disk, and give them their names, the index last."""
+        for i, layout in enumerate(self.layouts):
+            path = _partial(working, i)
+            # A run that was stopped here has moved some already.
+            moved = state.is_ending and not path.exists()
+            _check_written(self.folder / layout.name if moved else path, layout)
+        state.end()
+        names = {*self.extras, *(layout.name for layout in self.layouts)}
+        for path in self.folder.iterdir():
+            # What an older output of this name leaves over; its index first of all, as it would describe a mixture.
+            if any(pattern.fullmatch(path.name) for pattern in self._replaced) and (
+                path.name not in names or path.name in self.extras
+            ):
+                path.unlink()
+        for i, layout in enumerate(self.layouts):
+            if _partial(working, i).exists():
+                _move(_partial(working, i), self.folder / layout.name)
         for name, content in self.extras.items():
-            path = working / (name + PARTIAL)
+            path = working / "extra"
             path.write_bytes(content)
             _move(path, self.folder / name)
-        shutil.rmtree(working)
+        (working / STATE).unlink()
+        with suppress(OSError):  # unless another process begins anew there
+            working.rmdir()
+
+
+def _partial(working: Path, file: int) -> Path:
+    """Where a file is until it is finished."""
+    return working / f"{file}{PARTIAL}"
+
+
+@contextmanager
+def _naming(path: Path, what: str = "") -> Iterator[None]:
+    """Add to errors of calls that know no more than a descriptor which file, and which tensor, they are about."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            detail = f"{error.strerror}: {what}" if what else error.strerror
+            raise OSError(error.errno, detail, str(path)) from None
+        raise
 
 
 def fill_bytes(
@@ -327,6 +414,7 @@ def _buffers(threads: int, memory: int | None) -> tuple[int, int]:
     threads = check_int("threads", threads, 1)
     if memory is None:
         return threads, PIECE
+    memory = check_int("memory", memory, 1)
     room = memory - resident_memory()
     if room < LEAST_BUFFER:
         least = -(-(resident_memory() + LEAST_BUFFER) // 2**20)
@@ -348,20 +436,16 @@ def resident_memory() -> int:
 class _Worker:
     """What a thread works with: a buffer, and the file that it last wrote to."""
 
-    def __init__(self, layouts: Sequence[Layout], working: Path, buffer_size: int) -> None:
+    def __init__(self, working: Path, buffer_size: int) -> None:
         self.buffer = np.empty(buffer_size, np.uint8)
-        self._layouts, self._working = layouts, working
+        self._working = working
         self._file, self._fd = -1, -1
 
     def open(self, file: int) -> int:
         if file != self._file:
             self.close()
-            layout = self._layouts[file]
-            path = self._working / (layout.name + PARTIAL)
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            self._fd = os.open(_partial(self._working, file), os.O_WRONLY)
             self._file = file
-            if os.fstat(self._fd).st_size != layout.nbytes:
-                os.ftruncate(self._fd, layout.nbytes)
         return self._fd
 
     def close(self) -> None:
@@ -373,8 +457,8 @@ class _Worker:
 class _Workers:
     """A worker for each thread, made when it first needs one."""
 
-    def __init__(self, layouts: Sequence[Layout], working: Path, buffer_size: int) -> None:
-        self._arguments = (layouts, working, buffer_size)
+    def __init__(self, working: Path, buffer_size: int) -> None:
+        self._arguments = (working, buffer_size)
         self._local = threading.local()
         self._all: list[_Worker] = []
 
@@ -403,7 +487,11 @@ def _write_all(fd: int, data: Array | bytes, offset: int) -> None:
 
 def _used(working: Path) -> int:
     """Bytes that the files in the folder take on the disk already."""
-    return sum(path.stat().st_blocks * 512 for path in working.iterdir())
+    used = 0
+    for path in working.iterdir():
+        with suppress(FileNotFoundError):  # moved meanwhile
+            used += path.stat().st_blocks * 512
+    return used
 
 
 def _check_written(path: Path, layout: Layout) -> None:
@@ -411,8 +499,10 @@ def _check_written(path: Path, layout: Layout) -> None:
     with path.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
-        if size != layout.nbytes or file.read(len(layout.header)) != layout.header:
+        if size != layout.nbytes:
             raise OSError(f"{path}: not as it was written: {size} bytes, expected {layout.nbytes}")
+        if file.read(len(layout.header)) != layout.header:
+            raise OSError(f"{path}: not as it was written: its header has changed")
         os.fsync(file.fileno())
 
 
