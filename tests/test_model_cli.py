@@ -11,18 +11,31 @@ import numpy as np
 import pytest
 
 import fastinit as fi
-from test_architectures import BERT, GPT2, LLAMA, VIT
 from test_cli import run
+
+ENCODER = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "vocab_size": 60,
+}
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("name", "config"),
     [
-        ("GPT2LMHeadModel", {"model_type": "gpt2"} | GPT2),
-        ("LlamaForCausalLM", {"model_type": "llama", "num_key_value_heads": 2} | LLAMA),
-        ("BertForMaskedLM", {"model_type": "bert"} | BERT),
-        ("ViTForImageClassification", {"model_type": "vit"} | VIT),
+        (
+            "GPT2LMHeadModel",
+            {"model_type": "gpt2", "n_layer": 2, "n_embd": 32, "n_head": 2, "vocab_size": 60},
+        ),
+        ("LlamaForCausalLM", {"model_type": "llama", "num_key_value_heads": 2} | ENCODER),
+        ("BertForMaskedLM", {"model_type": "bert"} | ENCODER),
+        (
+            "ViTForImageClassification",
+            {"model_type": "vit", "image_size": 16, "patch_size": 4} | ENCODER,
+        ),
     ],
 )
 @pytest.mark.parametrize("limit", [[], ["--max-shard-size", "20kB"]])

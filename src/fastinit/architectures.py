@@ -1,13 +1,11 @@
-"""Hugging Face configs to the tensors of the models that they describe.
-
-The names, shapes and initialisations are those of the package ``transformers`` (checked against 5.23), which
-is not needed here.
-"""
+"""Hugging Face configurations to tensors: names, shapes and published initialisations."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from fastinit.checks import check_choice, check_int, check_positive
@@ -15,257 +13,376 @@ from fastinit.fill import DTYPE_SIZES
 from fastinit.initializers import Initializer, Normal, TruncatedNormal, ones, zeros
 from fastinit.tensor import Tensor
 
-Row = (
-    tuple[str, tuple[int, ...], Initializer] | tuple[str, tuple[int, ...], Initializer, int | None]
-)
+Config = Mapping[str, Any]
 
+#: Keys that change the tensors in ways that are not supported, when they are set to anything.
+UNSUPPORTED = ("add_cross_attention", "per_layer_config", "pruned_heads", "quantization_config")
 
-#: No dimension is larger, and no model deeper: a number beyond is a mistake.
-MOST, MOST_LAYERS = 2**40, 10_000
+#: A model with more layers is a mistake, which would take all memory for its names.
+MOST_LAYERS = 10_000
 
-
-class _Config:
-    """The values of a config, checked when they are asked for."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = values
-        std = check_positive("initializer_range", self.get("initializer_range", 0.02))
-        self.weights = Normal(0.0, std)
-        # torch's bounds are absolute: -2 and 2.
-        self.truncated = TruncatedNormal(0.0, std, -2.0 / std, 2.0 / std)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        value = self._values.get(key)
-        return default if value is None else value
-
-    def size(self, key: str, default: int | None = None) -> int:
-        value = self.get(key, default)
-        if value is None:
-            raise ValueError(f"the key {key!r} is missing")
-        return check_int(key, value, 1, MOST)
-
-    def layers(self, key: str, default: int = 12) -> int:
-        return check_int(key, self.get(key, default), 1, MOST_LAYERS)
-
-    def flag(self, key: str, default: bool = False) -> bool:
-        value = self.get(key, default)
-        if not isinstance(value, bool):
-            raise ValueError(f"{key} must be true or false, got {value!r}")
-        return value
-
-    def labels(self) -> int:
-        labels = self.get("id2label")
-        count = len(labels) if isinstance(labels, dict) else self.get("num_labels", 2)
-        return check_int("num_labels", count, 0, MOST)
-
-    def pair(self, key: str, default: int) -> tuple[int, int]:
-        value = self.get(key, default)
-        pair = tuple(value) if isinstance(value, (list, tuple)) else (value, value)
-        if len(pair) != 2:
-            raise ValueError(f"{key} must be an int or two, got {value!r}")
-        return check_int(key, pair[0], 1), check_int(key, pair[1], 1)
-
-    def padding_idx(self, rows: int, default: int | None = None) -> int | None:
-        """The row of an embedding that is zero; like torch's, a negative one counts from the end."""
-        value = self._values.get("pad_token_id", default)
-        if value is None:
-            return None
-        return check_int("pad_token_id", value, -rows, rows - 1) % rows
-
-    def heads(self, hidden: int, key: str, default: int) -> int:
-        heads = self.size(key, default)
-        if hidden % heads:
-            raise ValueError(f"{key} must divide the hidden size {hidden}, got {heads}")
-        return heads
-
-
-def _linear(
-    name: str, n_out: int, n_in: int, init: Initializer, bias: bool = True
-) -> Iterator[Row]:
-    yield f"{name}.weight", (n_out, n_in), init
-    if bias:
-        yield f"{name}.bias", (n_out,), zeros
-
-
-def _conv1d(name: str, n_in: int, n_out: int, init: Initializer) -> Iterator[Row]:
-    """GPT-2's layers, whose weights are in x out."""
-    yield f"{name}.weight", (n_in, n_out), init
-    yield f"{name}.bias", (n_out,), zeros
-
-
-def _norm(name: str, n: int) -> Iterator[Row]:
-    yield f"{name}.weight", (n,), ones
-    yield f"{name}.bias", (n,), zeros
-
-
-def _gpt2(config: _Config, model: str) -> Iterator[Row]:
-    if config.flag("add_cross_attention"):
-        raise ValueError("add_cross_attention is not supported")
-    n, layers = config.size("n_embd", 768), config.layers("n_layer")
-    vocab, inner = config.size("vocab_size", 50257), config.size("n_inner", 4 * n)
-    config.heads(n, "n_head", 12)
-    init = config.weights
-    residual = Normal(0.0, init.stddev / math.sqrt(2 * layers))
-    base = "" if model == "GPT2Model" else "transformer."
-    yield f"{base}wte.weight", (vocab, n), init
-    yield f"{base}wpe.weight", (config.size("n_positions", 1024), n), init
-    for i in range(layers):
-        block = f"{base}h.{i}"
-        yield from _norm(f"{block}.ln_1", n)
-        yield from _conv1d(f"{block}.attn.c_attn", n, 3 * n, init)
-        yield from _conv1d(f"{block}.attn.c_proj", n, n, residual)
-        yield from _norm(f"{block}.ln_2", n)
-        yield from _conv1d(f"{block}.mlp.c_fc", n, inner, init)
-        yield from _conv1d(f"{block}.mlp.c_proj", inner, n, residual)
-    yield from _norm(f"{base}ln_f", n)
-    if model == "GPT2LMHeadModel" and not config.flag("tie_word_embeddings", True):
-        yield "lm_head.weight", (vocab, n), init
-
-
-def _llama(config: _Config, model: str) -> Iterator[Row]:
-    n, inner = config.size("hidden_size", 4096), config.size("intermediate_size", 11008)
-    vocab, heads = config.size("vocab_size", 32000), config.heads(n, "num_attention_heads", 32)
-    width = config.size("head_dim", n // heads)
-    key_heads = config.size("num_key_value_heads", heads)
-    if heads % key_heads:
-        raise ValueError(f"num_key_value_heads must divide {heads} heads, got {key_heads}")
-    init = config.weights
-    attention_bias, mlp_bias = config.flag("attention_bias"), config.flag("mlp_bias")
-    base = "" if model == "LlamaModel" else "model."
-    yield f"{base}embed_tokens.weight", (vocab, n), init, config.padding_idx(vocab)
-    for i in range(config.layers("num_hidden_layers", 32)):
-        block = f"{base}layers.{i}"
-        attention = f"{block}.self_attn"
-        yield from _linear(f"{attention}.q_proj", heads * width, n, init, attention_bias)
-        yield from _linear(f"{attention}.k_proj", key_heads * width, n, init, attention_bias)
-        yield from _linear(f"{attention}.v_proj", key_heads * width, n, init, attention_bias)
-        yield from _linear(f"{attention}.o_proj", n, heads * width, init, attention_bias)
-        yield from _linear(f"{block}.mlp.gate_proj", inner, n, init, mlp_bias)
-        yield from _linear(f"{block}.mlp.up_proj", inner, n, init, mlp_bias)
-        yield from _linear(f"{block}.mlp.down_proj", n, inner, init, mlp_bias)
-        yield f"{block}.input_layernorm.weight", (n,), ones
-        yield f"{block}.post_attention_layernorm.weight", (n,), ones
-    yield f"{base}norm.weight", (n,), ones
-    if model == "LlamaForCausalLM" and not config.flag("tie_word_embeddings"):
-        yield "lm_head.weight", (vocab, n), init
-
-
-def _bert(config: _Config, model: str) -> Iterator[Row]:
-    if config.flag("add_cross_attention"):
-        raise ValueError("add_cross_attention is not supported")
-    n, vocab = config.size("hidden_size", 768), config.size("vocab_size", 30522)
-    config.heads(n, "num_attention_heads", 12)
-    init = config.weights
-    base = "" if model == "BertModel" else "bert."
-    table = f"{base}embeddings"
-    yield f"{table}.word_embeddings.weight", (vocab, n), init, config.padding_idx(vocab, 0)
-    positions = config.size("max_position_embeddings", 512)
-    yield f"{table}.position_embeddings.weight", (positions, n), init
-    yield f"{table}.token_type_embeddings.weight", (config.size("type_vocab_size", 2), n), init
-    yield from _norm(f"{table}.LayerNorm", n)
-    for i in range(config.layers("num_hidden_layers")):
-        layer = f"{base}encoder.layer.{i}"
-        for name in ("query", "key", "value"):
-            yield from _linear(f"{layer}.attention.self.{name}", n, n, init)
-        yield from _linear(f"{layer}.attention.output.dense", n, n, init)
-        yield from _norm(f"{layer}.attention.output.LayerNorm", n)
-        yield from _feed_forward(layer, n, config.size("intermediate_size", 3072), init)
-        yield from _norm(f"{layer}.output.LayerNorm", n)
-    if model != "BertForMaskedLM":
-        yield from _linear(f"{base}pooler.dense", n, n, init)
-    if model in ("BertForMaskedLM", "BertForPreTraining"):
-        yield "cls.predictions.bias", (vocab,), zeros
-        yield from _linear("cls.predictions.transform.dense", n, n, init)
-        yield from _norm("cls.predictions.transform.LayerNorm", n)
-        if not config.flag("tie_word_embeddings", True):
-            yield from _linear("cls.predictions.decoder", vocab, n, init)
-    if model == "BertForPreTraining":
-        yield from _linear("cls.seq_relationship", 2, n, init)
-    if model == "BertForSequenceClassification":
-        yield from _linear("classifier", config.labels(), n, init)
-
-
-def _feed_forward(layer: str, n: int, inner: int, init: Initializer) -> Iterator[Row]:
-    yield from _linear(f"{layer}.intermediate.dense", inner, n, init)
-    yield from _linear(f"{layer}.output.dense", n, inner, init)
-
-
-def _vit(config: _Config, model: str) -> Iterator[Row]:
-    n, channels = config.size("hidden_size", 768), config.size("num_channels", 3)
-    config.heads(n, "num_attention_heads", 12)
-    (height, width), (high, wide) = config.pair("image_size", 224), config.pair("patch_size", 16)
-    init, qkv_bias = config.weights, config.flag("qkv_bias", True)
-    base = "" if model == "ViTModel" else "vit."
-    yield f"{base}embeddings.cls_token", (1, 1, n), config.truncated
-    patches = (height // high) * (width // wide)
-    yield f"{base}embeddings.position_embeddings", (1, patches + 1, n), config.truncated
-    projection = f"{base}embeddings.patch_embeddings.projection"
-    yield f"{projection}.weight", (n, channels, high, wide), init
-    yield f"{projection}.bias", (n,), zeros
-    for i in range(config.layers("num_hidden_layers")):
-        layer = f"{base}encoder.layer.{i}"
-        for name in ("query", "key", "value"):
-            yield from _linear(f"{layer}.attention.attention.{name}", n, n, init, qkv_bias)
-        yield from _linear(f"{layer}.attention.output.dense", n, n, init)
-        yield from _feed_forward(layer, n, config.size("intermediate_size", 3072), init)
-        yield from _norm(f"{layer}.layernorm_before", n)
-        yield from _norm(f"{layer}.layernorm_after", n)
-    yield from _norm(f"{base}layernorm", n)
-    if model == "ViTModel":
-        yield from _linear("pooler.dense", config.size("pooler_output_size", n), n, init)
-    elif config.labels():
-        yield from _linear("classifier", config.labels(), n, init)
-
-
-#: By model_type: the tensors, and the classes of transformers; the first is taken where a config names none.
-ARCHITECTURES: dict[str, tuple[Callable[[_Config, str], Iterator[Row]], tuple[str, ...]]] = {
-    "gpt2": (_gpt2, ("GPT2LMHeadModel", "GPT2Model")),
-    "llama": (_llama, ("LlamaForCausalLM", "LlamaModel")),
-    "bert": (
-        _bert,
-        ("BertForMaskedLM", "BertModel", "BertForPreTraining", "BertForSequenceClassification"),
-    ),
-    "vit": (_vit, ("ViTForImageClassification", "ViTModel")),
+GPT2_SYNONYMS = {
+    "hidden_size": "n_embd",
+    "max_position_embeddings": "n_positions",
+    "num_attention_heads": "n_head",
+    "num_hidden_layers": "n_layer",
 }
 
 
-def config_tensors(config: Mapping[str, Any]) -> list[Tensor]:
-    """The tensors of the model that a Hugging Face config describes, as ``save_pretrained`` names them.
+def config_tensors(config: Config) -> list[Tensor]:
+    """The tensors of a model from its Hugging Face configuration.
 
     Parameters
     ----------
     config : mapping
-        The content of ``config.json``. ``architectures`` names the class, ``dtype`` or
-        ``torch_dtype`` the dtype (float32 by default); what is missing has the default of
-        ``transformers``. Tied weights are left out, as they are in its files.
+        The parsed ``config.json``. The class of the model is the first of
+        ``"architectures"``; without that key it is the first of its row below.
+        Missing keys have the defaults of the configuration class of transformers 5.23.
+        Keys that do not change the tensors are ignored.
 
     Returns
     -------
     list of Tensor
-        Weights are normal with the standard deviation ``initializer_range``, biases zero,
-        norms one and zero, and rows of padding tokens zero. GPT-2's projections onto the
-        residual are narrower by 1 / sqrt(2 * n_layer) (Radford et al., 2019); ViT's class
-        token and positions are truncated normals, at absolute bounds of +-2, which is far out.
+        In the order of the model's ``state_dict``, under the names that
+        ``save_pretrained`` writes, which for ViT are not those of the modules. Tied
+        weights appear once, as the embedding; buffers do not appear. All are of the
+        dtype of ``"dtype"`` or else ``"torch_dtype"``, float32 by default.
 
     Raises
     ------
     ValueError, TypeError
-        A model or a value that is not supported, named by its key.
+        A model or class that is not below; a size that is not an int of at least 1; a
+        hidden size that the heads do not divide; an unknown dtype; a key that asks for
+        tensors that are not supported: cross-attention, quantization, pruned heads,
+        layers of their own configuration, relative positions.
 
     Notes
     -----
-    model_type and architectures: gpt2 (GPT2LMHeadModel, GPT2Model), llama (LlamaForCausalLM,
-    LlamaModel), bert (BertForMaskedLM, BertModel, BertForPreTraining,
-    BertForSequenceClassification), vit (ViTForImageClassification, ViTModel).
+    ========== ==================================================================
+    model_type classes
+    ========== ==================================================================
+    gpt2       GPT2LMHeadModel, GPT2Model
+    llama      LlamaForCausalLM, LlamaModel
+    bert       BertForMaskedLM, BertForPreTraining, BertForSequenceClassification,
+               BertModel
+    vit        ViTForImageClassification, ViTModel
+    ========== ==================================================================
+
+    Initialisations are those of transformers 5.23. With r for ``initializer_range``,
+    0.02 by default:
+
+    ================================= ======================== ======================
+    tensors                           values                   source
+    ================================= ======================== ======================
+    weights, embeddings               Normal(0, r)             [1]_, [2]_, [3]_
+    GPT-2 ``c_proj.weight``           Normal(0, r / sqrt(2 L)) [1]_, L = n_layer
+    ViT class token, positions        Normal(0, r) on [-2, 2]  [4]_
+    biases                            0
+    scales of norms                   1
+    embedding of ``pad_token_id``     0                        BERT and Llama
+    ================================= ======================== ======================
+
+    The published BERT truncates its normal at two standard deviations; transformers
+    does not. GPT-2 has no row of zeros, whatever its ``pad_token_id``. A negative
+    ``pad_token_id`` counts from the end, as in ``torch.nn.Embedding``.
+
+    References
+    ----------
+    .. [1] Radford et al., "Language models are unsupervised multitask learners", 2019.
+    .. [2] Devlin et al., "BERT: pre-training of deep bidirectional transformers for
+       language understanding", NAACL 2019.
+    .. [3] Touvron et al., "LLaMA: open and efficient foundation language models", 2023,
+       which states no initialisation; 0.02 is the configuration's.
+    .. [4] Dosovitskiy et al., "An image is worth 16x16 words: transformers for image
+       recognition at scale", ICLR 2021.
     """
-    check_choice("model_type", config.get("model_type"), tuple(ARCHITECTURES))
-    tensors, models = ARCHITECTURES[config["model_type"]]
-    names = config.get("architectures") or [models[0]]
-    model = names[0] if isinstance(names, list) else names
-    check_choice("architectures", model, models)
-    dtype = config.get("dtype") or config.get("torch_dtype") or "float32"
-    check_choice("dtype", dtype, tuple(DTYPE_SIZES))
-    return [
-        Tensor(name, shape, init, dtype, *padding)
-        for name, shape, init, *padding in tensors(_Config(config), model)
-    ]
+    if not isinstance(config, Mapping):
+        raise TypeError(f"config must be a mapping, got {config!r} of type {type(config).__name__}")
+    kind = config.get("model_type")
+    check_choice("model_type", kind, tuple(_MODELS))
+    for key in UNSUPPORTED:
+        if config.get(key):
+            raise ValueError(f"{key} is not supported and must be empty, got {config[key]!r}")
+    classes = _MODELS[str(kind)]
+    build = classes[_architecture(config, tuple(classes))]
+    dtype = _dtype(config)
+    return [replace(tensor, dtype=dtype) for tensor in build(config)]
+
+
+# Values of keys.
+
+
+def _architecture(config: Config, supported: tuple[str, ...]) -> str:
+    names = config.get("architectures")
+    if names is None:
+        return supported[0]
+    if not isinstance(names, (list, tuple)) or not names:
+        raise TypeError(f"architectures must be a list of at least one name, got {names!r}")
+    check_choice("architectures[0]", names[0], supported)
+    return str(names[0])
+
+
+def _dtype(config: Config) -> str:
+    for key in ("dtype", "torch_dtype"):
+        if config.get(key) is not None:
+            check_choice(key, config[key], tuple(DTYPE_SIZES))
+            return str(config[key])
+    return "float32"
+
+
+def _size(config: Config, key: str, default: int, low: int = 1) -> int:
+    return check_int(key, config.get(key, default), low)
+
+
+def _layers(config: Config, key: str, default: int) -> int:
+    return check_int(key, config.get(key, default), 1, MOST_LAYERS)
+
+
+def _optional_size(config: Config, key: str, default: int) -> int:
+    """A size that may be null, which stands for the default."""
+    return default if config.get(key) is None else check_int(key, config[key], 1)
+
+
+def _heads(config: Config, key: str, default: int, width: int) -> int:
+    heads = _size(config, key, default)
+    if width % heads:
+        raise ValueError(f"{key} must divide the hidden size, {width}, got {heads}")
+    return heads
+
+
+def _pair(config: Config, key: str, default: int) -> tuple[int, int]:
+    """Height and width, from one int for both or from a pair."""
+    value = config.get(key, default)
+    if not isinstance(value, (list, tuple)):
+        value = (value, value)
+    if len(value) != 2:
+        raise ValueError(f"{key} must be an int or a pair of ints, got {value!r}")
+    return check_int(key, value[0], 1), check_int(key, value[1], 1)
+
+
+def _flag(config: Config, key: str, default: bool) -> bool:
+    value = config.get(key, default)
+    if not isinstance(value, bool):
+        kind = type(value).__name__
+        raise TypeError(f"{key} must be true or false, got {value!r} of type {kind}")
+    return value
+
+
+def _padding_idx(config: Config, default: int | None, rows: int) -> int | None:
+    index = config.get("pad_token_id", default)
+    return None if index is None else check_int("pad_token_id", index, -rows, rows - 1) % rows
+
+
+def _labels(config: Config, low: int) -> int:
+    """How many labels: `num_labels`, which wins where it is given, or those of `id2label`."""
+    names = config.get("id2label")
+    if names is not None and not isinstance(names, Mapping):
+        kind = type(names).__name__
+        raise TypeError(f"id2label must be a mapping, got {names!r} of type {kind}")
+    if names is None or "num_labels" in config:
+        return _size(config, "num_labels", 2, low)
+    return check_int("the number of labels in id2label", len(names), low)
+
+
+def _normal(config: Config) -> Normal:
+    key = "initializer_range"
+    return Normal(0.0, check_positive(key, config.get(key, 0.02)))
+
+
+# Layers.
+
+
+def _linear(
+    name: str, shape: tuple[int, ...], init: Initializer, bias: bool = True
+) -> Iterator[Tensor]:
+    """A linear layer or a convolution: outputs on the first axis."""
+    yield Tensor(f"{name}.weight", shape, init)
+    if bias:
+        yield Tensor(f"{name}.bias", shape[:1], zeros)
+
+
+def _conv1d(name: str, shape: tuple[int, int], init: Initializer) -> Iterator[Tensor]:
+    """GPT-2's linear layer: outputs on the last axis."""
+    yield Tensor(f"{name}.weight", shape, init)
+    yield Tensor(f"{name}.bias", shape[1:], zeros)
+
+
+def _layer_norm(name: str, width: int) -> Iterator[Tensor]:
+    yield Tensor(f"{name}.weight", (width,), ones)
+    yield Tensor(f"{name}.bias", (width,), zeros)
+
+
+def _prefixed(prefix: str, tensors: Iterable[Tensor]) -> Iterator[Tensor]:
+    return (replace(tensor, name=prefix + tensor.name) for tensor in tensors)
+
+
+# Models. The first tensor of each is its embedding of tokens, or ViT's class token.
+
+
+def _gpt2(config: Config) -> Iterator[Tensor]:
+    config = {**config, **{GPT2_SYNONYMS[k]: v for k, v in config.items() if k in GPT2_SYNONYMS}}
+    width, layers = _size(config, "n_embd", 768), _layers(config, "n_layer", 12)
+    _heads(config, "n_head", 12, width)
+    inner = _optional_size(config, "n_inner", 4 * width)
+    normal = _normal(config)
+    residual = Normal(0.0, normal.stddev / math.sqrt(2 * layers))
+    yield Tensor("wte.weight", (_size(config, "vocab_size", 50257), width), normal)
+    yield Tensor("wpe.weight", (_size(config, "n_positions", 1024), width), normal)
+    for i in range(layers):
+        yield from _layer_norm(f"h.{i}.ln_1", width)
+        yield from _conv1d(f"h.{i}.attn.c_attn", (width, 3 * width), normal)
+        yield from _conv1d(f"h.{i}.attn.c_proj", (width, width), residual)
+        yield from _layer_norm(f"h.{i}.ln_2", width)
+        yield from _conv1d(f"h.{i}.mlp.c_fc", (width, inner), normal)
+        yield from _conv1d(f"h.{i}.mlp.c_proj", (inner, width), residual)
+    yield from _layer_norm("ln_f", width)
+
+
+def _llama(config: Config) -> Iterator[Tensor]:
+    width, inner = _size(config, "hidden_size", 4096), _size(config, "intermediate_size", 11008)
+    heads = _heads(config, "num_attention_heads", 32, width)
+    groups = _optional_size(config, "num_key_value_heads", heads)
+    if heads % groups:
+        raise ValueError(
+            f"num_key_value_heads must divide num_attention_heads, {heads}, got {groups}"
+        )
+    size = _optional_size(config, "head_dim", width // heads)
+    outputs = {"q_proj": heads * size, "k_proj": groups * size, "v_proj": groups * size}
+    attention_bias = _flag(config, "attention_bias", False)
+    mlp_bias = _flag(config, "mlp_bias", False)
+    normal = _normal(config)
+    vocab = _size(config, "vocab_size", 32000)
+    padding = _padding_idx(config, None, vocab)
+    yield Tensor("embed_tokens.weight", (vocab, width), normal, padding_idx=padding)
+    for i in range(_layers(config, "num_hidden_layers", 32)):
+        attention, mlp = f"layers.{i}.self_attn", f"layers.{i}.mlp"
+        for name, rows in outputs.items():
+            yield from _linear(f"{attention}.{name}", (rows, width), normal, attention_bias)
+        yield from _linear(f"{attention}.o_proj", (width, heads * size), normal, attention_bias)
+        yield from _linear(f"{mlp}.gate_proj", (inner, width), normal, mlp_bias)
+        yield from _linear(f"{mlp}.up_proj", (inner, width), normal, mlp_bias)
+        yield from _linear(f"{mlp}.down_proj", (width, inner), normal, mlp_bias)
+        yield Tensor(f"layers.{i}.input_layernorm.weight", (width,), ones)
+        yield Tensor(f"layers.{i}.post_attention_layernorm.weight", (width,), ones)
+    yield Tensor("norm.weight", (width,), ones)
+
+
+def _bert(config: Config, pooler: bool = True) -> Iterator[Tensor]:
+    positions = config.get("position_embedding_type", "absolute")
+    check_choice("position_embedding_type", positions, ("absolute",))
+    width, inner = _size(config, "hidden_size", 768), _size(config, "intermediate_size", 3072)
+    _heads(config, "num_attention_heads", 12, width)
+    normal = _normal(config)
+    vocab = _size(config, "vocab_size", 30522)
+    rows = {
+        "position": _size(config, "max_position_embeddings", 512),
+        "token_type": _size(config, "type_vocab_size", 2),
+    }
+    padding = _padding_idx(config, 0, vocab)
+    yield Tensor("embeddings.word_embeddings.weight", (vocab, width), normal, padding_idx=padding)
+    for name, count in rows.items():
+        yield Tensor(f"embeddings.{name}_embeddings.weight", (count, width), normal)
+    yield from _layer_norm("embeddings.LayerNorm", width)
+    for i in range(_layers(config, "num_hidden_layers", 12)):
+        layer = f"encoder.layer.{i}"
+        for name in ("self.query", "self.key", "self.value", "output.dense"):
+            yield from _linear(f"{layer}.attention.{name}", (width, width), normal)
+        yield from _layer_norm(f"{layer}.attention.output.LayerNorm", width)
+        yield from _linear(f"{layer}.intermediate.dense", (inner, width), normal)
+        yield from _linear(f"{layer}.output.dense", (width, inner), normal)
+        yield from _layer_norm(f"{layer}.output.LayerNorm", width)
+    if pooler:
+        yield from _linear("pooler.dense", (width, width), normal)
+
+
+def _vit(config: Config, pooler: bool = True) -> Iterator[Tensor]:
+    width, inner = _size(config, "hidden_size", 768), _size(config, "intermediate_size", 3072)
+    heads = _heads(config, "num_attention_heads", 12, width)
+    total = heads * _optional_size(config, "head_dim", width // heads)
+    image, patch = _pair(config, "image_size", 224), _pair(config, "patch_size", 16)
+    if patch[0] > image[0] or patch[1] > image[1]:
+        raise ValueError(f"patch_size must not be above image_size, {image}, got {patch}")
+    patches = (image[0] // patch[0]) * (image[1] // patch[1])
+    pixels = (_size(config, "num_channels", 3), *patch)
+    qkv_bias = _flag(config, "qkv_bias", True)
+    normal = _normal(config)
+    bound = 2.0 / normal.stddev
+    truncated = TruncatedNormal(0.0, normal.stddev, -bound, bound)
+    yield Tensor("embeddings.cls_token", (1, 1, width), truncated)
+    yield Tensor("embeddings.position_embeddings", (1, patches + 1, width), truncated)
+    yield from _linear("embeddings.patch_embeddings.projection", (width, *pixels), normal)
+    for i in range(_layers(config, "num_hidden_layers", 12)):
+        layer = f"encoder.layer.{i}"
+        for name in ("query", "key", "value"):
+            yield from _linear(
+                f"{layer}.attention.attention.{name}", (total, width), normal, qkv_bias
+            )
+        yield from _linear(f"{layer}.attention.output.dense", (width, total), normal)
+        yield from _layer_norm(f"{layer}.layernorm_before", width)
+        yield from _layer_norm(f"{layer}.layernorm_after", width)
+        yield from _linear(f"{layer}.intermediate.dense", (inner, width), normal)
+        yield from _linear(f"{layer}.output.dense", (width, inner), normal)
+    yield from _layer_norm("layernorm", width)
+    if pooler:
+        rows = _optional_size(config, "pooler_output_size", width)
+        yield from _linear("pooler.dense", (rows, width), normal)
+
+
+# Heads.
+
+Build = Callable[[Config], Iterator[Tensor]]
+
+
+def _causal_lm(config: Config, body: Build, prefix: str, tied: bool) -> Iterator[Tensor]:
+    tensors = list(body(config))
+    yield from _prefixed(prefix, tensors)
+    if not _flag(config, "tie_word_embeddings", tied):
+        yield Tensor("lm_head.weight", tensors[0].shape, _normal(config))
+
+
+def _bert_lm(config: Config, next_sentence: bool) -> Iterator[Tensor]:
+    tensors = list(_bert(config, pooler=next_sentence))
+    vocab, width = tensors[0].shape
+    normal = _normal(config)
+    yield from _prefixed("bert.", tensors)
+    yield Tensor("cls.predictions.bias", (vocab,), zeros)
+    yield from _linear("cls.predictions.transform.dense", (width, width), normal)
+    yield from _layer_norm("cls.predictions.transform.LayerNorm", width)
+    if not _flag(config, "tie_word_embeddings", True):
+        yield from _linear("cls.predictions.decoder", (vocab, width), normal)
+    if next_sentence:
+        yield from _linear("cls.seq_relationship", (2, width), normal)
+
+
+def _classifier(config: Config, body: Build, prefix: str, low: int) -> Iterator[Tensor]:
+    """A linear layer to the labels, of which there must be `low`; none for none."""
+    tensors = list(body(config))
+    yield from _prefixed(prefix, tensors)
+    labels = _labels(config, low)
+    if labels:
+        yield from _linear("classifier", (labels, tensors[0].shape[-1]), _normal(config))
+
+
+#: The classes of each model; the first is that of a config without architectures.
+_MODELS: dict[str, dict[str, Build]] = {
+    "gpt2": {
+        "GPT2LMHeadModel": partial(_causal_lm, body=_gpt2, prefix="transformer.", tied=True),
+        "GPT2Model": _gpt2,
+    },
+    "llama": {
+        "LlamaForCausalLM": partial(_causal_lm, body=_llama, prefix="model.", tied=False),
+        "LlamaModel": _llama,
+    },
+    "bert": {
+        "BertForMaskedLM": partial(_bert_lm, next_sentence=False),
+        "BertForPreTraining": partial(_bert_lm, next_sentence=True),
+        "BertForSequenceClassification": partial(_classifier, body=_bert, prefix="bert.", low=1),
+        "BertModel": _bert,
+    },
+    "vit": {
+        "ViTForImageClassification": partial(
+            _classifier, body=partial(_vit, pooler=False), prefix="vit.", low=0
+        ),
+        "ViTModel": _vit,
+    },
+}
