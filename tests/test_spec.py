@@ -167,6 +167,7 @@ W = {"name": "w", "shape": [3], "init": "ones"}
         ({"tensors": [W | {"init": {"stddev": 3}}]}, "tensor 'w': init must be a name, or a table with one"),
         ({"tensors": [W | {"init": 3}]}, "tensor 'w': init must be a name, or a table with one, got 3"),
         ({"tensors": [{"name": "w", "shape": [3]}]}, "tensor 'w': it has no init, and no rule matches it"),
+        ({"tensors": [W | {"name": "\ud800"}]}, "stream must be valid Unicode text"),
         ({"tensors": [W | {"name": ""}]}, "tensor '': name must be a text of at least one character"),
         ({"tensors": [W], "rules": [{"match": "*"}]}, r"rules\[0\]: the key 'init' is missing"),
         ({"tensors": [W], "rules": [{"match": "*", "init": "ones", "when": 3}]}, r"rules\[0\]: expected the keys .* got 'when'"),

@@ -9,6 +9,7 @@ from fastinit.checks import check_int
 from fastinit.fans import normalize_shape
 from fastinit.fill import dtype_size
 from fastinit.initializers import Initializer
+from fastinit.streams import stream_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Tensor:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise ValueError(f"name must be a text of at least one character, got {self.name!r}")
+        stream_name(self.name)
         object.__setattr__(self, "shape", normalize_shape(self.shape))
         if not isinstance(self.init, Initializer):
             raise TypeError(f"init must be an initializer, got {self.init!r}")
