@@ -134,7 +134,7 @@ class Initializer:
         Parameters and errors are those of calling the initializer and of `fill`, but
         that a seed must be given: parts of a tensor of fresh entropy do not fit together.
         Memory is that of the part, and time too where its runs along the last axis
-        are long. Shorter ones cost more per element: 256 columns up to 1.8 times as
+        are long. Shorter ones cost more per element: 256 columns up to 2.3 times as
         much as in a dense fill, 16 columns 6 to 12 times; one column, or any step
         other than 1, 5 to 15 times.
 
