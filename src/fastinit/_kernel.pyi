@@ -3,6 +3,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 STREAM_VERSION: int
+DTYPE_SIZES: dict[str, int]
 
 class Distribution: ...
 

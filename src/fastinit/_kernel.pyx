@@ -88,6 +88,8 @@ cdef dict DTYPES = {
     "float8_e5m2": (FI_FLOAT8_E5M2, 1),
 }
 
+DTYPE_SIZES = {name: size for name, (_, size) in DTYPES.items()}  # bytes
+
 
 cdef check(fi_status status, what):
     if status != FI_OK:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from fastinit._kernel import DTYPE_SIZES
 from fastinit.checks import check_choice, check_int, check_positive
-from fastinit.fill import DTYPE_SIZES
 from fastinit.initializers import Initializer, Normal, TruncatedNormal, ones, zeros
 from fastinit.tensor import Tensor
 

@@ -14,14 +14,14 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from fastinit._kernel import DTYPE_SIZES
 from fastinit.checks import check_int, printable
 from fastinit.files import Stored
-from fastinit.fill import DTYPE_SIZES, Progress
 from fastinit.initializers import Distribution, Normal, TruncatedNormal, Uniform
 from fastinit.measure import BUFFER_BYTES, SHORTEST_HEAD, Measured, measure
 from fastinit.tensor import Tensor
 from fastinit.theory import CODES, Theory, bounds, cell, grid, midpoints, rescaled, spacing, theory
-from fastinit.threads import get_num_threads, share, spread
+from fastinit.threads import Progress, get_num_threads, share, spread
 
 #: The probability with which a test flags a tensor that is as it should be.
 FALSE_ALARM = 1e-9

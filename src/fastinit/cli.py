@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 
 import fastinit as fi
+from fastinit._kernel import DTYPE_SIZES
 from fastinit.check import table
 from fastinit.checks import printable
 from fastinit.files import NPY, Layout, Stored, npy_header
-from fastinit.fill import DTYPE_SIZES, output_dtype
+from fastinit.fill import output_dtype
 from fastinit.measure import measure
 from fastinit.model import FORMATS, recorded_model
 from fastinit.plot import check_drawable, histograms

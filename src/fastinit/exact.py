@@ -9,10 +9,10 @@ import numpy as np
 
 from fastinit.checks import check_int, shortened
 from fastinit.files import Stored
-from fastinit.fill import Progress, dtype_size
+from fastinit.fill import dtype_size
 from fastinit.streams import stream_key
 from fastinit.tensor import Tensor
-from fastinit.threads import get_num_threads, share
+from fastinit.threads import Progress, get_num_threads, share
 from fastinit.write import PIECE, fill_bytes, prepared
 
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from fastinit._kernel import DTYPE_SIZES
 from fastinit.checks import shortened
-from fastinit.fill import DTYPE_SIZES, dtype_size
+from fastinit.fill import dtype_size
 from fastinit.tensor import Tensor
 
 #: What safetensors calls the dtypes (https://github.com/huggingface/safetensors).

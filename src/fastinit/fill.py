@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastinit import _kernel
+from fastinit._kernel import DTYPE_SIZES
 from fastinit.checks import check_int
 from fastinit.streams import Seed, Stream, stream_key
 from fastinit.threads import get_num_threads, share
@@ -19,7 +20,6 @@ from fastinit.threads import get_num_threads, share
 Array = NDArray[Any]
 IndexItem = int | np.integer[Any] | slice | EllipsisType
 Index = IndexItem | tuple[IndexItem, ...]
-Progress = Callable[[int, int], None]
 
 #: Makes the kernel's distribution for one dtype, such as "float32".
 Prepare = Callable[[str], "_kernel.Distribution"]
@@ -30,17 +30,6 @@ TASK = 2**19
 
 #: Arrays of interleaved axes up to this size are searched for overlap.
 LARGE = 2**16
-
-#: Bytes of an element of each dtype.
-DTYPE_SIZES = {
-    "float32": 4,
-    "float64": 8,
-    "float16": 2,
-    "bfloat16": 2,
-    "float8_e4m3fn": 1,
-    "float8_e5m2": 1,
-}
-
 
 #: The dtypes that NumPy has; it learns the others from the package ml_dtypes.
 _NATIVE = {np.dtype(name): name for name in ("float32", "float64", "float16")}

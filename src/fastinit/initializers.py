@@ -116,7 +116,7 @@ class Initializer:
         if shape is None and index is not None:
             raise ValueError("index needs shape, the shape of the whole tensor; got shape=None")
         dims = getattr(out, "shape", ()) if shape is None else normalize_shape(shape)
-        fill_array(out, partial(_prepare, self, dims), seed, stream, dims, index, threads)
+        fill_array(out, partial(prepare, self, dims), seed, stream, dims, index, threads)
         return out
 
     def shard(
@@ -152,7 +152,7 @@ class Initializer:
 
 
 @lru_cache(maxsize=1024)
-def _prepare(initializer: Initializer, shape: tuple[int, ...], dtype: str) -> _kernel.Distribution:
+def prepare(initializer: Initializer, shape: tuple[int, ...], dtype: str) -> _kernel.Distribution:
     """The kernel's distribution; cached because it costs more than a small fill."""
     return initializer.resolve(shape).prepare(dtype)
 

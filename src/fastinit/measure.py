@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastinit._kernel import DTYPE_SIZES
 from fastinit.checks import check_int
 from fastinit.files import Stored
-from fastinit.fill import DTYPE_SIZES
 from fastinit.initializers import Distribution
 from fastinit.theory import (
     CODES,

@@ -16,16 +16,17 @@ from fastinit.files import Layout, Stored, read_stored
 from fastinit.fill import (
     Array,
     Index,
-    Progress,
     check_output,
     check_part,
     expand,
     new_array,
     select,
 )
+from fastinit.initializers import prepare
 from fastinit.spec import initializer_table, parse_rule, read_tensors, recorded, tensor_table
 from fastinit.streams import Seed, seed_value, stream_key
 from fastinit.tensor import Tensor
+from fastinit.threads import Progress
 from fastinit.write import PARTIAL, Output
 
 FORMATS = ("safetensors", "npy", "raw")
@@ -126,7 +127,7 @@ class Model:
         tensor = self[name]
         _, counts, _, kept = select(tensor.shape, ... if index is None else index)
         out = new_array(tuple(counts[axis] for axis in kept), tensor.dtype)
-        self._fill(tensor, out, seed, index, threads)
+        self._fill(tensor, out, _given(seed), index, threads)
         return out
 
     def fill(
@@ -164,7 +165,7 @@ class Model:
         for name, out in arrays.items():
             tensor = self[name]
             check_part(out, tensor.shape, parts.get(name))
-            tensor.init.resolve(tensor.shape).prepare(check_output(out))
+            prepare(tensor.init, tensor.shape, check_output(out))
         for name, out in arrays.items():
             self._fill(self[name], out, value, parts.get(name), threads)
 
@@ -173,7 +174,7 @@ class Model:
     ) -> None:
         tensor.init.fill(
             out,
-            seed=_given(seed),
+            seed=seed,
             stream=tensor.name,
             shape=tensor.shape,
             index=index,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fastinit import _kernel, initializers
+from fastinit._kernel import DTYPE_SIZES
 from fastinit.architectures import config_tensors
 from fastinit.checks import check_choice, check_int, shortened
 from fastinit.files import (
@@ -21,7 +22,6 @@ from fastinit.files import (
     read_safetensors,
     read_stored,
 )
-from fastinit.fill import DTYPE_SIZES
 from fastinit.initializers import Initializer, VarianceScaling
 from fastinit.streams import MAX_UINT64
 from fastinit.tensor import Tensor

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from fastinit.checks import check_int
 
+#: Told how many bytes are done, and how many there are.
+Progress = Callable[[int, int], None]
+
 _chosen: int | None = None
 
 

@@ -27,9 +27,10 @@ import numpy as np
 from fastinit import _kernel
 from fastinit.checks import check_int
 from fastinit.files import Layout
-from fastinit.fill import Array, Progress, dtype_size
+from fastinit.fill import Array, dtype_size
+from fastinit.initializers import prepare
 from fastinit.tensor import Tensor
-from fastinit.threads import get_num_threads, share
+from fastinit.threads import Progress, get_num_threads, share
 
 try:
     import fcntl
@@ -216,11 +217,6 @@ class Output:
         for segment, fill in zip(self.pieces.segments, self._fills, strict=True):
             self._plan.update(repr((segment[1:], fill)).encode())
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all files, but for the small ones that are not tensors'."""
-        return self.pieces.nbytes
-
     def write(
         self,
         working: Path,
@@ -262,7 +258,7 @@ class Output:
         """Refuse what does not fit on the disk, before anything is written."""
         existing = next(folder for folder in (working, *working.parents) if folder.is_dir())
         free = shutil.disk_usage(existing).free
-        left = self.nbytes - (_used(working) if existing == working else 0)
+        left = self.pieces.nbytes - (_used(working) if existing == working else 0)
         if left > free:
             what = f"{left} bytes are to be written, and {free} are free"
             raise OSError(errno.ENOSPC, what, str(self.folder))
@@ -347,10 +343,10 @@ class Output:
 
     def _finish(self, working: Path, state: State) -> None:
         """Check the files, make sure that they are on the disk, and give them their names, the index last."""
+        was_ending = state.is_ending  # a run that was stopped here has moved some files already
         for i, layout in enumerate(self.layouts):
             path = _partial(working, i)
-            # A run that was stopped here has moved some already.
-            moved = state.is_ending and not path.exists()
+            moved = was_ending and not path.exists()
             _check_written(self.folder / layout.name if moved else path, layout)
         state.end()
         names = {*self.extras, *(layout.name for layout in self.layouts)}
@@ -404,7 +400,7 @@ def fill_bytes(
 def prepared(tensor: Tensor) -> _kernel.Distribution:
     """The kernel's distribution of a tensor's elements."""
     try:
-        return tensor.init.resolve(tensor.shape).prepare(tensor.dtype)
+        return prepare(tensor.init, tensor.shape, tensor.dtype)
     except ValueError as error:
         raise ValueError(f"tensor {tensor.name!r}: {error}") from None
 
