@@ -96,7 +96,7 @@ def check_output(out: Any) -> str:
     name = dtype_name(out.dtype, "out.dtype")
     if not out.flags.writeable:
         raise ValueError("out must be writable, got a read-only array")
-    if not out.flags.c_contiguous and _may_overlap(out):
+    if may_overlap(out):
         raise ValueError(
             "out must not have elements that may share memory, got an array of "
             f"shape {out.shape} and strides {out.strides}"
@@ -104,9 +104,9 @@ def check_output(out: Any) -> str:
     return name
 
 
-def _may_overlap(out: Array) -> bool:
+def may_overlap(out: Array) -> bool:
     """Whether elements of `out` share memory; a guess where its axes interleave and it is large."""
-    if out.size == 0:
+    if out.flags.c_contiguous or out.size == 0:
         return False
     axes = sorted((abs(s), n) for s, n in zip(out.strides, out.shape, strict=True) if n > 1)
     extent = out.itemsize
@@ -181,6 +181,7 @@ def _select_axis(axis: int, n: int, item: Any) -> tuple[int, int, int]:
 
 def fill_array(
     out: Array,
+    dtype: str,
     prepare: Prepare,
     seed: Seed,
     stream: Stream,
@@ -188,11 +189,13 @@ def fill_array(
     index: Index | None,
     threads: int | None,
 ) -> None:
-    """Fill `out` with the elements of a tensor of `shape`, or of its part `index`."""
-    name = check_output(out)
+    """Fill `out` with the elements of a tensor of `shape`, or of its part `index`.
+
+    Its items are taken to be of `dtype`, whatever NumPy calls them.
+    """
     first, steps = check_part(out, shape, index)
     threads = None if threads is None else check_int("threads", threads, 1)
-    distribution = prepare(name)
+    distribution = prepare(dtype)
     key = stream_key(seed, stream)
     out = np.asarray(out)  # subclasses may index and reshape as they like
     if index is None and out.flags.c_contiguous:
@@ -217,6 +220,17 @@ def check_part(out: Array, shape: tuple[int, ...], index: Index | None) -> tuple
         part = "" if index is None else f" of index {index!r} of shape {shape}"
         raise ValueError(f"out must have the shape {wanted}{part}, got {out.shape}")
     return first, steps
+
+
+def zero_row(out: Array, row: int, shape: tuple[int, ...], index: Index | None) -> None:
+    """Zero what `out`, a part of a tensor of `shape`, has of a row of its first axis."""
+    rows = range(shape[0])
+    item = expand(shape, ... if index is None else index)[0]
+    if not isinstance(item, slice):
+        if rows[item] == row:
+            out[...] = 0
+    elif row in rows[item]:
+        out[rows[item].index(row)] = 0
 
 
 def _c_strides(shape: tuple[int, ...]) -> list[int]:

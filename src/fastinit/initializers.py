@@ -6,14 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Self
 
 from numpy.typing import DTypeLike
 
 from fastinit import _kernel
 from fastinit.checks import check_bounds, check_choice, check_positive, check_real
 from fastinit.fans import TRUNCATED_STD_2, Axes, compute_fans, normalize_axes, normalize_shape
-from fastinit.fill import Array, Index, fill_array, new_array, select
+from fastinit.fill import Array, Index, check_output, fill_array, new_array, select
 from fastinit.streams import Seed, Stream
 
 
@@ -116,7 +116,8 @@ class Initializer:
         if shape is None and index is not None:
             raise ValueError("index needs shape, the shape of the whole tensor; got shape=None")
         dims = getattr(out, "shape", ()) if shape is None else normalize_shape(shape)
-        fill_array(out, partial(prepare, self, dims), seed, stream, dims, index, threads)
+        dtype = check_output(out)
+        fill_array(out, dtype, partial(prepare, self, dims), seed, stream, dims, index, threads)
         return out
 
     def shard(
@@ -268,8 +269,7 @@ class TruncatedNormal(Distribution):
         ``stddev * truncated_std(lower, upper)``.
     lower, upper : float
         Bounds in units of `stddev`, relative to `mean`; either may be infinite.
-        ``torch.nn.init.trunc_normal_(t, mean, std, a, b)`` has absolute bounds:
-        ``lower = (a - mean) / std``.
+        `within` takes bounds of the values themselves.
     """
 
     mean: float = 0.0
@@ -281,6 +281,23 @@ class TruncatedNormal(Distribution):
         _set_real(self, mean=self.mean, stddev=self.stddev, lower=self.lower, upper=self.upper)
         _check_normal(self.mean, self.stddev)
         check_bounds(self.lower, self.upper)
+
+    @classmethod
+    def within(cls, low: float, high: float, mean: float = 0.0, stddev: float = 1.0) -> Self:
+        """Normal(mean, stddev) conditioned on [low, high], bounds of the values themselves.
+
+        Those of ``torch.nn.init.trunc_normal_`` are such. ``low < high``, either may be
+        infinite, and ``stddev > 0``; errors are those of the class.
+        """
+        mean, stddev = check_real("mean", mean), check_positive("stddev", stddev)
+        lower = (check_real("low", low) - mean) / stddev
+        upper = (check_real("high", high) - mean) / stddev
+        # The kernel's bounds are mean + stddev * lower: not to be outside by that rounding.
+        while mean + stddev * lower < low:
+            lower = math.nextafter(lower, math.inf)
+        while mean + stddev * upper > high:
+            upper = math.nextafter(upper, -math.inf)
+        return cls(mean, stddev, lower, upper)
 
     def prepare(self, dtype: str) -> _kernel.Distribution:
         return _kernel.truncated_normal(dtype, self.mean, self.stddev, self.lower, self.upper)

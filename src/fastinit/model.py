@@ -18,9 +18,9 @@ from fastinit.fill import (
     Index,
     check_output,
     check_part,
-    expand,
     new_array,
     select,
+    zero_row,
 )
 from fastinit.initializers import prepare
 from fastinit.spec import initializer_table, parse_rule, read_tensors, recorded, tensor_table
@@ -181,7 +181,7 @@ class Model:
             threads=threads,
         )
         if tensor.padding_idx is not None:
-            _zero_row(out, tensor, index)
+            zero_row(out, tensor.padding_idx, tensor.shape, index)
 
     def write(
         self,
@@ -358,17 +358,6 @@ def _record(tensors: Sequence[Tensor], seed: int) -> dict[str, str]:
         "padding_idx": {t.name: t.padding_idx for t in tensors if t.padding_idx is not None},
     }
     return {"format": "pt", "fastinit": json.dumps(record, separators=(",", ":"))}
-
-
-def _zero_row(out: Array, tensor: Tensor, index: Index | None) -> None:
-    """Zero what `out`, a part of the tensor, has of the padding row."""
-    rows = range(tensor.shape[0])
-    item = expand(tensor.shape, ... if index is None else index)[0]
-    if not isinstance(item, slice):
-        if rows[item] == tensor.padding_idx:
-            out[...] = 0
-    elif tensor.padding_idx is not None and tensor.padding_idx in rows[item]:
-        out[rows[item].index(tensor.padding_idx)] = 0
 
 
 def _check_folder(folder: Path, names: set[str]) -> None:

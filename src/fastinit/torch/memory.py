@@ -1,0 +1,197 @@
+"""Tensors of PyTorch as memory: which are filled here, as which array, and which part of a DTensor is local."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import increment_version
+
+from fastinit.fill import Array, fill_array, may_overlap
+from fastinit.initializers import Initializer, prepare
+from fastinit.streams import Stream
+
+DTYPES = {
+    torch.float32: "float32",
+    torch.float64: "float64",
+    torch.float16: "float16",
+    torch.bfloat16: "bfloat16",
+    torch.float8_e4m3fn: "float8_e4m3fn",
+    torch.float8_e5m2: "float8_e5m2",
+}
+#: What NumPy is given in place of the dtypes that it lacks.
+BITS = {
+    torch.bfloat16: torch.uint16,
+    torch.float8_e4m3fn: torch.uint8,
+    torch.float8_e5m2: torch.uint8,
+}
+
+
+def expected_dtypes() -> str:
+    *most, last = DTYPES.values()
+    return f"{', '.join(most)} or {last}"
+
+
+def is_dtensor(tensor: Tensor) -> bool:
+    """Whether it is a DTensor, whose module is imported if there is any."""
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(tensor, module.DTensor)
+
+
+@lru_cache(maxsize=256)
+def _is_plain(cls: Any) -> bool:
+    """Whether a class of tensors leaves operations as they are, as Parameter does and FakeTensor does not."""
+    function = getattr(cls.__torch_function__, "__func__", cls.__torch_function__)
+    usual = (Tensor.__torch_function__.__func__, torch.nn.Parameter.__torch_function__)
+    return function in usual and cls.__torch_dispatch__ is Tensor.__torch_dispatch__
+
+
+def is_filled_here(tensor: Tensor, anywhere: bool) -> bool:
+    """Whether this library fills a tensor, rather than PyTorch: `anywhere`, or in CPU memory alone.
+
+    Errors are those of tensors whose elements have no places in memory of their own, or of a
+    tracer that would not see them change.
+    """
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"tensor must be a torch.Tensor, got {type(tensor).__name__}")
+    if tensor.is_nested or tensor.is_quantized or tensor.layout is not torch.strided:
+        kind = (
+            "nested" if tensor.is_nested else "quantised" if tensor.is_quantized else tensor.layout
+        )
+        raise TypeError(f"tensor must be dense and not quantised, got one that is {kind}")
+    if _is_traced(tensor):
+        raise RuntimeError(
+            "tensor must not be filled while torch.jit.trace, make_fx or torch.func (vmap, grad) "
+            "trace it, which would miss it: initialise before"
+        )
+    if tensor.is_meta or tensor.numel() == 0 or tensor.dtype not in DTYPES:
+        return False
+    cls: Any = type(tensor)
+    if not (_is_plain(cls) or is_dtensor(tensor)):
+        return False
+    return anywhere or tensor.device.type == "cpu"
+
+
+def _is_traced(tensor: Tensor) -> bool:
+    return (
+        torch.jit.is_tracing()
+        or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        or torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is not None
+    )
+
+
+def fill_tensor(tensor: Tensor, initializer: Initializer, seed: int, stream: Stream) -> None:
+    """Fill a tensor, and of a DTensor what is local."""
+    shape, dtype = tuple(tensor.shape), DTYPES[tensor.dtype]
+    local = local_tensor(tensor)
+    if local.is_inference() and not torch.is_inference_mode_enabled():
+        raise RuntimeError("tensor must not be one of inference mode outside of it: clone it")
+    if local.numel() and not local.data_ptr():
+        raise RuntimeError("tensor must have memory, got one that has none, or whose is freed")
+    direct = local.device.type == "cpu" and not local.is_neg()
+    memory = local if direct else torch.empty(local.shape, dtype=local.dtype, device="cpu")
+    out = as_array(memory)
+    if may_overlap(out):
+        raise RuntimeError(
+            "tensor must not have elements that share memory, clone it; "
+            f"got shape {tuple(local.shape)} and strides {local.stride()}"
+        )
+    law = partial(prepare, initializer, shape)
+    for place, index in pieces(tensor):
+        fill_array(out[place], dtype, law, seed, stream, shape, index, None)
+    if direct:
+        increment_version(tensor)  # autograd then knows that what it has saved is gone
+    else:
+        with torch.no_grad():
+            local.copy_(memory)
+
+
+def zero_row_(tensor: Tensor, row: int) -> None:
+    """Zero a row of the first axis, of a DTensor where it is local."""
+    local = local_tensor(tensor).detach()
+    for place, index in pieces(tensor):
+        rows = range(*index[0].indices(tensor.shape[0])) if index else range(tensor.shape[0])
+        if row in rows:
+            local[place][rows.index(row)] = 0
+
+
+def local_tensor(tensor: Any) -> Tensor:
+    """What a DTensor has here; other tensors as they are."""
+    if not is_dtensor(tensor):
+        return tensor
+    with torch.no_grad():
+        return tensor.to_local()
+
+
+def as_array(tensor: Tensor) -> Array:
+    """The elements of a tensor in CPU memory; the bits of those whose dtype NumPy lacks."""
+    plain = tensor.detach()
+    bits = BITS.get(tensor.dtype)
+    array: Array = (plain if bits is None else plain.view(bits)).numpy()
+    return array
+
+
+Span = tuple[int, int]  # of indices of one axis: start, stop
+Box = tuple[Any, ...]  # an index of all axes
+
+
+def pieces(tensor: Any) -> list[tuple[Box, Box | None]]:
+    """The boxes of a tensor that this process has: where they are in its memory, and in the whole."""
+    if not is_dtensor(tensor):
+        return [((...,), None)]
+    coordinate = tensor.device_mesh.get_coordinate()
+    if coordinate is None:  # a process that is not in the mesh has nothing
+        return []
+    spans = [[(0, n)] for n in tensor.shape]
+    for place, count, placement in zip(
+        coordinate, tensor.device_mesh.shape, tensor.placements, strict=True
+    ):
+        if placement.is_replicate():
+            continue
+        axis = getattr(placement, "dim", None)
+        if axis is None:
+            raise ValueError(
+                f"tensor must have placements Shard or Replicate, got {tensor.placements}: "
+                "redistribute it first"
+            )
+        groups = getattr(placement, "split_factor", 1)  # of a tensor that FSDP sharded after TP
+        spans[axis] = [
+            span
+            for group in range(groups)
+            for span in _chunk(_chunk(spans[axis], groups, group), count, place)
+        ]
+    shape = tuple(sum(stop - start for start, stop in axis) for axis in spans)
+    if shape != tuple(tensor.to_local().shape):
+        raise ValueError(
+            f"tensor must be sharded as torch.chunk does; {tensor.placements} of {tuple(tensor.shape)} "
+            f"would have the local shape {shape} here, got {tuple(tensor.to_local().shape)}"
+        )
+    return [
+        ((*(slice(*here) for here, _ in box), ...), tuple(slice(*there) for _, there in box))
+        for box in itertools.product(*(_placed(axis) for axis in spans))
+    ]
+
+
+def _chunk(spans: Sequence[Span], count: int, i: int) -> list[Span]:
+    """Chunk i of `count` of the indices in some spans, as ``torch.chunk`` cuts them."""
+    size = -(-sum(stop - start for start, stop in spans) // count)
+    first, last = i * size, (i + 1) * size
+    cut = []
+    for (begin, end), (start, _) in _placed(spans):
+        low, high = max(begin, first), min(end, last)
+        if low < high:
+            cut.append((start + low - begin, start + high - begin))
+    return cut
+
+
+def _placed(spans: Sequence[Span]) -> Iterator[tuple[Span, Span]]:
+    """Each span, with where it lies when one follows the other."""
+    here = 0
+    for start, stop in spans:
+        yield (here, here + stop - start), (start, stop)
+        here += stop - start
