@@ -263,7 +263,7 @@ def sparse_(
     return _draw_normals("sparse_", tensor, (sparsity, std), generator, seed, stream)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024, typed=True)  # PyTorch tells True from 1.0
 def _law(name: str, *arguments: Any) -> Initializer:
     """The initializer of a function and its arguments; an error where it has none."""
     if name == "uniform_":

@@ -59,6 +59,9 @@ def is_filled_here(tensor: Tensor, anywhere: bool) -> bool:
     """
     if not isinstance(tensor, Tensor):
         raise TypeError(f"tensor must be a torch.Tensor, got {type(tensor).__name__}")
+    cls: Any = type(tensor)
+    if not (_is_plain(cls) or is_dtensor(tensor)):
+        return False
     if tensor.is_nested or tensor.is_quantized or tensor.layout is not torch.strided:
         kind = (
             "nested" if tensor.is_nested else "quantised" if tensor.is_quantized else tensor.layout
@@ -70,9 +73,6 @@ def is_filled_here(tensor: Tensor, anywhere: bool) -> bool:
             "trace it, which would miss it: initialise before"
         )
     if tensor.is_meta or tensor.numel() == 0 or tensor.dtype not in DTYPES:
-        return False
-    cls: Any = type(tensor)
-    if not (_is_plain(cls) or is_dtensor(tensor)):
         return False
     return anywhere or tensor.device.type == "cpu"
 
