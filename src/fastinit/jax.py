@@ -1,0 +1,449 @@
+"""The factories of ``jax.nn.initializers``, with values from this library's stream.
+
+``from fastinit import jax as initializers`` takes the place of
+``from jax.nn import initializers``: names, arguments, defaults and laws are JAX's. A
+factory returns ``init(key, shape, dtype=..., out_sharding=None)``, which makes a
+`jax.Array` of the values that the core makes from the same seed:
+
+- A key of two 32-bit words (``jax.random.key(7)``, ``jax.random.PRNGKey(7)``) is the seed
+  ``(word 0 << 32) | word 1``, here 7. Keys of another number of words (the implementations
+  rbg and unsafe_rbg) are the seed ``numpy.random.SeedSequence(list of words)``.
+- With an `out_sharding`, each device's part is made by itself; the values do not change.
+- Under ``jax.jit``, ``jax.vmap`` and the like the values come from a callback into this
+  process, and are the same.
+
+What draws nothing from the stream (constants, orthogonal matrices) is JAX's own, and so
+are values of dtypes that this library does not sample (complex ones, other 8-bit floats).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+try:
+    import jax
+    from jax.sharding import NamedSharding, PartitionSpec
+except ImportError as error:
+    raise ImportError("fastinit.jax needs the package jax: pip install 'fastinit[jax]'") from error
+
+from fastinit import initializers as laws
+from fastinit._kernel import DTYPE_SIZES
+from fastinit.checks import check_choice, check_real
+from fastinit.fans import Axes, normalize_shape
+from fastinit.fill import Array, output_dtype
+from fastinit.initializers import prepare
+from fastinit.streams import Seed
+
+__all__ = [
+    "Initializer",
+    "constant",
+    "delta_orthogonal",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "kaiming_normal",
+    "kaiming_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "normal",
+    "ones",
+    "orthogonal",
+    "truncated_normal",
+    "uniform",
+    "variance_scaling",
+    "xavier_normal",
+    "xavier_uniform",
+    "zeros",
+]
+
+_own = jax.nn.initializers
+
+Initializer = _own.Initializer
+constant = _own.constant
+delta_orthogonal = _own.delta_orthogonal
+ones = _own.ones
+orthogonal = _own.orthogonal
+zeros = _own.zeros
+
+#: What a factory returns: ``init(key, shape, dtype=..., out_sharding=None)``.
+Initialize = Callable[..., Any]
+
+Shape = tuple[int, ...]
+
+#: JAX's names of distributions to those of `fastinit.VarianceScaling`.
+_DISTRIBUTIONS = {
+    "truncated_normal": "truncated_normal",
+    "normal": "untruncated_normal",
+    "uniform": "uniform",
+}
+
+#: Dtypes whose values come from this library.
+_SAMPLED = frozenset(map(output_dtype, DTYPE_SIZES))
+
+#: XLA takes over the memory of a NumPy array if it is aligned to so many bytes, and copies it otherwise.
+_ALIGNMENT = 64
+
+
+def uniform(scale: Any = 1e-2, dtype: Any = None) -> Initialize:
+    """Uniform on [0, scale].
+
+    Parameters
+    ----------
+    scale : float or scalar array
+        The other end, finite. A negative one gives [scale, 0].
+    dtype : dtype, optional
+        What calls without a dtype make, by default JAX's float: float32, or float64 if
+        ``jax_enable_x64`` is set.
+
+    Returns
+    -------
+    function
+        ``init(key, shape, dtype=dtype, out_sharding=None)``; see `variance_scaling`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A `scale` that is traced, not a real number, or not finite.
+
+    Notes
+    -----
+    JAX's never gives `scale` itself; here it can occur, where rounding leads to it.
+    """
+    low, high = sorted((0.0, _number("scale", scale)))
+    return _initializer(laws.Uniform(low, high), _own.uniform(scale, dtype), dtype)
+
+
+def normal(stddev: Any = 1e-2, dtype: Any = None) -> Initialize:
+    """Normal with mean 0.
+
+    Parameters
+    ----------
+    stddev : float or scalar array
+        The standard deviation, finite and not negative.
+    dtype : dtype, optional
+        As for `uniform`.
+
+    Returns
+    -------
+    function
+        ``init(key, shape, dtype=dtype, out_sharding=None)``; see `variance_scaling`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A `stddev` that is traced, not a real number, or out of range.
+    """
+    law = laws.Normal(0.0, _number("stddev", stddev))
+    return _initializer(law, _own.normal(stddev, dtype), dtype)
+
+
+def truncated_normal(
+    stddev: Any = 1e-2, dtype: Any = None, lower: Any = -2.0, upper: Any = 2.0
+) -> Initialize:
+    """Normal with mean 0, conditioned on [lower * stddev, upper * stddev].
+
+    Parameters
+    ----------
+    stddev : float or scalar array
+        The standard deviation *before* truncation, finite and not negative. That of the
+        values is ``stddev * fastinit.truncated_std(lower, upper)``.
+    dtype : dtype, optional
+        As for `uniform`.
+    lower, upper : float or scalar array
+        Bounds in units of `stddev`, ``lower < upper``; either may be infinite. Values on
+        them can occur.
+
+    Returns
+    -------
+    function
+        ``init(key, shape, dtype=dtype, out_sharding=None)``; see `variance_scaling`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument that is traced, not a real number, or out of range.
+    """
+    law = laws.TruncatedNormal(
+        0.0, _number("stddev", stddev), _number("lower", lower), _number("upper", upper)
+    )
+    return _initializer(law, _own.truncated_normal(stddev, dtype, lower, upper), dtype)
+
+
+def variance_scaling(
+    scale: Any,
+    mode: str,
+    distribution: str,
+    in_axis: Axes = -2,
+    out_axis: Axes = -1,
+    batch_axis: Axes = (),
+    dtype: Any = None,
+) -> Initialize:
+    """Zero mean and standard deviation sqrt(scale / n), with n counted from the shape.
+
+    Parameters
+    ----------
+    scale : float or scalar array
+        Finite and not negative; 0 gives zeros.
+    mode : {"fan_in", "fan_out", "fan_avg", "fan_geo_avg"}
+        What n is: a fan, their arithmetic mean or their geometric mean.
+    distribution : {"truncated_normal", "normal", "uniform"}
+        Normal truncated at two standard deviations of the parent, which is wider so that
+        the values have the standard deviation above; normal; or uniform.
+    in_axis, out_axis, batch_axis : int or sequence of int
+        Different axes, as for `fastinit.compute_fans`.
+    dtype : dtype, optional
+        As for `uniform`.
+
+    Returns
+    -------
+    function
+        ``init(key, shape, dtype=dtype, out_sharding=None)``, which returns a `jax.Array`.
+        The key is one key of ``jax.random.key`` or ``jax.random.PRNGKey``. The dtype is
+        any of JAX; those that this library does not sample take JAX's own values. The
+        `out_sharding` is a ``NamedSharding``, or a ``PartitionSpec`` for the mesh in
+        context. Without one, the array is on JAX's default device, and on a CPU it is
+        made in place, with no copy.
+
+        It raises TypeError or ValueError for another key, an axis out of range or named
+        twice, a shape of fewer than two dimensions or that the sharding does not divide,
+        and values beyond the dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A bad argument, named with what was expected and what came.
+
+    References
+    ----------
+    Those of `fastinit.VarianceScaling`; the interface is that of
+    ``jax.nn.initializers.variance_scaling``.
+    """
+    check_choice("distribution", distribution, tuple(_DISTRIBUTIONS))
+    factor = _number("scale", scale)
+    law = laws.VarianceScaling(
+        factor or 1.0, mode, _DISTRIBUTIONS[distribution], in_axis, out_axis, batch_axis
+    )
+    own = _own.variance_scaling(scale, mode, distribution, in_axis, out_axis, batch_axis, dtype)
+    return _initializer(law if factor else laws.Constant(0.0), own, dtype, least_rank=2)
+
+
+def glorot_uniform(
+    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None
+) -> Initialize:
+    """U[-x, x], x = sqrt(6 / (fan_in + fan_out)): `variance_scaling` with 1, "fan_avg", "uniform"."""
+    return variance_scaling(1.0, "fan_avg", "uniform", in_axis, out_axis, batch_axis, dtype)
+
+
+def glorot_normal(
+    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None
+) -> Initialize:
+    """Truncated normal, std sqrt(2 / (fan_in + fan_out)): `variance_scaling` with 1, "fan_avg"."""
+    return variance_scaling(
+        1.0, "fan_avg", "truncated_normal", in_axis, out_axis, batch_axis, dtype
+    )
+
+
+def lecun_uniform(
+    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None
+) -> Initialize:
+    """U[-x, x], x = sqrt(3 / fan_in): `variance_scaling` with 1, "fan_in", "uniform"."""
+    return variance_scaling(1.0, "fan_in", "uniform", in_axis, out_axis, batch_axis, dtype)
+
+
+def lecun_normal(
+    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None
+) -> Initialize:
+    """Truncated normal, std sqrt(1 / fan_in): `variance_scaling` with 1, "fan_in"."""
+    return variance_scaling(1.0, "fan_in", "truncated_normal", in_axis, out_axis, batch_axis, dtype)
+
+
+def he_uniform(
+    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None
+) -> Initialize:
+    """U[-x, x], x = sqrt(6 / fan_in): `variance_scaling` with 2, "fan_in", "uniform"."""
+    return variance_scaling(2.0, "fan_in", "uniform", in_axis, out_axis, batch_axis, dtype)
+
+
+def he_normal(
+    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None
+) -> Initialize:
+    """Truncated normal, std sqrt(2 / fan_in): `variance_scaling` with 2, "fan_in"."""
+    return variance_scaling(2.0, "fan_in", "truncated_normal", in_axis, out_axis, batch_axis, dtype)
+
+
+xavier_uniform = glorot_uniform
+xavier_normal = glorot_normal
+kaiming_uniform = he_uniform
+kaiming_normal = he_normal
+
+
+def _number(name: str, value: Any) -> float:
+    """A factory's argument as a float; scalars of JAX and NumPy are numbers here, as they are to JAX."""
+    if isinstance(value, jax.core.Tracer):
+        raise TypeError(
+            f"{name} must be a number that is known outside jax.jit, got {value!r}: "
+            f"make the initializer with {name}=1 and multiply its values"
+        )
+    if isinstance(value, (jax.Array, np.ndarray)) and value.ndim == 0:
+        value = value.item()
+    return check_real(name, value)
+
+
+def _initializer(
+    law: laws.Initializer, own: Initialize, dtype: Any, least_rank: int = 0
+) -> Initialize:
+    """The function that a factory returns; `own` is JAX's, for what this library does not sample."""
+    default = dtype
+
+    def init(key: Any, shape: Any, dtype: Any = default, out_sharding: Any = None) -> Any:
+        made = _sampled_dtype(dtype)
+        if made is None:
+            return own(key, shape, dtype, out_sharding)
+        dims = normalize_shape(shape)
+        if len(dims) < least_rank:
+            raise ValueError(
+                f"shape must have at least {least_rank} dimensions to count fans, got {dims}: "
+                "make (n, 1) or (1, n) and reshape"
+            )
+        words = _key_words(key)
+        if isinstance(words, jax.core.Tracer):
+            if out_sharding is not None:
+                out_sharding = _named_sharding(out_sharding, jax.sharding.get_abstract_mesh)
+            return _traced(law, dims, made, words, out_sharding)
+        seed = _seed(np.asarray(words))
+        if out_sharding is not None:
+            return _sharded(
+                law, dims, made, seed, _named_sharding(out_sharding, jax.sharding.get_mesh)
+            )
+        return jax.device_put(law.fill(_new_array(dims, made), seed=seed), may_alias=True)
+
+    return init
+
+
+def _sampled_dtype(dtype: Any) -> np.dtype[Any] | None:
+    """What JAX makes of a dtype, or None if this library does not sample it."""
+    made: np.dtype[Any] = jax.dtypes.canonicalize_dtype(float if dtype is None else dtype)
+    if made not in _SAMPLED:
+        return None
+    if dtype is not None and made != dtype:
+        jax.numpy.zeros((), dtype)  # JAX's warning that float64 is not enabled, or its error
+    return made
+
+
+def _key_words(key: Any) -> Any:
+    """The 32-bit words of one key. Traced if anything is: a known key under jax.jit gives a tracer."""
+    try:
+        words = jax.random.key_data(key)
+    except TypeError as error:
+        raise TypeError(
+            f"key must be a key of jax.random.key or jax.random.PRNGKey, got {key!r:.80}"
+        ) from error
+    if words.ndim != 1:
+        raise ValueError(
+            f"key must be a single key, got an array of keys of shape {words.shape[:-1]}: "
+            "use jax.vmap for several"
+        )
+    return words
+
+
+def _seed(words: Array) -> Seed:
+    """The seed of a key, so that ``jax.random.key(7)`` is 7."""
+    if len(words) == 2:
+        return int(words[0]) << 32 | int(words[1])
+    return np.random.SeedSequence(words.tolist())
+
+
+def _new_array(shape: Shape, dtype: np.dtype[Any]) -> Array:
+    """An uninitialised array whose memory JAX takes over without a copy."""
+    size = math.prod(shape)
+    memory = np.empty(size + _ALIGNMENT // dtype.itemsize, dtype)
+    first = -memory.ctypes.data % _ALIGNMENT // dtype.itemsize
+    return memory[first : first + size].reshape(shape)
+
+
+def _sharded(
+    law: laws.Initializer, shape: Shape, dtype: np.dtype[Any], seed: Seed, sharding: Any
+) -> Any:
+    """An array whose parts are made by themselves, each once however many devices hold it."""
+    parts: dict[Any, Array] = {}
+
+    def part(index: tuple[slice, ...]) -> Array:
+        ends = tuple(item.indices(n)[:2] for item, n in zip(index, shape, strict=True))
+        if ends not in parts:
+            out = _new_array(tuple(stop - start for start, stop in ends), dtype)
+            parts[ends] = law.fill(out, seed=seed, shape=shape, index=index)
+        return parts[ends]
+
+    return jax.make_array_from_callback(shape, sharding, part, dtype=dtype)
+
+
+def _named_sharding(sharding: Any, context: Callable[[], Any]) -> Any:
+    """An `out_sharding` with its mesh; that of a PartitionSpec is the one in context."""
+    if isinstance(sharding, NamedSharding):
+        return sharding
+    if not isinstance(sharding, PartitionSpec):
+        raise TypeError(
+            "out_sharding must be a NamedSharding, a PartitionSpec or None, "
+            f"got {sharding!r} of type {type(sharding).__name__}"
+        )
+    mesh = context()
+    if mesh.empty:
+        raise ValueError(
+            "out_sharding must be a NamedSharding where no mesh is in context (jax.set_mesh), "
+            f"got {sharding!r}"
+        )
+    return NamedSharding(mesh, sharding)
+
+
+@dataclass(frozen=True)
+class _Fill:
+    """Fills a part of a tensor, in NumPy alone; a value, so that JAX compiles equal ones once."""
+
+    law: laws.Initializer
+    shape: Shape
+    part: Shape
+    dtype: np.dtype[Any]
+
+    def __call__(self, words: Any, place: Any) -> Array:
+        """One part for each key of `words`; `place` counts the parts before it along each axis."""
+        words, place = np.asarray(words), np.asarray(place)
+        first = place.reshape(-1, len(self.part))[0].tolist() if self.part else []
+        index = tuple(slice(i * n, i * n + n) for i, n in zip(first, self.part, strict=True))
+        out = np.empty(words.shape[:-1] + self.part, self.dtype)
+        for key in np.ndindex(words.shape[:-1]):
+            self.law.fill(out[(*key, ...)], seed=_seed(words[key]), shape=self.shape, index=index)
+        return out
+
+
+def _traced(
+    law: laws.Initializer, shape: Shape, dtype: np.dtype[Any], words: Any, sharding: Any
+) -> Any:
+    """The array as an operation of the function that is being traced."""
+    prepare(law, shape, dtype.name)  # its errors are clearer now than from within the callback
+
+    def make(part: Shape, words: Any, place: Any) -> Any:
+        fill, result = _Fill(law, shape, part, dtype), jax.ShapeDtypeStruct(part, dtype)
+        return jax.pure_callback(fill, result, words, place, vmap_method="broadcast_all")
+
+    mesh = jax.sharding.get_abstract_mesh()
+    if sharding is None and not mesh.empty and not mesh.manual_axes:
+        # As JAX does under a mesh. A bare callback would be on one device, which JAX cannot return there.
+        sharding = NamedSharding(mesh, PartitionSpec())
+    if sharding is None:
+        return make(shape, words, np.zeros(len(shape), np.int32))
+    part = sharding.shard_shape(shape)
+    axes = [*sharding.spec, *[None] * (len(shape) - len(sharding.spec))]
+
+    def make_part(words: Any) -> Any:
+        place = [jax.lax.axis_index(names) if names else 0 for names in axes]
+        return make(part, words, jax.numpy.array(place, np.int32))
+
+    return jax.shard_map(
+        make_part, mesh=sharding.mesh, in_specs=PartitionSpec(), out_specs=sharding.spec
+    )(words)
