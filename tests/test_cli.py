@@ -203,6 +203,7 @@ def test_termination_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.filterwarnings(r"ignore:os.fork\(\) was called:RuntimeWarning")  # JAX, if it is loaded
 def test_a_full_disk_is_an_error_not_a_crash(tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk: the blocks are claimed before mapping."""
 

@@ -412,6 +412,7 @@ def test_a_read_only_disk(small_disk: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.filterwarnings(r"ignore:os.fork\(\) was called:RuntimeWarning")  # JAX, if it is loaded
 def test_a_limit_on_files(tmp_path: Path) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
