@@ -127,6 +127,9 @@ def _slots(module: nn.Module) -> list[_Slot]:
 
 def _ruled(slots: Sequence[_Slot], rules: Rules) -> dict[str, Initializer | None]:
     """The names of parameters that a rule matches, and what it says."""
+    for key in rules:
+        if not isinstance(key, (str, type)):
+            raise TypeError(f"rules must be of names or types of modules, got {key!r}")
     ruled = {}
     for slot in slots:
         for key, initializer in rules.items():

@@ -1,0 +1,360 @@
+"""`patched` and `init_module_`: what they replace, restore, name and refuse. Distributed modules have a file of their own."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from torch import nn
+
+import fastinit as fi
+import fastinit.torch as face
+
+MULTIHEAD = sys.modules["torch.nn.modules.activation"]  # imports xavier_uniform_ by name
+
+
+def core(init: fi.Initializer, shape: tuple[int, ...], name: str, seed: int = 0) -> Any:
+    return torch.from_numpy(init(shape, seed=seed, stream=name))
+
+
+@pytest.fixture
+def user_module() -> Iterator[ModuleType]:
+    """A module that imported a function under a name of its own, and has a dict of them."""
+    module = ModuleType("module_of_a_user")
+    module.fill = nn.init.trunc_normal_  # type: ignore[attr-defined]
+    module.table = {"normal": nn.init.normal_}  # type: ignore[attr-defined]
+    sys.modules[module.__name__] = module
+    yield module
+    del sys.modules[module.__name__]
+
+
+def bound(module: Any) -> list[Any]:
+    return [
+        *(getattr(nn.init, name) for name in nn.init.__all__),
+        MULTIHEAD.xavier_uniform_,  # type: ignore[attr-defined]
+        module.fill,
+        module.table["normal"],
+    ]
+
+
+def test_patched_replaces_and_restores(user_module: Any) -> None:
+    before = bound(user_module)
+    with face.patched():
+        torch.manual_seed(1)
+        layer = nn.Linear(30, 20)
+        filled = user_module.fill(torch.empty(50))
+        assert user_module.table["normal"] is nn.init.normal_
+        assert MULTIHEAD.xavier_uniform_ is nn.init.xavier_uniform_  # type: ignore[attr-defined]
+        with face.patched():
+            assert nn.init.normal_ is not before[0]
+        inner = nn.init.normal_
+    assert all(a is b for a, b in zip(bound(user_module), before, strict=True))
+    torch.manual_seed(1)
+    assert torch.equal(face.kaiming_uniform_(torch.empty(20, 30), a=math.sqrt(5)), layer.weight)
+    face.uniform_(torch.empty(20))
+    assert torch.equal(face.trunc_normal_(torch.empty(50)), filled)
+    # Who kept a replacement has PyTorch's function again.
+    torch.manual_seed(1)
+    theirs = nn.init.normal_(torch.empty(9))
+    torch.manual_seed(1)
+    assert torch.equal(inner(torch.empty(9)), theirs)
+
+
+def test_patched_restores_after_exceptions(user_module: Any) -> None:
+    before = bound(user_module)
+    with pytest.raises(ZeroDivisionError), face.patched(), face.patched():
+        _ = 1 / 0
+    assert all(a is b for a, b in zip(bound(user_module), before, strict=True))
+
+
+def test_modules_loaded_meanwhile_get_torchs_functions() -> None:
+    module = ModuleType("module_loaded_late")
+    with face.patched():
+        exec("from torch.nn.init import normal_ as fill", vars(module))
+        sys.modules[module.__name__] = module
+        assert module.fill is nn.init.normal_
+    del sys.modules[module.__name__]
+    assert module.fill is nn.init.normal_
+
+
+def test_patched_keeps_functions_that_were_imported_from_the_face() -> None:
+    module = ModuleType("module_with_the_face")
+    module.fill = face.normal_  # type: ignore[attr-defined]
+    sys.modules[module.__name__] = module
+    with face.patched():
+        pass
+    del sys.modules[module.__name__]
+    assert module.fill is face.normal_
+
+
+def test_patched_multihead_attention() -> None:
+    with face.patched():
+        torch.manual_seed(1)
+        attention = nn.MultiheadAttention(8, 2)
+    torch.manual_seed(1)
+    face.kaiming_uniform_(torch.empty(8, 8), a=math.sqrt(5))  # of out_proj, before
+    face.uniform_(torch.empty(8))
+    assert torch.equal(face.xavier_uniform_(torch.empty(24, 8)), attention.in_proj_weight)
+
+
+class Network(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(10, 6, padding_idx=3)
+        self.layers = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Conv1d(5, 4, 3))
+        self.head = nn.Linear(6, 10, bias=False)
+        self.head.weight = self.tokens.weight
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_modules_say_what_they_are(device: str) -> None:
+    """The laws that PyTorch documents for its layers, each from the stream of its name."""
+    with torch.device(device):
+        network = Network()
+    weight = network.layers[0].weight
+    assert face.init_module_(network, seed=7) is network
+    assert network.head.weight is network.tokens.weight
+    tokens = core(fi.Normal(), (10, 6), "tokens.weight", 7)
+    tokens[3] = 0
+    x, y = 1 / math.sqrt(6), 1 / math.sqrt(15)
+    expected = {
+        "tokens.weight": tokens,
+        "layers.0.weight": core(fi.Uniform(-x, x), (5, 6), "layers.0.weight", 7),
+        "layers.0.bias": core(fi.Uniform(-x, x), (5,), "layers.0.bias", 7),
+        "layers.1.weight": torch.ones(5),
+        "layers.1.bias": torch.zeros(5),
+        "layers.2.weight": core(fi.Uniform(-y, y), (4, 5, 3), "layers.2.weight", 7),
+        "layers.2.bias": core(fi.Uniform(-y, y), (4,), "layers.2.bias", 7),
+    }
+    parameters = dict(network.named_parameters())
+    assert parameters.keys() == expected.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(parameters[name].detach(), tensor, rtol=1e-6, atol=0, msg=name)
+    assert (network.layers[1].running_mean == 0).all()
+    assert (network.layers[1].running_var == 1).all()
+    assert (weight is network.layers[0].weight) == (device == "cpu")
+
+
+def test_rules() -> None:
+    network = Network()
+    kept = network.layers[2].weight.detach().clone()
+    rules = {
+        "layers.0.bias": fi.Constant(0.5),
+        "layers.2.*": None,
+        nn.Linear: fi.he_normal,  # of layers.0.weight: the head's is the embedding's
+        "tokens.*": fi.TruncatedNormal(0, 0.02),
+        nn.BatchNorm1d: fi.Uniform(1, 2),
+    }
+    face.init_module_(network, seed=7, rules=rules)
+    parameters = {name: p.detach() for name, p in network.named_parameters()}
+    assert (parameters["layers.0.bias"] == 0.5).all()
+    assert torch.equal(parameters["layers.2.weight"], kept)
+    he = fi.VarianceScaling(2.0, in_axis=1, out_axis=0)  # PyTorch's fans
+    assert torch.equal(parameters["layers.0.weight"], core(he, (5, 6), "layers.0.weight", 7))
+    tokens = core(fi.TruncatedNormal(0, 0.02), (10, 6), "tokens.weight", 7)
+    tokens[3] = 0
+    assert torch.equal(parameters["tokens.weight"], tokens)
+    norm = core(fi.Uniform(1, 2), (5,), "layers.1.weight", 7)
+    assert torch.equal(parameters["layers.1.weight"], norm)
+    assert (parameters["layers.1.bias"] == 0).all()  # a type's initializer is not that of biases
+
+
+def test_axes_that_are_given_count() -> None:
+    layer = nn.Linear(6, 5)
+    init = fi.VarianceScaling(2.0, in_axis=0, out_axis=1)
+    face.init_module_(layer, seed=0, rules={"weight": init})
+    assert torch.equal(layer.weight.detach(), core(init, (5, 6), "weight"))
+
+
+def test_the_first_rule_counts_and_rules_need_not_match() -> None:
+    layer = nn.Linear(3, 2)
+    rules = {"*.gamma": fi.ones, "w*": fi.Constant(1.0), nn.Linear: fi.Constant(2.0), "*": fi.zeros}
+    face.init_module_(layer, seed=0, rules=rules)
+    assert (layer.weight == 1).all()
+    assert (layer.bias == 0).all()
+
+
+def test_values_do_not_depend_on_what_else_there_is() -> None:
+    alone = nn.ModuleDict({"a": nn.Linear(4, 4)})
+    more = nn.ModuleDict({"b": nn.GRU(3, 3), "a": nn.Linear(4, 4)})
+    torch.manual_seed(0)
+    face.init_module_(alone, seed=1)
+    torch.manual_seed(99)
+    state = torch.get_rng_state()
+    face.init_module_(more, seed=1)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(alone["a"].weight, more["a"].weight)
+    other = face.init_module_(nn.ModuleDict({"a": nn.Linear(4, 4)}), seed=2)
+    assert not torch.equal(alone["a"].weight, other["a"].weight)
+
+
+class Custom(nn.Module):
+    """Draws in ways that `torch.nn.init` does not see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(4, 4))
+        self.gate = nn.Parameter(torch.zeros(4))
+
+    def reset_parameters(self) -> None:
+        self.weight.data.uniform_(-1, 1)
+        self.gate.data.copy_(torch.randn(4))
+
+
+def test_what_torch_draws_itself_is_seeded_by_the_name() -> None:
+    first = face.init_module_(nn.ModuleDict({"a": Custom(), "b": Custom()}), seed=1)
+    torch.rand(3)
+    second = face.init_module_(nn.ModuleDict({"b": Custom(), "a": Custom()}), seed=1)
+    assert torch.equal(first["a"].weight, second["a"].weight)
+    assert torch.equal(first["b"].gate, second["b"].gate)
+    assert not torch.equal(first["a"].weight, first["b"].weight)
+
+
+def test_a_rule_keeps_a_module_from_drawing() -> None:
+    module = face.init_module_(Custom(), seed=1, rules={"weight": None})
+    assert (module.weight == 0).all()
+    assert (module.gate != 0).all()
+    assert isinstance(module.weight, nn.Parameter)
+
+
+def test_a_module_that_sets_its_children_comes_after_them() -> None:
+    """nn.Transformer draws all matrices again, as Xavier; 48 inputs and outputs."""
+    transformer = nn.Transformer(24, 2, 1, 1, 24, batch_first=True)
+    face.init_module_(transformer, seed=4)
+    name = "encoder.layers.0.linear1.weight"
+    xavier = fi.VarianceScaling(1.0, "fan_avg", "uniform", in_axis=1, out_axis=0)
+    assert torch.equal(transformer.get_parameter(name).detach(), core(xavier, (24, 24), name, 4))
+
+
+class Lost(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(3)
+        self.scale = nn.Parameter(torch.full((3,), 5.0))
+
+
+class Tables(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", torch.arange(3.0))
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "error", "match"),
+    [
+        (Lost, {"seed": 0}, ValueError, "rules must cover .* got none for scale"),
+        (Lost, {"seed": None}, TypeError, "seed must be given"),
+        (Lost, {"seed": -1, "rules": {"*": fi.ones}}, ValueError, "seed must be an int"),
+        (Lost, {"seed": 0, "rules": {"*": 1.0}}, TypeError, "rules must give initializers"),
+        (Lost, {"seed": 0, "rules": {"*": fi.he_normal}}, ValueError, "fewer than 2 dim.*'scale'"),
+        (Lost, {"seed": 0, "rules": {"*": fi.Normal(0, 1e39)}}, ValueError, "'scale': .*largest"),
+        (Lost, {"seed": 0, "rules": {3: fi.ones}}, TypeError, "rules must be of names or types"),
+    ],
+)  # fmt: skip
+def test_errors_come_before_anything_is_written(
+    make: Any, arguments: dict[str, Any], error: Any, match: str
+) -> None:
+    module = make()
+    before = [p.detach().clone() for p in module.parameters()]
+    with pytest.raises(error, match=match):
+        face.init_module_(module, **arguments)
+    after = list(module.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
+
+
+def test_buffers_that_nothing_sets_must_not_be_on_the_meta_device() -> None:
+    with torch.device("meta"):
+        module = nn.ModuleDict({"tables": Tables()})
+    with pytest.raises(ValueError, match=r"meta device.*tables\.frequencies"):
+        face.init_module_(module, seed=0)
+    module = nn.ModuleDict({"tables": Tables()})
+    face.init_module_(module, seed=0)
+    assert module["tables"].frequencies.tolist() == [0, 1, 2]
+
+
+def test_dtypes() -> None:
+    layer = nn.Linear(30, 20, dtype=torch.bfloat16)
+    face.init_module_(layer, seed=0, rules={"*": fi.Normal(0, 0.02)})
+    expected = core(fi.Normal(0, 0.02), (20, 30), "weight").bfloat16()
+    assert torch.equal(layer.weight.detach(), expected)
+    layer.weight = nn.Parameter(torch.ones(2, dtype=torch.int8), requires_grad=False)
+    with pytest.raises(TypeError, match=r"'weight' must be of float32.*int8"):
+        face.init_module_(layer, seed=0, rules={"*": fi.zeros})
+
+
+ENCODER = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "vocab_size": 60,
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("GPT2LMHeadModel", {"model_type": "gpt2", "n_layer": 2, "n_embd": 32, "n_head": 2}),
+        ("LlamaForCausalLM", {"model_type": "llama", "pad_token_id": 3} | ENCODER),
+        ("BertForPreTraining", {"model_type": "bert"} | ENCODER),
+    ],
+)
+def test_models_of_transformers_are_those_of_their_configs(
+    tmp_path: Path, device: str, name: str, config: dict[str, Any]
+) -> None:
+    """To the bit what `fi.Model`, whose laws are tested elsewhere, makes of the config."""
+    transformers = pytest.importorskip("transformers")
+    (tmp_path / "config.json").write_text(json.dumps(config | {"architectures": [name]}))
+    with torch.device(device):
+        model = getattr(transformers, name)(transformers.AutoConfig.from_pretrained(tmp_path))
+    face.init_module_(model, seed=3)
+    described = fi.Model.load(tmp_path / "config.json")
+    parameters = dict(model.named_parameters())
+    assert parameters.keys() == {tensor.name for tensor in described}
+    for tensor_name, parameter in parameters.items():
+        assert parameter.detach().numpy().tobytes() == described.make(tensor_name, seed=3).tobytes()
+    assert not any(b.isnan().any() for b in model.buffers() if b.is_floating_point())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_patched_reaches_transformers() -> None:
+    transformers = pytest.importorskip("transformers")
+    from transformers import initialization
+
+    before = dict(initialization.TORCH_INIT_FUNCTIONS)
+    config = transformers.BertConfig(**ENCODER)
+    with face.patched():
+        torch.manual_seed(1)
+        model = transformers.BertModel(config)
+    assert before == initialization.TORCH_INIT_FUNCTIONS
+    assert initialization.TORCH_INIT_FUNCTIONS["normal_"] is nn.init.normal_
+    calls = []
+    original = face.init.fill_tensor
+
+    @functools.wraps(original)
+    def counted(*args: Any) -> None:
+        calls.append(args[0])
+        original(*args)
+
+    with pytest.MonkeyPatch.context() as patch, face.patched():
+        patch.setattr(face.init, "fill_tensor", counted)
+        torch.manual_seed(1)
+        again = transformers.BertModel(config)
+    weights = [m.weight for m in again.modules() if isinstance(m, (nn.Linear, nn.Embedding))]
+    assert all(any(w is c for c in calls) for w in weights)
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True)
+    )
