@@ -324,7 +324,7 @@ def _draw_normals(
         return ORIGINAL[name](tensor, *arguments)
 
 
-class _OurNormals(TorchFunctionMode):  # type: ignore[misc]
+class _OurNormals(TorchFunctionMode):
     """Lets PyTorch's functions draw normal values, and permutations, from a seed and a stream."""
 
     def __init__(self, seed: int, stream: Stream) -> None:

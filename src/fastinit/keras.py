@@ -1,0 +1,350 @@
+"""Keras 3's random initializers, with the values of this library.
+
+Names, arguments, checks, configs and fans are Keras's own: each class is Keras's class of that name, and
+replaces only where the values come from. They work wherever Keras takes an initializer, on every backend.
+See ``docs/keras.md``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from fastinit import initializers as core
+from fastinit.fill import Array
+
+try:
+    import keras
+    from keras.src.backend.common.symbolic_scope import in_symbolic_scope  # not public anywhere
+except ImportError as error:
+    raise ImportError(
+        "fastinit.keras needs the package keras: pip install 'fastinit[keras]'"
+    ) from error
+
+__all__ = [
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "LecunNormal",
+    "LecunUniform",
+    "RandomNormal",
+    "RandomUniform",
+    "TruncatedNormal",
+    "VarianceScaling",
+]
+
+_registered = keras.saving.register_keras_serializable(package="fastinit")
+
+
+class _Seeded(keras.initializers.RandomNormal.__base__):
+    """What stands between Keras's initializers and their common base, to see the seed before it does.
+
+    It comes after Keras's class in the order of bases, so that signatures stay Keras's.
+    """
+
+    def __init__(self, seed: Any = None) -> None:
+        if isinstance(seed, np.integer):
+            seed = int(seed)  # which Keras takes, and writes into configs
+        if isinstance(seed, int) and not -(2**63) <= seed < 2**64:
+            raise ValueError(f"seed must be an int in [-2**63, 2**64), got {seed}")
+        super().__init__(seed=seed)
+
+
+class _Filled:
+    """What stands before Keras's initializers, and makes the values."""
+
+    seed: Any
+
+    def _distribution(self, shape: tuple[int, ...]) -> core.Distribution:
+        """This library's distribution of the elements of a tensor of `shape`."""
+        raise NotImplementedError
+
+    def __call__(self, shape: Iterable[int], dtype: Any = None, layout: Any = None) -> Any:
+        """Make a tensor of the backend.
+
+        Parameters
+        ----------
+        shape : iterable of int
+            Shape of the tensor; () and zero sizes are allowed.
+        dtype : dtype, optional
+            A float dtype as Keras takes it, ``keras.config.floatx()`` by default. A 16- or
+            8-bit tensor is the float32 tensor, rounded.
+        layout : keras.distribution.TensorLayout or jax.sharding.NamedSharding, optional
+            How the tensor is spread over devices, on the backend JAX. Each device gets its
+            shard, which is made alone and is a part of what one device would get.
+
+        Returns
+        -------
+        tensor
+            Its elements are a pure function of seed, class, arguments, shape and dtype.
+
+        Raises
+        ------
+        ValueError
+            A dtype that is not floating point; parameters that make no distribution; a
+            `SeedGenerator` as seed within a traced function.
+        TypeError
+            A shape that is not made of integers.
+        """
+        dims = tuple(shape)
+        name = keras.backend.standardize_dtype(dtype)
+        if not keras.backend.is_float_dtype(name):
+            raise ValueError(f"dtype must be floating point, got {dtype!r}")
+        distribution = self._distribution(dims)
+        if in_symbolic_scope():
+            # Keras calls a model on nothing, and more than once, to learn its shapes: values are dropped.
+            return keras.ops.zeros(dims, name)
+        if layout is not None:
+            return _sharded(distribution, dims, name, self.seed, layout)
+        seed, stream = _seed_and_stream(self.seed)
+        return _to_backend(distribution(dims, seed=seed, stream=stream, dtype=name))
+
+
+class _Scaled(_Filled):
+    """The values of Keras's `VarianceScaling` and of its subclasses."""
+
+    scale: Any
+    mode: str
+    distribution: str
+    input_axes: Any
+    output_axes: Any
+
+    def _distribution(self, shape: tuple[int, ...]) -> core.Distribution:
+        if self.input_axes is not None and self.output_axes is not None:
+            # Keras's fans of given axes have no receptive field: they are those of a matrix.
+            inputs, outputs = self.input_axes, self.output_axes
+            shape = tuple(math.prod(shape[axis] for axis in axes) for axes in (inputs, outputs))
+        return _resolve(float(self.scale), self.mode, self.distribution, shape)
+
+
+@lru_cache(maxsize=1024)
+def _resolve(
+    scale: float, mode: str, distribution: str, shape: tuple[int, ...]
+) -> core.Distribution:
+    """Cached because it costs more than a small fill."""
+    return core.VarianceScaling(scale, mode, distribution).resolve(shape)
+
+
+def _seed_and_stream(seed: Any) -> tuple[int, str | int]:
+    """The seed and stream of this library for the seed of an initializer; a generator advances."""
+    if not isinstance(seed, keras.random.SeedGenerator):
+        return seed % 2**64, ""
+    if _is_tracing():
+        raise ValueError(
+            "a keras.random.SeedGenerator has no values within a traced function (tf.function, jax.jit): "
+            "call the initializer outside of it, or give it an int as seed"
+        )
+    first, second = map(int, seed.next())
+    return first % 2**64, second
+
+
+def _is_tracing() -> bool:
+    """Whether the backend records operations now, instead of carrying them out."""
+    backend = keras.config.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return not tf.executing_eagerly()
+    if backend == "jax":
+        import jax
+
+        return isinstance(jax.numpy.zeros(()), jax.core.Tracer)
+    return False
+
+
+def _to_backend(array: Array) -> Any:
+    """A tensor of the backend from an array that nobody else holds, without a copy where it can be."""
+    backend = keras.config.backend()
+    if backend == "numpy":
+        return array
+    if backend == "torch":
+        import torch
+
+        # By way of the bits, because PyTorch takes no bfloat16 and no 8-bit floats from NumPy.
+        bits = torch.from_numpy(array.view(f"u{array.itemsize}"))
+        return keras.ops.convert_to_tensor(bits.view(getattr(torch, array.dtype.name)))
+    return keras.ops.convert_to_tensor(array)
+
+
+def _sharded(
+    distribution: core.Distribution, shape: tuple[int, ...], dtype: str, seed: Any, layout: Any
+) -> Any:
+    """A JAX array of which each device holds the shard that it made."""
+    import jax
+
+    sharding = getattr(layout, "backend_layout", layout)
+    mesh = sharding.mesh
+    if isinstance(mesh, jax.sharding.AbstractMesh):
+        mesh = jax.sharding.get_mesh()  # Keras sets it, and passes the names of its axes alone
+    with jax.set_mesh(mesh):  # Keras makes the axes explicit, which its generators do not bear
+        value, stream = _seed_and_stream(seed)
+    return jax.make_array_from_callback(
+        shape,
+        jax.sharding.NamedSharding(mesh, sharding.spec),
+        lambda index: distribution.shard(shape, index, seed=value, stream=stream, dtype=dtype),
+    )
+
+
+@_registered
+class RandomNormal(_Filled, keras.initializers.RandomNormal, _Seeded):
+    """Normal values.
+
+    Parameters
+    ----------
+    mean, stddev : float
+        0 and 0.05 by default; finite, and ``stddev >= 0``.
+    seed : int, numpy.integer, keras.random.SeedGenerator, dict or None
+        An int n gives the same values at each call, those of this library's ``seed=n``;
+        it lies in [-2**63, 2**64), and a negative one stands for n + 2**64. None draws such
+        an int when the initializer is made, which `keras.utils.set_random_seed` makes
+        repeatable. A generator gives other values at each call: of its state (s, k), those
+        of ``seed=s, stream=k``. A dict is the config of a generator.
+
+    Raises
+    ------
+    ValueError
+        A seed of another type, or out of range.
+    """
+
+    mean: Any
+    stddev: Any
+
+    def _distribution(self, shape: tuple[int, ...]) -> core.Distribution:
+        return core.Normal(float(self.mean), float(self.stddev))
+
+
+@_registered
+class TruncatedNormal(_Filled, keras.initializers.TruncatedNormal, _Seeded):
+    """Normal values within two standard deviations of the mean.
+
+    Parameters
+    ----------
+    mean, stddev : float
+        Of the normal before truncation: 0 and 0.05 by default, finite, and
+        ``stddev >= 0``. The values have the standard deviation 0.8796 ``stddev``.
+    seed : int, numpy.integer, keras.random.SeedGenerator, dict or None
+        As for `RandomNormal`.
+    """
+
+    mean: Any
+    stddev: Any
+
+    def _distribution(self, shape: tuple[int, ...]) -> core.Distribution:
+        return core.TruncatedNormal(float(self.mean), float(self.stddev))
+
+
+@_registered
+class RandomUniform(_Filled, keras.initializers.RandomUniform, _Seeded):
+    """Uniform values on [minval, maxval].
+
+    Parameters
+    ----------
+    minval, maxval : float
+        -0.05 and 0.05 by default; finite, ``minval <= maxval``. Both can occur where the
+        dtype has them, and nothing outside.
+    seed : int, numpy.integer, keras.random.SeedGenerator, dict or None
+        As for `RandomNormal`.
+    """
+
+    minval: Any
+    maxval: Any
+
+    def _distribution(self, shape: tuple[int, ...]) -> core.Distribution:
+        return core.Uniform(float(self.minval), float(self.maxval))
+
+
+@_registered
+class VarianceScaling(_Scaled, keras.initializers.VarianceScaling, _Seeded):
+    """Values with the standard deviation sqrt(scale / n), where n depends on the shape.
+
+    Parameters
+    ----------
+    scale : float
+        Positive; 1 by default.
+    mode : {"fan_in", "fan_out", "fan_avg"}
+        What n is: the inputs of a unit, its outputs or their mean, and at least 1.
+    distribution : {"truncated_normal", "normal", "untruncated_normal", "uniform"}
+        Normal truncated at two standard deviations (under two names), normal, or uniform on
+        +-sqrt(3 * scale / n). The standard deviation is that after truncation.
+    seed : int, numpy.integer, keras.random.SeedGenerator, dict or None
+        As for `RandomNormal`.
+    input_axes, output_axes : sequence of int, optional
+        The axes whose product is the fan, both given or neither. By default they are the last
+        two, each times the receptive field, which is the product of the others.
+
+    Raises
+    ------
+    ValueError
+        A bad scale, mode, distribution or seed.
+    """
+
+
+@_registered
+class GlorotUniform(_Scaled, keras.initializers.GlorotUniform, _Seeded):
+    """Uniform values on +-x, x = sqrt(6 / (fan_in + fan_out)) (Glorot, Bengio, AISTATS 2010).
+
+    Parameters
+    ----------
+    seed, input_axes, output_axes
+        As for `VarianceScaling`.
+    """
+
+
+@_registered
+class GlorotNormal(_Scaled, keras.initializers.GlorotNormal, _Seeded):
+    """Truncated normal values, standard deviation sqrt(2 / (fan_in + fan_out)) (Glorot, Bengio, AISTATS 2010).
+
+    Parameters
+    ----------
+    seed, input_axes, output_axes
+        As for `VarianceScaling`.
+    """
+
+
+@_registered
+class HeUniform(_Scaled, keras.initializers.HeUniform, _Seeded):
+    """Uniform values on +-x, x = sqrt(6 / fan_in) (He, Zhang, Ren, Sun, ICCV 2015).
+
+    Parameters
+    ----------
+    seed, input_axes, output_axes
+        As for `VarianceScaling`.
+    """
+
+
+@_registered
+class HeNormal(_Scaled, keras.initializers.HeNormal, _Seeded):
+    """Truncated normal values, standard deviation sqrt(2 / fan_in) (He, Zhang, Ren, Sun, ICCV 2015).
+
+    Parameters
+    ----------
+    seed, input_axes, output_axes
+        As for `VarianceScaling`.
+    """
+
+
+@_registered
+class LecunUniform(_Scaled, keras.initializers.LecunUniform, _Seeded):
+    """Uniform values on +-x, x = sqrt(3 / fan_in) (LeCun, Bottou, Orr, Mueller, 1998).
+
+    Parameters
+    ----------
+    seed, input_axes, output_axes
+        As for `VarianceScaling`.
+    """
+
+
+@_registered
+class LecunNormal(_Scaled, keras.initializers.LecunNormal, _Seeded):
+    """Truncated normal values, standard deviation sqrt(1 / fan_in) (LeCun, Bottou, Orr, Mueller, 1998).
+
+    Parameters
+    ----------
+    seed, input_axes, output_axes
+        As for `VarianceScaling`.
+    """
