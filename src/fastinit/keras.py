@@ -19,11 +19,12 @@ from fastinit.fill import Array
 
 try:
     import keras
-    from keras.src.backend.common.symbolic_scope import in_symbolic_scope  # not public anywhere
 except ImportError as error:
     raise ImportError(
         "fastinit.keras needs the package keras: pip install 'fastinit[keras]'"
     ) from error
+
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope  # public nowhere
 
 __all__ = [
     "GlorotNormal",
