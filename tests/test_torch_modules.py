@@ -33,6 +33,7 @@ def user_module() -> Iterator[ModuleType]:
     """A module that imported a function under a name of its own, and has a dict of them."""
     module = ModuleType("module_of_a_user")
     module.fill = nn.init.trunc_normal_  # type: ignore[attr-defined]
+    module.torch = torch  # type: ignore[attr-defined]
     module.table = {"normal": nn.init.normal_}  # type: ignore[attr-defined]
     sys.modules[module.__name__] = module
     yield module

@@ -28,6 +28,9 @@ Prepare = Callable[[str], "_kernel.Distribution"]
 #: that Ctrl-C is answered at once and the last tasks end together. Half of it costs uniforms 3 %.
 TASK = 2**19
 
+#: Tasks are multiples of it: 16 KiB of float32, whole pages and super-blocks.
+GRAIN = 2**12
+
 #: Arrays of interleaved axes up to this size are searched for overlap.
 LARGE = 2**16
 
@@ -292,7 +295,10 @@ def _run_tasks(run: Callable[[int, int], None], size: int, threads: int | None) 
     if size <= TASK:
         run(0, size)
         return
-    count = -(-size // TASK)
     if threads is None:
         threads = get_num_threads()
-    share(lambda i: run(i * TASK, min((i + 1) * TASK, size)), count, threads)
+    # As many tasks for each thread, and equal ones: most weights are a few of TASK.
+    threads = min(threads, -(-size // TASK))
+    rounds = -(-size // (TASK * threads))
+    step = -(-size // (rounds * threads * GRAIN)) * GRAIN
+    share(lambda i: run(i * step, min((i + 1) * step, size)), -(-size // step), threads)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from types import ModuleType
@@ -12,11 +12,15 @@ from typing import Any
 
 from fastinit.torch import init
 
-#: Dicts of functions are smaller, and tables of data make up most of what is larger.
+#: Dicts of functions are smaller; most entries are in larger ones, of data.
 SMALL = 64
+
+Table = dict[Any, Any]
 
 _lock = threading.Lock()
 _depth = 0
+_known: set[str] = set()  # names of the modules that were loaded when the outermost context opened
+_replaced: list[Table] = []  # where it replaced something
 
 
 @contextmanager
@@ -38,18 +42,32 @@ def patched() -> Iterator[None]:
     >>> with patched():
     ...     layer = torch.nn.Linear(1024, 1024)
     """
-    global _depth
-    with _lock:
-        if not _depth:
-            _swap(_REPLACEMENTS)
-        _depth += 1
+    _open()
     try:
         yield
     finally:
-        with _lock:
-            _depth -= 1
-            if not _depth:
-                _swap({new: old for old, new in _REPLACEMENTS.items()})
+        _close()
+
+
+def _open() -> None:
+    global _depth
+    with _lock:
+        if not _depth:
+            _known.update(sys.modules)
+            _replaced.extend(_swap(_tables(sys.modules), _REPLACEMENTS))
+        _depth += 1
+
+
+def _close() -> None:
+    global _depth
+    with _lock:
+        _depth -= 1
+        if not _depth:
+            new = {"__main__", *sys.modules} - (_known - {"__main__"})
+            originals = {new: old for old, new in _REPLACEMENTS.items()}
+            _swap([*_replaced, *_tables(new)], originals)
+            _replaced.clear()
+            _known.clear()
 
 
 def _replacement(original: Callable[..., Any], face: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,14 +85,22 @@ _REPLACEMENTS = {
 }
 
 
-def _swap(functions: Mapping[Any, Any]) -> None:
-    """Replace functions in the globals of all modules, and in small dicts among these."""
+def _tables(names: Iterable[str]) -> Iterator[Table]:
+    """The globals of modules, and of those that have to do with PyTorch the small dicts among these."""
+    for name in list(names):
+        module = sys.modules.get(name)
+        if isinstance(module, ModuleType) and not name.startswith("fastinit."):
+            space = vars(module)
+            yield space
+            if "torch" in space:
+                values = list(space.values())
+                yield from (v for v in values if type(v) is dict and len(v) <= SMALL)
+
+
+def _swap(tables: Iterable[Table], functions: Mapping[Any, Any]) -> list[Table]:
+    """Replace functions in dicts; returns those where there were some."""
     new_of = {id(old): new for old, new in functions.items()}
-    for name, module in list(sys.modules.items()):
-        if name.startswith("fastinit.") or not isinstance(module, ModuleType):
-            continue
-        space = vars(module)
-        small = [v for v in list(space.values()) if type(v) is dict and len(v) <= SMALL]
-        for table in (space, *small):
-            if not new_of.keys().isdisjoint(map(id, list(table.values()))):
-                table.update({k: new_of[id(v)] for k, v in table.items() if id(v) in new_of})
+    found = [t for t in tables if not new_of.keys().isdisjoint(map(id, list(t.values())))]
+    for table in found:
+        table.update({k: new_of[id(v)] for k, v in table.items() if id(v) in new_of})
+    return found
