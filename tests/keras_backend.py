@@ -17,7 +17,7 @@ import fastinit.keras as fk
 from conftest import as_bits
 
 BACKEND = keras.config.backend()
-NAMES = fk.__all__
+NAMES = [name for name in fk.__all__ if name[0].isupper()]
 TRUNCATED_STD = 0.87962566103423978  # of a standard normal within +-2
 
 # NumPy's answer to Keras's conversions of tensors of PyTorch and variables of TensorFlow.
@@ -56,6 +56,19 @@ def name(request: pytest.FixtureRequest) -> str:
 
 def test_all_classes_are_here() -> None:
     assert set(NAMES) == set(CORE)
+
+
+def test_every_name_of_keras_is_here() -> None:
+    """Keras's other names of the classes are those of the same classes here; the rest is Keras's."""
+    for name in fk.__all__:
+        theirs = getattr(keras.initializers, name)
+        assert getattr(fk, name) is getattr(fk, theirs.__name__)
+    assert fk.Zeros is keras.initializers.Zeros
+    assert not {n for n in dir(keras.initializers) if n.startswith(("he_", "random_"))} - set(
+        fk.__all__
+    )
+    with pytest.raises(AttributeError, match=r"fastinit\.keras.*nothing"):
+        _ = fk.nothing
 
 
 def test_signature_and_base_are_keras(name: str) -> None:

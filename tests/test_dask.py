@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import pickle
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -216,11 +214,3 @@ def test_errors_of_initializer_and_shape() -> None:
         fastinit.dask.array(fi.Constant(1e6), (2, 3), seed=1, dtype="float16")
     with pytest.raises(ValueError, match=r"in_axis must lie in \[-2, 2\)"):
         fastinit.dask.array(fi.VarianceScaling(in_axis=5), SHAPE, seed=1)
-
-
-def test_without_dask(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "fastinit.dask")
-    for name in ("dask", "dask.array"):
-        monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ImportError, match=r"needs the package dask: pip install 'fastinit\[dask\]'"):  # fmt: skip
-        importlib.import_module("fastinit.dask")

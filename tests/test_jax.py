@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import math
 import os
@@ -43,18 +42,6 @@ def assert_equal(array: Any, expected: np.ndarray) -> None:
 
 def outline(function: Callable[..., Any]) -> list[tuple[str, Any]]:
     return [(n, p.default) for n, p in inspect.signature(function).parameters.items()]
-
-
-def test_import_without_jax_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "jax", None)
-    monkeypatch.delitem(sys.modules, "fastinit.jax")
-    with pytest.raises(ImportError, match=r"pip install 'fastinit\[jax\]'"):
-        importlib.import_module("fastinit.jax")
-
-
-def test_core_does_not_import_jax() -> None:
-    code = "import sys, fastinit; sys.exit('jax' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_all_names_of_jax_are_here() -> None:

@@ -1,4 +1,4 @@
-"""Keras's initializers: keras_backend.py for each backend that is installed, and the import without Keras."""
+"""Keras's initializers: keras_backend.py for each backend that is installed."""
 
 from __future__ import annotations
 
@@ -31,12 +31,3 @@ def test_backend(backend: str, tmp_path: Path) -> None:
         command, cwd=script.parent.parent, env=environment, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stdout[-10000:] + result.stderr[-2000:]
-
-
-def test_without_keras(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "fastinit.keras", raising=False)
-    monkeypatch.setitem(sys.modules, "keras", None)
-    with pytest.raises(
-        ImportError, match=r"needs the package keras: pip install 'fastinit\[keras\]'"
-    ):
-        importlib.import_module("fastinit.keras")

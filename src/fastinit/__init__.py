@@ -10,6 +10,7 @@ chunks, shards, memory layout and instruction set never change a bit.
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,11 +152,13 @@ def set_isa(name: str | None) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    """`Model`, when it is first asked for: what it needs takes as long to import as all the rest."""
+    """`Model` and the faces of frameworks, when they are first asked for: they take long to import."""
     if name == "Model":
         from fastinit.model import Model
 
         return Model
+    if name in ("dask", "jax", "keras", "torch"):
+        return importlib.import_module(f"fastinit.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

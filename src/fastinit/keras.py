@@ -37,6 +37,16 @@ __all__ = [
     "RandomUniform",
     "TruncatedNormal",
     "VarianceScaling",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "random_normal",
+    "random_uniform",
+    "truncated_normal",
+    "variance_scaling",
 ]
 
 _registered = keras.saving.register_keras_serializable(package="fastinit")
@@ -349,3 +359,23 @@ class LecunNormal(_Scaled, keras.initializers.LecunNormal, _Seeded):
     seed, input_axes, output_axes
         As for `VarianceScaling`.
     """
+
+
+glorot_normal = GlorotNormal
+glorot_uniform = GlorotUniform
+he_normal = HeNormal
+he_uniform = HeUniform
+lecun_normal = LecunNormal
+lecun_uniform = LecunUniform
+random_normal = RandomNormal
+random_uniform = RandomUniform
+truncated_normal = TruncatedNormal
+variance_scaling = VarianceScaling
+
+
+def __getattr__(name: str) -> Any:
+    """What only ``keras.initializers`` has, such as `Zeros`, so that one import can replace the other."""
+    try:
+        return getattr(keras.initializers, name)
+    except AttributeError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
