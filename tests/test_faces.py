@@ -46,13 +46,15 @@ def test_unknown_names_are_attribute_errors() -> None:
     assert done.stderr.splitlines()[-1] == message
 
 
-@pytest.mark.parametrize("page", FACES)
-def test_examples_of_the_pages_run(page: str) -> None:
+@pytest.mark.parametrize(
+    ("page", "package"), [*((f"docs/{face}.md", face) for face in FACES), ("README.md", "torch")]
+)
+def test_examples_of_the_pages_run(page: str, package: str) -> None:
     """Each block after the others, as a reader would type them."""
-    if importlib.util.find_spec(page) is None:
-        pytest.skip(f"needs the package {page}")
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"needs the package {package}")
     backend = next(name for name in ("torch", "jax", "numpy") if importlib.util.find_spec(name))
-    code = BLOCK.findall((ROOT / f"docs/{page}.md").read_text())
+    code = BLOCK.findall((ROOT / page).read_text())
     assert code
     done = run("\n".join(code), "-W", "ignore", KERAS_BACKEND=backend)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -274,6 +274,15 @@ def test_errors_come_before_anything_is_written(
     assert all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
 
 
+def test_what_is_left_must_have_memory() -> None:
+    layer = nn.Linear(3, 2, device="meta")
+    with pytest.raises(ValueError, match="'bias' as it is on the meta device"):
+        face.init_module_(layer, seed=0, rules={"bias": None})
+    assert layer.weight.is_meta
+    with pytest.raises(TypeError, match=r"module must be a torch\.nn\.Module, got Parameter"):
+        face.init_module_(layer.weight, seed=0)
+
+
 def test_buffers_that_nothing_sets_must_not_be_on_the_meta_device() -> None:
     with torch.device("meta"):
         module = nn.ModuleDict({"tables": Tables()})

@@ -71,6 +71,8 @@ def init_module_(module: nn.Module, *, seed: Seed, rules: Rules | None = None) -
     >>> rules = {nn.Embedding: fi.Normal(0, 0.02), "*.bias": fi.zeros}
     >>> model = init_module_(model, seed=0, rules=rules)
     """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
     if seed is None:
         raise TypeError("seed must be given, got None")
     value = seed_value(seed)
@@ -147,6 +149,8 @@ def _checked(slot: _Slot, initializer: Initializer | None) -> Initializer | None
     """The initializer of a parameter, with PyTorch's axes; errors name the parameter."""
     shape, dtype = tuple(slot.parameter.shape), slot.parameter.dtype
     if initializer is None:
+        if slot.parameter.is_meta:
+            raise ValueError(f"rules must not leave {slot.name!r} as it is on the meta device")
         return None
     if not isinstance(initializer, Initializer):
         raise TypeError(
