@@ -310,6 +310,8 @@ def test_seed_errors() -> None:
         face.normal_(tensor, seed=1, generator=torch.Generator())
     with pytest.raises(ValueError, match="stddev must be finite and not negative"):
         face.normal_(tensor, std=-1.0, seed=1)
+    with pytest.raises(ValueError, match="fewer than 2 dimensions"):
+        face.xavier_normal_(tensor, seed=1)
     with pytest.raises(
         TypeError, match=r"to be filled from a seed, got a Tensor of torch\.complex64"
     ):

@@ -293,9 +293,10 @@ def _sample(
     stream: Stream,
 ) -> Tensor:
     """Fill a tensor, or leave it to PyTorch's function of the same name."""
-    here = is_filled_here(tensor, seed is not None)
-    if not here or (name.startswith(("xavier", "kaiming")) and tensor.dim() < 2):
+    if not is_filled_here(tensor, seed is not None):
         return _leave(name, tensor, arguments, generator, seed)
+    if tensor.dim() < 2 and name.startswith(("xavier", "kaiming")):
+        return ORIGINAL[name](tensor, *arguments)  # its error
     numbers = (a.item() if isinstance(a, Tensor) else a for a in arguments)
     try:
         initializer = _law(name, *numbers)
