@@ -292,11 +292,17 @@ class TruncatedNormal(Distribution):
         mean, stddev = check_real("mean", mean), check_positive("stddev", stddev)
         lower = (check_real("low", low) - mean) / stddev
         upper = (check_real("high", high) - mean) / stddev
-        # The kernel's bounds are mean + stddev * lower: not to be outside by that rounding.
-        while mean + stddev * lower < low:
-            lower = math.nextafter(lower, math.inf)
-        while mean + stddev * upper > high:
-            upper = math.nextafter(upper, -math.inf)
+        # The kernel's bounds are mean + stddev * lower: not to be outside by the rounding of that.
+        for _ in range(4):
+            if mean + stddev * lower < low:
+                lower = math.nextafter(lower, math.inf)
+            if mean + stddev * upper > high:
+                upper = math.nextafter(upper, -math.inf)
+        if mean + stddev * lower < low or mean + stddev * upper > high:
+            raise ValueError(
+                "low and high must be in the range of a float in units of stddev from the mean, "
+                f"got low={low!r}, high={high!r}, mean={mean!r}, stddev={stddev!r}"
+            )
         return cls(mean, stddev, lower, upper)
 
     def prepare(self, dtype: str) -> _kernel.Distribution:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -14,9 +15,16 @@ from torch.nn.init import calculate_gain, constant_, dirac_, eye_, ones_, zeros_
 from torch.overrides import TorchFunctionMode
 
 from fastinit.checks import check_choice, check_positive
-from fastinit.initializers import Initializer, Normal, TruncatedNormal, Uniform, VarianceScaling
+from fastinit.initializers import (
+    Initializer,
+    Normal,
+    TruncatedNormal,
+    Uniform,
+    VarianceScaling,
+    prepare,
+)
 from fastinit.streams import Seed, Stream, seed_value, stream_key
-from fastinit.torch.memory import expected_dtypes, fill_tensor, is_filled_here
+from fastinit.torch.memory import DTYPES, expected_dtypes, fill_tensor, is_filled_here
 
 __all__ = [
     "calculate_gain",
@@ -52,6 +60,8 @@ SAMPLING = (
 ORIGINAL: dict[str, Callable[..., Tensor]] = {
     name: getattr(torch.nn.init, name) for name in SAMPLING
 }
+if any(function.__module__ != "torch.nn.init" for function in (*ORIGINAL.values(), zeros_)):
+    raise ImportError("fastinit.torch must not be imported while torch.nn.init is replaced")
 
 #: Seed and stream of a tensor; None for tensors that have no name.
 Naming = Callable[[Tensor], tuple[int, Stream] | None]
@@ -297,9 +307,9 @@ def _sample(
         return _leave(name, tensor, arguments, generator, seed)
     if tensor.dim() < 2 and name.startswith(("xavier", "kaiming")):
         return ORIGINAL[name](tensor, *arguments)  # its error
-    numbers = (a.item() if isinstance(a, Tensor) else a for a in arguments)
     try:
-        initializer = _law(name, *numbers)
+        initializer = _law(name, *map(_number, arguments))
+        prepare(initializer, tuple(tensor.shape), DTYPES[tensor.dtype])
     except (ValueError, TypeError, ArithmeticError, AttributeError):
         if seed is not None:
             raise
@@ -307,6 +317,11 @@ def _sample(
         return ORIGINAL[name](tensor, *arguments, generator=generator)
     fill_tensor(tensor, initializer, *_seed_and_stream(tensor, generator, seed, stream))
     return tensor
+
+
+def _number(value: Any) -> Any:
+    """Tensors of no dimension are numbers, as to PyTorch's sampling methods."""
+    return value.item() if isinstance(value, Tensor) and value.dim() == 0 else value
 
 
 def _draw_normals(
@@ -338,8 +353,9 @@ class _OurNormals(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func is Tensor.normal_:
-            tensor, mean, std = args
-            return normal_(tensor, mean, std, seed=self.seed, stream=self.stream)
+            tensor, *arguments = args
+            with contextlib.suppress(ValueError, TypeError):  # which are PyTorch's to answer
+                return normal_(tensor, *arguments, seed=self.seed, stream=self.stream)
         if func is torch.randperm:
             kwargs = {**kwargs, "generator": self.generator}
         return func(*args, **kwargs)
@@ -349,6 +365,8 @@ def _leave(
     name: str, tensor: Tensor, arguments: tuple[Any, ...], generator: Generator | None, seed: Seed
 ) -> Tensor:
     """What is not filled here, PyTorch fills."""
+    if seed is not None:
+        seed_value(seed)
     if seed is not None and tensor.numel() and not tensor.is_meta:
         raise TypeError(
             f"tensor must be of {expected_dtypes()} to be filled from a seed, "
@@ -365,7 +383,7 @@ def _seed_and_stream(
         if generator is not None:
             raise ValueError("seed and generator must not both be given")
         return seed_value(seed), stream
-    name = current_naming.get()
+    name = current_naming.get() if generator is None else None
     named = None if name is None else name(tensor)
     if named is not None:
         return named

@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.autograd.graph import increment_version
 
 from fastinit.fill import Array, fill_array, may_overlap
@@ -23,12 +25,6 @@ DTYPES = {
     torch.bfloat16: "bfloat16",
     torch.float8_e4m3fn: "float8_e4m3fn",
     torch.float8_e5m2: "float8_e5m2",
-}
-#: What NumPy is given in place of the dtypes that it lacks.
-BITS = {
-    torch.bfloat16: torch.uint16,
-    torch.float8_e4m3fn: torch.uint8,
-    torch.float8_e5m2: torch.uint8,
 }
 
 
@@ -69,8 +65,8 @@ def is_filled_here(tensor: Tensor, anywhere: bool) -> bool:
         raise TypeError(f"tensor must be dense and not quantised, got one that is {kind}")
     if _is_traced(tensor):
         raise RuntimeError(
-            "tensor must not be filled while torch.jit.trace, make_fx or torch.func (vmap, grad) "
-            "trace it, which would miss it: initialise before"
+            "tensor must not be filled while torch.jit.trace, make_fx, torch.func (vmap, grad) or "
+            "forward-mode differentiation follow it, which would miss it: initialise before"
         )
     if tensor.is_meta or tensor.numel() == 0 or tensor.dtype not in DTYPES:
         return False
@@ -82,6 +78,7 @@ def _is_traced(tensor: Tensor) -> bool:
         torch.jit.is_tracing()
         or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
         or torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is not None
+        or (forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None)
     )
 
 
@@ -95,7 +92,7 @@ def fill_tensor(tensor: Tensor, initializer: Initializer, seed: int, stream: Str
         raise RuntimeError("tensor must have memory, got one that has none, or whose is freed")
     direct = local.device.type == "cpu" and not local.is_neg()
     memory = local if direct else torch.empty(local.shape, dtype=local.dtype, device="cpu")
-    out = as_array(memory)
+    out = as_bits(memory)
     if may_overlap(out):
         raise RuntimeError(
             "tensor must not have elements that share memory, clone it; "
@@ -128,12 +125,27 @@ def local_tensor(tensor: Any) -> Tensor:
         return tensor.to_local()
 
 
-def as_array(tensor: Tensor) -> Array:
-    """The elements of a tensor in CPU memory; the bits of those whose dtype NumPy lacks."""
-    plain = tensor.detach()
-    bits = BITS.get(tensor.dtype)
-    array: Array = (plain if bits is None else plain.view(bits)).numpy()
-    return array
+class _Interface:
+    """What NumPy asks for to make an array of memory that is another's."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        size = tensor.element_size()
+        self.__array_interface__ = {
+            "version": 3,
+            "data": (tensor.data_ptr(), False),
+            "shape": tuple(tensor.shape),
+            "strides": tuple(size * step for step in tensor.stride()),
+            "typestr": np.dtype(f"u{size}").str,
+        }
+
+
+def as_bits(tensor: Tensor) -> Array:
+    """The elements of a tensor in CPU memory as unsigned integers of their size.
+
+    Not by ``Tensor.numpy()``, after which PyTorch refuses for ever to resize the storage (as FSDP
+    does). The caller keeps the tensor.
+    """
+    return np.asarray(_Interface(tensor))
 
 
 Span = tuple[int, int]  # of indices of one axis: start, stop

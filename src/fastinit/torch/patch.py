@@ -10,6 +10,8 @@ from functools import wraps
 from types import ModuleType
 from typing import Any
 
+from torch.overrides import handle_torch_function, has_torch_function_variadic
+
 from fastinit.torch import init
 
 #: Dicts of functions are smaller; most entries are in larger ones, of data.
@@ -42,8 +44,8 @@ def patched() -> Iterator[None]:
     >>> with patched():
     ...     layer = torch.nn.Linear(1024, 1024)
     """
-    _open()
     try:
+        _open()
         yield
     finally:
         _close()
@@ -52,10 +54,11 @@ def patched() -> Iterator[None]:
 def _open() -> None:
     global _depth
     with _lock:
-        if not _depth:
-            _known.update(sys.modules)
-            _replaced.extend(_swap(_tables(sys.modules), _REPLACEMENTS))
         _depth += 1
+        if _depth == 1:
+            _known.update(sys.modules)
+            _replaced.extend(_tables_with(_REPLACEMENTS, sys.modules))
+            _swap(_replaced, _REPLACEMENTS)
 
 
 def _close() -> None:
@@ -63,18 +66,21 @@ def _close() -> None:
     with _lock:
         _depth -= 1
         if not _depth:
-            new = {"__main__", *sys.modules} - (_known - {"__main__"})
             originals = {new: old for old, new in _REPLACEMENTS.items()}
-            _swap([*_replaced, *_tables(new)], originals)
+            late = [name for name in sys.modules if name not in _known or name == "__main__"]
+            _swap([*_replaced, *_tables_with(originals, late)], originals)
             _replaced.clear()
             _known.clear()
 
 
 def _replacement(original: Callable[..., Any], face: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
-    def replacement(*args: Any, **kwargs: Any) -> Any:
+    def replacement(tensor: Any, *args: Any, **kwargs: Any) -> Any:
+        # Modes and subclasses may take it, as they may take PyTorch's.
+        if has_torch_function_variadic(tensor):
+            return handle_torch_function(replacement, (tensor,), tensor, *args, **kwargs)
         # Who keeps it, in a partial for one, has PyTorch's function again afterwards.
-        return (face if _depth else original)(*args, **kwargs)
+        return (face if _depth else original)(tensor, *args, **kwargs)
 
     return replacement
 
@@ -85,8 +91,14 @@ _REPLACEMENTS = {
 }
 
 
+def _tables_with(functions: Mapping[Any, Any], names: Iterable[str]) -> list[Table]:
+    """The globals of modules that have any of some functions, and the small dicts among them that do."""
+    ids = set(map(id, functions))
+    return [t for t in _tables(names) if not ids.isdisjoint(map(id, list(t.values())))]
+
+
 def _tables(names: Iterable[str]) -> Iterator[Table]:
-    """The globals of modules, and of those that have to do with PyTorch the small dicts among these."""
+    """The globals of modules, and where these have to do with PyTorch the small dicts among them."""
     for name in list(names):
         module = sys.modules.get(name)
         if isinstance(module, ModuleType) and not name.startswith("fastinit."):
@@ -97,10 +109,7 @@ def _tables(names: Iterable[str]) -> Iterator[Table]:
                 yield from (v for v in values if type(v) is dict and len(v) <= SMALL)
 
 
-def _swap(tables: Iterable[Table], functions: Mapping[Any, Any]) -> list[Table]:
-    """Replace functions in dicts; returns those where there were some."""
+def _swap(tables: Iterable[Table], functions: Mapping[Any, Any]) -> None:
     new_of = {id(old): new for old, new in functions.items()}
-    found = [t for t in tables if not new_of.keys().isdisjoint(map(id, list(t.values())))]
-    for table in found:
+    for table in tables:
         table.update({k: new_of[id(v)] for k, v in table.items() if id(v) in new_of})
-    return found

@@ -1,0 +1,234 @@
+"""What modules do to initialise themselves, done so that each parameter draws from its own stream."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from fastinit.streams import stream_key
+from fastinit.torch.init import current_naming
+from fastinit.torch.memory import as_bits, is_dtensor, local_tensor, pieces
+from fastinit.torch.patch import patched
+from fastinit.torch.slots import Slot, clean, meta_buffers
+
+Hook = tuple[str, Callable[[], object]]  # of a module: its path, and what sets its parameters
+
+#: Elements by which a tensor is known that nothing has set.
+MARKS = 64
+
+#: Set by transformers on what has been loaded, which its models do not initialise.
+FLAG = "_is_hf_initialized"
+
+#: What a hook may do with a DTensor beside calling ``torch.nn.init``: none of it depends on the shards.
+ON_DTENSORS = {
+    "__get__", "__len__", "dim", "element_size", "fill_", "is_complex", "is_contiguous", "is_floating_point",
+    "ndimension", "numel", "requires_grad_", "size", "stride", "zero_",
+}  # fmt: skip
+
+
+def find_hooks(module: nn.Module, slots: Sequence[Slot], ruled: Collection[str]) -> list[Hook]:
+    """The methods of modules that set parameters without a rule, children first; an error where there is none."""
+    unset: dict[int, list[str]] = {}  # names of what a module must set, by its id
+    for slot in (*slots, *meta_buffers(module)):
+        if not slot.alias and slot.name not in ruled:
+            unset.setdefault(id(slot.owner), []).append(slot.name)
+    concerned: set[int] = set()  # ids of modules with something unset in or below them
+    resets: list[Hook] = []
+    model_hooks: list[Hook] = []
+    lost: list[str] = []
+    modules = dict(module.named_modules())
+    for path, part in reversed(modules.items()):
+        if id(part) not in unset and concerned.isdisjoint(map(id, part.children())):
+            continue
+        concerned.add(id(part))
+        reset, model = _reset_of(part), _model_around(path, modules)
+        if reset is not None:
+            resets.append((clean(path), reset))
+        if model is not None:
+            model_hooks.append((clean(path), partial(model._init_weights, part)))
+        if reset is model is None:
+            lost += unset.get(id(part), [])
+    if lost:
+        raise ValueError(
+            "rules must cover parameters that no reset_parameters sets, and such buffers must not be "
+            f"on the meta device; got none for {_listed(lost)}"
+        )
+    return resets + model_hooks
+
+
+def _reset_of(part: nn.Module) -> Any:
+    """The method that sets a module's own parameters, or None."""
+    method = getattr(part, "reset_parameters", getattr(part, "_reset_parameters", None))
+    if not callable(method):
+        return None
+    try:
+        inspect.signature(method).bind()
+    except TypeError:  # it wants arguments
+        return None
+    return method
+
+
+def _model_around(path: str, modules: dict[str, nn.Module]) -> Any:
+    """The innermost model of transformers that a module is a part of."""
+    loaded = sys.modules.get("transformers.modeling_utils")
+    while loaded is not None:
+        if isinstance(modules[path], loaded.PreTrainedModel):
+            return modules[path]
+        if not path:
+            break
+        path = path.rpartition(".")[0]
+    return None
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return ", ".join(sorted(names)[:8]) + more
+
+
+def run_hooks(
+    hooks: Sequence[Hook],
+    slots: Sequence[Slot],
+    ruled: Collection[str],
+    buffers: Sequence[Slot],
+    seed: int,
+) -> None:
+    """Let modules set what has no rule; an error for what they leave, which gets its values back."""
+    unruled = [slot for slot in slots if not slot.alias and slot.name not in ruled]
+    marks = {slot.name: _mark(slot.tensor) for slot in (*unruled, *buffers)}
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(patched())
+        stack.enter_context(_named(slots, seed))
+        stack.enter_context(_hidden(slots, ruled))
+        if any(is_dtensor(slot.tensor) for slot in slots):
+            stack.enter_context(_WholeDTensors())
+        for path, hook in hooks:
+            with _torch_seed(stream_key(seed, path)):
+                try:
+                    hook()
+                except Exception as error:
+                    error.add_note(f"while the module {path!r} initialised itself")
+                    raise
+    left = [name for name, is_left in marks.items() if is_left()]
+    if left:
+        raise ValueError(
+            "rules must cover parameters that their modules leave as they were (None keeps them), "
+            f"and such buffers must not be on the meta device; got none for {_listed(left)}"
+        )
+
+
+def _mark(tensor: Tensor) -> Callable[[], bool]:
+    """Mark some elements; what is returned tells whether any are marked still, and takes the marks back.
+
+    The mark has all bits set: a NaN that no arithmetic gives, or -1. Integers are left where all are.
+    """
+    local = local_tensor(tensor)
+    if local.device.type != "cpu" or not local.numel() or local.element_size() > 8:
+        return lambda: False
+    bits = np.atleast_1d(as_bits(local))
+    flat = np.linspace(0, bits.size - 1, min(bits.size, MARKS)).astype(np.int64)
+    places = np.unravel_index(flat, bits.shape)
+    before, mark = bits[places].copy(), np.iinfo(bits.dtype).max
+    bits[places] = mark
+
+    def is_left() -> bool:
+        marked = (bits[places] == mark) & (before != mark)
+        left = bool(marked.any() if tensor.is_floating_point() else marked.all())
+        bits[places] = np.where(marked, before, bits[places])
+        return left
+
+    return is_left
+
+
+@contextmanager
+def _named(slots: Sequence[Slot], seed: int) -> Iterator[None]:
+    """Calls that sample know the names of the parameters, by where in memory these are."""
+    names = {_place(slot.tensor): slot.name for slot in slots if not slot.alias}
+
+    def seed_and_name(tensor: Tensor) -> tuple[int, str] | None:
+        name = names.get(_place(tensor))
+        return None if name is None else (seed, name)
+
+    token = current_naming.set(seed_and_name)
+    try:
+        yield
+    finally:
+        current_naming.reset(token)
+
+
+def _place(tensor: Tensor) -> tuple[int, tuple[int, ...]]:
+    return local_tensor(tensor).data_ptr(), tuple(tensor.shape)
+
+
+@contextmanager
+def _hidden(slots: Sequence[Slot], ruled: Collection[str]) -> Iterator[None]:
+    """Keep modules from setting what has a rule or is another's: stand-ins on the meta device take it.
+
+    Padding rows are hidden too, because they are set through views, which DTensors do not have; and
+    what tells transformers that a tensor or a module has been loaded.
+    """
+    hidden = [(slot, slot.tensor) for slot in slots if slot.alias or slot.name in ruled]
+    rows = [(slot.owner, slot.padding_row) for slot in slots if slot.padding_row is not None]
+    flagged = [vars(x) for slot in slots for x in (slot.owner, slot.tensor)]
+    flags = [(space, space.pop(FLAG)) for space in flagged if FLAG in space]
+    try:
+        for slot, parameter in hidden:
+            stand_in = torch.empty(parameter.shape, dtype=parameter.dtype, device="meta")
+            slot.owner._parameters[slot.leaf] = nn.Parameter(stand_in, parameter.requires_grad)
+        for owner, _ in rows:
+            owner.padding_idx = None
+        yield
+    finally:
+        for slot, parameter in hidden:
+            slot.owner._parameters[slot.leaf] = parameter
+        for owner, row in rows:
+            owner.padding_idx = row
+        for space, flag in flags:
+            space[FLAG] = flag
+
+
+@contextmanager
+def _torch_seed(seed: int) -> Iterator[None]:
+    """PyTorch's own generator of the CPU has a seed for a while."""
+    state = torch.get_rng_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+
+
+class _WholeDTensors(TorchFunctionMode):
+    """Lets hooks set DTensors as wholes alone.
+
+    PyTorch loses what is written to a part of one, draws other values for other shards, and does
+    not copy from a plain tensor.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        values = [*args, *kwargs.values()]
+        name = getattr(func, "__name__", "")
+        if getattr(func, "__module__", "") == "torch.nn.init" or not any(map(is_dtensor, values)):
+            return func(*args, **kwargs)
+        if func is Tensor.copy_ and not is_dtensor(args[1]) and args[0].shape == args[1].shape:
+            for place, index in pieces(args[0]):
+                local_tensor(args[0])[place].copy_(args[1][index])
+            return args[0]
+        if name not in ON_DTENSORS:
+            raise ValueError(
+                f"rules must cover sharded parameters that their module sets by {name}, which "
+                "depends on the shards"
+            )
+        return func(*args, **kwargs)
