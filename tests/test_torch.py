@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +19,7 @@ import torch
 from scipy import stats
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
 
 import fastinit as fi
 import fastinit.torch as face
@@ -146,6 +149,15 @@ def test_memory_that_is_a_negative_view() -> None:
     assert same_bits(tensor.resolve_neg(), expected(fi.Normal(), (8,), torch.float32, seed=4))
 
 
+def test_storages_can_be_resized_afterwards() -> None:
+    """As FSDP does; Tensor.numpy() would forbid it."""
+    tensor = face.normal_(torch.empty(3, dtype=torch.bfloat16), seed=0)
+    assert tensor.resize_(10).shape == (10,)
+    tensor.untyped_storage().resize_(0)
+    out = face.normal_(torch.empty(0).resize_(2), seed=0)
+    assert torch.cat([torch.ones(3), torch.ones(2)], out=out.resize_(5)).sum() == 5
+
+
 def test_seeds_follow_torch() -> None:
     torch.manual_seed(5)
     first, second = face.normal_(torch.empty(100)), face.normal_(torch.empty(100))
@@ -216,6 +228,10 @@ REFUSED: dict[str, Callable[[Any], Any]] = {
     "infinite end": lambda init: init.uniform_(torch.ones(3), 0.0, math.inf),
     "negative std": lambda init: init.normal_(torch.ones(3), 0.0, -1.0),
     "text": lambda init: init.normal_(torch.ones(3), "0"),
+    "beyond float32": lambda init: init.uniform_(torch.ones(3), 0.0, 1e39),
+    "vector as end": lambda init: init.uniform_(torch.ones(3), 0.0, torch.tensor([0.5])),
+    "tensor as slope": lambda init: init.kaiming_normal_(torch.ones(3, 3), torch.tensor(0.5)),
+    "sparse, negative std": lambda init: init.sparse_(torch.ones(3, 3), 0.5, std=-1.0),
     "no width": lambda init: init.trunc_normal_(torch.ones(3), std=0.0),
     "bounds": lambda init: init.trunc_normal_(torch.ones(3), a=1.0, b=-1.0),
     "negative gain": lambda init: init.xavier_normal_(torch.ones(3, 3), gain=-1.0),
@@ -253,6 +269,7 @@ def test_refused_as_torch_does(case: str) -> None:
         ("xavier_normal_", (0.0,)),
         ("normal_", (torch.tensor(3.0), 0.0)),
         ("uniform_", (2.0, 2.0)),
+        ("sparse_", (0.0, 0.0)),
     ],
 )
 def test_constants_that_torch_makes(name: str, arguments: tuple[Any, ...]) -> None:
@@ -260,6 +277,18 @@ def test_constants_that_torch_makes(name: str, arguments: tuple[Any, ...]) -> No
     theirs = getattr(nn.init, name)(torch.empty(shape), *arguments)
     ours = getattr(face, name)(torch.empty(shape), *arguments)
     assert torch.equal(ours, theirs) or (ours.isnan().all() and theirs.isnan().all())
+
+
+def test_what_float16_does_not_hold_is_torchs() -> None:
+    """Infinities, and bounds between which it has no number."""
+    torch.manual_seed(0)
+    theirs = nn.init.normal_(torch.empty(99, dtype=torch.float16), std=1e5)
+    torch.manual_seed(0)
+    ours = face.normal_(torch.empty(99, dtype=torch.float16), std=1e5)
+    assert torch.equal(ours, theirs)
+    assert ours.isinf().any()
+    narrow = torch.empty(9, dtype=torch.float16)
+    assert (face.trunc_normal_(narrow, a=1.0001, b=1.0002) == 1).all()
 
 
 def test_arguments_may_be_tensors() -> None:
@@ -367,6 +396,7 @@ def test_sparse() -> None:
     assert torch.equal(face.sparse_(torch.empty(40, 30), 0.33), first)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch, about its own imports
 def test_traced_values_are_refused() -> None:
     from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -374,6 +404,10 @@ def test_traced_values_are_refused() -> None:
         torch.vmap(lambda t: face.normal_(t, seed=1), randomness="different")(torch.empty(3, 2))
     with pytest.raises(RuntimeError, match="make_fx"):
         make_fx(lambda t: face.normal_(t, seed=1))(torch.empty(3))
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(torch.ones(3), torch.ones(3))
+        with pytest.raises(RuntimeError, match="forward-mode"):
+            face.normal_(dual)
     with pytest.raises(TypeError, match="got Proxy"):
         torch.fx.symbolic_trace(lambda t: face.normal_(t))
 
@@ -398,6 +432,17 @@ def test_fake_tensors_are_left_to_torch() -> None:
         assert face.kaiming_uniform_(layer.weight) is layer.weight
     with pytest.raises(TypeError, match="FakeTensor"):
         face.normal_(mode.from_tensor(torch.empty(3)), seed=1)
+
+
+def test_import_while_torchs_functions_are_replaced() -> None:
+    code = """
+import torch
+torch.nn.init.normal_ = lambda tensor: None
+import fastinit.torch"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == (
+        "ImportError: fastinit.torch must not be imported while torch.nn.init is replaced"
+    )
 
 
 def test_default_devices_do_not_matter() -> None:

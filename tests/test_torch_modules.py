@@ -17,6 +17,7 @@ pytest.importorskip("torch")
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 import fastinit as fi
 import fastinit.torch as face
@@ -107,6 +108,46 @@ def test_patched_multihead_attention() -> None:
     face.kaiming_uniform_(torch.empty(8, 8), a=math.sqrt(5))  # of out_proj, before
     face.uniform_(torch.empty(8))
     assert torch.equal(face.xavier_uniform_(torch.empty(24, 8)), attention.in_proj_weight)
+
+
+def test_modes_see_the_functions_still() -> None:
+    """As torch.nn.init's own: one that skips them leaves tensors as they are."""
+
+    class Skip(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+        ) -> Any:
+            if getattr(func, "__module__", "") == "torch.nn.init":
+                return args[0]
+            return func(*args, **(kwargs or {}))
+
+    tensor = torch.ones(5)
+    with face.patched():
+        with Skip():
+            assert nn.init.normal_(tensor) is tensor
+        assert (tensor == 1).all()
+        with torch.device("cpu"):
+            torch.manual_seed(0)
+            nn.init.normal_(tensor=tensor, std=0.5)
+    torch.manual_seed(0)
+    assert torch.equal(face.normal_(torch.empty(5), std=0.5), tensor)
+
+
+def test_an_interrupt_leaves_nothing_behind(
+    user_module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = bound(user_module)
+    swap = face.patch._swap
+
+    def interrupted(tables: Any, functions: Any) -> None:
+        monkeypatch.setattr(face.patch, "_swap", swap)
+        swap(tables[:1], functions)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(face.patch, "_swap", interrupted)
+    with pytest.raises(KeyboardInterrupt), face.patched():
+        pass
+    assert all(a is b for a, b in zip(bound(user_module), before, strict=True))
 
 
 class Network(nn.Module):
@@ -274,6 +315,101 @@ def test_errors_come_before_anything_is_written(
     assert all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
 
 
+class Forgetful(nn.Module):
+    """Its reset leaves a part of one parameter, and all of the other, as they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((100, 3), 4.0))
+        self.scale = nn.Parameter(torch.tensor(5.0))
+        self.register_buffer("count", torch.tensor(7, dtype=torch.int64))
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.weight[:50])
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_what_modules_forget_is_an_error(device: str) -> None:
+    with torch.device(device):
+        module = Forgetful()
+    left = "count, scale, weight" if device == "meta" else "scale, weight"
+    with pytest.raises(ValueError, match=f"leave as they were .*got none for {left}$"):
+        face.init_module_(module, seed=0)
+    if device == "cpu":
+        assert module.scale == 5
+        assert (module.weight[50:] == 4).all()
+        assert not (module.weight[:50] == 4).any()
+        face.init_module_(module, seed=0, rules={"scale": None, "weight": fi.zeros})
+        assert module.scale == 5
+        assert module.count == 7
+
+
+def test_weight_norm_needs_rules() -> None:
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(4, 4))
+    with pytest.raises(ValueError, match=r"got none for parametrizations\.weight\.original0"):
+        face.init_module_(layer, seed=0)
+    face.init_module_(layer, seed=0, rules={"parametrizations*": fi.ones})
+    assert (layer.weight == 0.5).all()
+
+
+class Demanding(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+
+    def reset_parameters(self, std: float) -> None:
+        nn.init.normal_(self.weight, std=std)
+
+
+class Failing(Demanding):
+    def reset_parameters(self) -> None:  # type: ignore[override]
+        raise ZeroDivisionError
+
+
+def test_hooks_that_cannot_be_called_and_hooks_that_fail() -> None:
+    with pytest.raises(ValueError, match="got none for weight"):
+        face.init_module_(Demanding(), seed=0)
+    with pytest.raises(ZeroDivisionError) as error:
+        face.init_module_(nn.ModuleDict({"a": Failing()}), seed=0)
+    assert error.value.__notes__ == ["while the module 'a' initialised itself"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch, about its own imports
+def test_wrappers_do_not_rename_streams() -> None:
+    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
+
+    plain = face.init_module_(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), seed=1)
+    wrapped = nn.Sequential(checkpoint_wrapper(nn.Linear(4, 4)), torch.compile(nn.Linear(4, 4)))
+    for module in (wrapped, nn.DataParallel(wrapped)):
+        assert face.init_module_(module, seed=1) is module
+        pairs = zip(plain.parameters(), wrapped.parameters(), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_lazy_modules_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"'0\.weight' has no shape yet"):
+        face.init_module_(nn.Sequential(nn.LazyLinear(3)), seed=0)
+
+
+def test_attributes_of_parameters_come_from_the_meta_device() -> None:
+    layer = nn.Linear(3, 2, device="meta")
+    layer.weight.no_decay = True
+    layer.bias.requires_grad = False
+    face.init_module_(layer, seed=0)
+    assert layer.weight.no_decay
+    assert not layer.bias.requires_grad
+
+
+def test_an_explicit_generator_counts_in_hooks() -> None:
+    class Own(Failing):
+        def reset_parameters(self) -> None:  # type: ignore[override]
+            nn.init.normal_(self.weight, generator=torch.Generator().manual_seed(3))
+
+    module = face.init_module_(Own(), seed=0)
+    expected = face.normal_(torch.empty(3), generator=torch.Generator().manual_seed(3))
+    assert torch.equal(module.weight, expected)
+
+
 def test_what_is_left_must_have_memory() -> None:
     layer = nn.Linear(3, 2, device="meta")
     with pytest.raises(ValueError, match="'bias' as it is on the meta device"):
@@ -337,6 +473,19 @@ def test_models_of_transformers_are_those_of_their_configs(
     for tensor_name, parameter in parameters.items():
         assert parameter.detach().numpy().tobytes() == described.make(tensor_name, seed=3).tobytes()
     assert not any(b.isnan().any() for b in model.buffers() if b.is_floating_point())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_loaded_models_are_initialised_all_the_same(tmp_path: Path) -> None:
+    """Though transformers marks what it has loaded, and does not initialise it any more."""
+    transformers = pytest.importorskip("transformers")
+    model = transformers.BertModel(transformers.BertConfig(**ENCODER))
+    expected = face.init_module_(model, seed=3).state_dict()
+    model.save_pretrained(tmp_path)
+    loaded = transformers.BertModel.from_pretrained(tmp_path)
+    face.init_module_(loaded, seed=4)
+    face.init_module_(loaded, seed=3)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in loaded.state_dict().items())
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -26,7 +26,8 @@ def test_bounds_in_units_of_the_standard_deviation() -> None:
 def test_no_value_is_outside(low: float, high: float, mean: float, std: float, dtype: str) -> None:
     """Bounds that are numbers of the dtype itself, so that a rounding outward would show."""
     low, high = (float(np.dtype(dtype).type(x)) for x in (low, high))
-    assume(low < high)
+    assume(high - low > 8 * np.spacing(np.dtype(dtype).type(max(-low, high))))
+    assume((high - mean) / std - (low - mean) / std > 1e-9)  # what is left of it in units of std
     init = fi.TruncatedNormal.within(low, high, mean, std)
     assert low <= init.mean + init.stddev * init.lower
     assert high >= init.mean + init.stddev * init.upper
@@ -44,6 +45,7 @@ def test_no_value_is_outside(low: float, high: float, mean: float, std: float, d
         ((-1, 1, 0, math.nan), "stddev must be positive"),
         ((-1, 1, math.inf, 1), "lower must be below upper|mean must be finite"),
         ((math.nan, 1), "lower must be below upper"),
+        ((0.0, 1e308, -1e308, 1e308), "low and high must be in the range of a float"),
     ],
 )
 def test_errors(arguments: tuple[float, ...], match: str) -> None:

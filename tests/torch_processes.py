@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -129,12 +130,67 @@ def check_modules(mesh: DeviceMesh) -> None:
             assert torch.equal(tensor.full_tensor(), expected[name]), (mesh, rules, device, name)
 
 
+class Hooked(nn.Module):
+    """Initialises itself by a method that is given to it."""
+
+    def __init__(self, method: Callable[[nn.Parameter], object]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(7, 3))
+        self.method = method
+
+    def reset_parameters(self) -> None:
+        self.method(self.weight)
+
+
+def check_hooks(mesh: DeviceMesh) -> None:
+    """What modules may do with sharded parameters, and what PyTorch would do wrong."""
+    table = torch.arange(21.0).reshape(7, 3)
+    module = Hooked(lambda weight: weight.copy_(table))
+    fully_shard(module, mesh=mesh)
+    face.init_module_(module, seed=SEED)
+    assert torch.equal(module.weight.full_tensor(), table)
+    refused: dict[str, Callable[[nn.Parameter], object]] = {
+        "__getitem__": lambda weight: nn.init.normal_(weight[:3]),
+        "normal_": lambda weight: weight.normal_(0, 0.02),
+        "uniform_": lambda weight: weight.data.uniform_(),
+    }
+    for name, method in refused.items():
+        module = Hooked(method)
+        fully_shard(module, mesh=mesh)
+        with pytest.raises(
+            ValueError, match=f"sharded parameters that their module sets by {name}"
+        ):
+            face.init_module_(module, seed=SEED)
+
+
+def check_training(mesh: DeviceMesh) -> None:
+    """FSDP frees and allocates memory, before and after."""
+    network = nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 5))
+    fully_shard(network[0], mesh=mesh)
+    fully_shard(network, mesh=mesh)
+    optimizer = torch.optim.SGD(network.parameters(), 0.1)
+    for seed in (1, 2):
+        network(torch.ones(2, 6)).sum().backward()
+        optimizer.step()
+        face.init_module_(network, seed=seed)
+    expected = face.init_module_(nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 5)), seed=2)
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor.full_tensor(), expected.state_dict()[name])
+    before = network[0].weight.full_tensor().clone()
+    optimizer.zero_grad()
+    network(torch.ones(2, 6)).sum().backward()
+    optimizer.step()
+    assert not torch.equal(network[0].weight.full_tensor(), before)
+
+
 def main(rank: int, world: int, file: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=world)
     for mesh in meshes(world):
         check_functions(mesh)
         check_generator(mesh)
         check_modules(mesh)
+    check_hooks(meshes(world)[0])
+    check_training(meshes(world)[0])
     check_errors(meshes(world)[0], world)
     dist.destroy_process_group()
 

@@ -307,8 +307,11 @@ def _sample(
         return _leave(name, tensor, arguments, generator, seed)
     if tensor.dim() < 2 and name.startswith(("xavier", "kaiming")):
         return ORIGINAL[name](tensor, *arguments)  # its error
+    # Tensors of no dimension are numbers to PyTorch's methods, though not to its kaiming_*.
+    scalars = not name.startswith("kaiming")
+    numbers = (a.item() if scalars and _is_scalar(a) else a for a in arguments)
     try:
-        initializer = _law(name, *map(_number, arguments))
+        initializer = _law(name, *numbers)
         prepare(initializer, tuple(tensor.shape), DTYPES[tensor.dtype])
     except (ValueError, TypeError, ArithmeticError, AttributeError):
         if seed is not None:
@@ -319,9 +322,8 @@ def _sample(
     return tensor
 
 
-def _number(value: Any) -> Any:
-    """Tensors of no dimension are numbers, as to PyTorch's sampling methods."""
-    return value.item() if isinstance(value, Tensor) and value.dim() == 0 else value
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dim() == 0
 
 
 def _draw_normals(
