@@ -57,11 +57,7 @@ def find_hooks(module: nn.Module, slots: Sequence[Slot], ruled: Collection[str])
             model_hooks.append((clean(path), partial(model._init_weights, part)))
         if reset is model is None:
             lost += unset.get(id(part), [])
-    if lost:
-        raise ValueError(
-            "rules must cover parameters that no reset_parameters sets, and such buffers must not be "
-            f"on the meta device; got none for {_listed(lost)}"
-        )
+    _refuse(lost)
     return resets + model_hooks
 
 
@@ -89,9 +85,13 @@ def _model_around(path: str, modules: dict[str, nn.Module]) -> Any:
     return None
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return ", ".join(sorted(names)[:8]) + more
+def _refuse(names: Sequence[str]) -> None:
+    if names:
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        raise ValueError(
+            f"neither rules nor their modules set {', '.join(sorted(names)[:8])}{more}: give parameters "
+            "rules (None keeps them as they are), and make buffers outside of the meta device"
+        )
 
 
 def run_hooks(
@@ -118,12 +118,7 @@ def run_hooks(
                 except Exception as error:
                     error.add_note(f"while the module {path!r} initialised itself")
                     raise
-    left = [name for name, is_left in marks.items() if is_left()]
-    if left:
-        raise ValueError(
-            "rules must cover parameters that their modules leave as they were (None keeps them), "
-            f"and such buffers must not be on the meta device; got none for {_listed(left)}"
-        )
+    _refuse([name for name, is_left in marks.items() if is_left()])
 
 
 def _mark(tensor: Tensor) -> Callable[[], bool]:
