@@ -125,17 +125,21 @@ def local_tensor(tensor: Any) -> Tensor:
         return tensor.to_local()
 
 
+_UNSIGNED = {size: np.dtype(f"u{size}").str for size in (1, 2, 4, 8)}
+
+
 class _Interface:
     """What NumPy asks for to make an array of memory that is another's."""
 
     def __init__(self, tensor: Tensor) -> None:
         size = tensor.element_size()
+        contiguous = tensor.is_contiguous()
         self.__array_interface__ = {
             "version": 3,
             "data": (tensor.data_ptr(), False),
             "shape": tuple(tensor.shape),
-            "strides": tuple(size * step for step in tensor.stride()),
-            "typestr": np.dtype(f"u{size}").str,
+            "strides": None if contiguous else tuple(size * step for step in tensor.stride()),
+            "typestr": _UNSIGNED[size],
         }
 
 
