@@ -46,11 +46,13 @@ def check(array: jax.Array, sharding: NamedSharding, whole: np.ndarray = WHOLE) 
         np.testing.assert_array_equal(np.asarray(shard.data), whole[shard.index])
 
 
-def refuses(error: type[Exception], call: Callable[[], Any]) -> None:
+def refuses(error: type[Exception], call: Callable[[], Any], message: str = "") -> None:
     try:
         call()
-    except error:
-        return
+    except error as raised:
+        if message in str(raised):
+            return
+        raise
     raise AssertionError(f"{error.__name__} expected")
 
 
@@ -105,6 +107,55 @@ def check_traced() -> None:
     np.testing.assert_array_equal(np.asarray(mapped(KEY)), np.concatenate(each))
 
 
+def check_vmap_of_sharded_keys() -> None:
+    """What JAX refuses, and the way out that the page gives."""
+    mesh = mesh_of(TALL, AxisType.Explicit)
+    with jax.set_mesh(mesh):
+        keys = jax.device_put(jax.random.split(KEY, 8), NamedSharding(mesh, P("x")))
+        many = jax.vmap(lambda key: INIT(key, SHAPE))
+        refuses(NotImplementedError, lambda: jax.jit(many)(keys))
+        made = jax.jit(lambda keys: many(jax.sharding.reshard(keys, P())))(keys)
+        for key, array in zip(jax.random.split(KEY, 8), np.asarray(made), strict=True):
+            np.testing.assert_array_equal(array, np.asarray(INIT(key, SHAPE)))
+
+        def partly(spec: P | None) -> Callable[..., jax.Array]:
+            return jax.shard_map(
+                lambda key: INIT(key, SHAPE, None, spec),
+                axis_names={"x"},
+                in_specs=P(),
+                out_specs=P("x"),
+            )
+
+        for spec in (None, P("y")):
+            refuses(NotImplementedError, lambda spec=spec: jax.jit(partly(spec))(KEY), "axis_names")
+
+
+def check_kinds_of_shardings() -> None:
+    for kind in (AxisType.Auto, AxisType.Explicit):
+        mesh = mesh_of(TALL, kind)
+        pinned = NamedSharding(mesh, P("x"), memory_kind="pinned_host")
+        abstract = NamedSharding(mesh.abstract_mesh, P("x"), memory_kind="pinned_host")
+        with jax.set_mesh(mesh):
+            for make in (INIT, jax.jit(INIT, static_argnums=(1, 2, 3))):
+                array = make(KEY, SHAPE, None, pinned)
+                check(array, pinned)
+                assert array.sharding.memory_kind == "pinned_host"
+                if kind == AxisType.Auto:  # JAX makes no such sharding of the other
+                    loose = P(P.UNCONSTRAINED, "x")
+                    refuses(
+                        ValueError,
+                        lambda make=make, to=loose: make(KEY, SHAPE, None, to),
+                        "unconstrained",
+                    )
+            check(INIT(KEY, SHAPE, None, abstract), pinned)
+            to = NamedSharding(mesh.abstract_mesh, P("x"))
+            rows = NamedSharding(mesh, P("x"))
+            check(jax.jit(lambda key, to=to: INIT(key, SHAPE, None, to))(KEY), rows)
+        refuses(ValueError, lambda to=abstract: INIT(KEY, SHAPE, None, to), "abstract mesh")
+        with jax.set_mesh(mesh_of(LINE, kind)):
+            refuses(ValueError, lambda to=abstract: INIT(KEY, SHAPE, None, to), "abstract mesh")
+
+
 def check_large() -> None:
     """Callbacks of eight devices at a time, more than there are CPUs, end."""
     shape = (4096, 1024)
@@ -131,6 +182,8 @@ if __name__ == "__main__":
     check_shapes_and_dtypes()
     check_context()
     check_traced()
+    check_vmap_of_sharded_keys()
+    check_kinds_of_shardings()
     check_large()
     check_errors()
     print("all equal")

@@ -66,6 +66,7 @@ def test_values_are_those_of_the_core(name: str) -> None:
     init = getattr(face, name)()
     assert_equal(init(KEY, SHAPE), getattr(fi, name)(SHAPE, seed=7))
     assert_equal(init(KEY, [1, 2]), getattr(fi, name)((1, 2), seed=7))
+    assert_equal(init(KEY, jnp.array([1, 2])), getattr(fi, name)((1, 2), seed=7))
 
 
 def test_large_arrays_are_those_of_the_core() -> None:
@@ -149,6 +150,19 @@ class TestKeys:
         with pytest.raises(TypeError, match=r"^key must be a key of jax.random.key .*, got "):
             face.normal()(key, (2, 3))
 
+    @pytest.mark.parametrize("trace", [lambda f: f, jax.jit])
+    def test_keys_are_used_up_as_by_jax(self, trace: Any) -> None:
+        with jax.debug_key_reuse(True):
+            for init in (face.normal(), own.normal()):
+                once = trace(lambda key, init=init: init(key, (2, 3)))
+                twice = trace(lambda key, init=init: (init(key, (2, 3)), init(key, (2, 3))))
+                once(jax.random.key(7))
+                with pytest.raises(jax.errors.KeyReuseError):
+                    twice(jax.random.key(7))
+            assert_equal(
+                face.normal()(jax.random.PRNGKey(7), (2, 3)), fi.Normal(0.0, 0.01)((2, 3), seed=7)
+            )
+
     def test_several_keys_are_refused(self) -> None:
         with pytest.raises(ValueError, match=r"^key must be a single key.* shape \(2,\).*vmap"):
             face.normal()(jax.random.split(KEY), (2, 3))
@@ -177,6 +191,10 @@ class TestDtypes:
             with pytest.warns(UserWarning, match="float64"):
                 assert init(KEY, (2, 3), "float64").dtype == np.float32
             assert init(KEY, (2, 3), float).dtype == np.float32
+
+    def test_float_costs_no_array_of_jax(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delattr(jnp, "zeros")  # which makes the warning
+        assert face.normal()(KEY, (2, 3), float).dtype == np.float32
 
     @pytest.mark.parametrize("name", ["he_uniform", "lecun_normal", "normal"])
     def test_complex_is_the_function_of_jax(self, name: str) -> None:
@@ -244,6 +262,13 @@ class TestErrors:
             trace(face.normal(1e30))(KEY, (2, 3), "float16")
         with pytest.raises(ValueError, match=r"^shape must not have negative"):
             trace(face.normal())(KEY, (2, -3))
+
+    def test_shapes(self) -> None:
+        for shape in (jnp.ones(2), "23", (2, None)):
+            with pytest.raises(TypeError, match=r"^shape must be an int or a sequence of ints"):
+                face.normal()(KEY, shape)
+        with pytest.raises(jax.errors.ConcretizationTypeError):
+            jax.jit(lambda shape: face.normal()(KEY, shape))(jnp.array([2, 3]))
 
     def test_no_dimension_of_zero_is_an_error(self) -> None:
         assert face.he_normal()(KEY, (0, 3)).shape == (0, 3)

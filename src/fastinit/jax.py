@@ -37,7 +37,7 @@ from fastinit.checks import check_choice, check_real
 from fastinit.fans import Axes, normalize_shape
 from fastinit.fill import Array, output_dtype
 from fastinit.initializers import prepare
-from fastinit.streams import Seed
+from fastinit.streams import Seed, Stream
 
 __all__ = [
     "Initializer",
@@ -75,6 +75,9 @@ zeros = _own.zeros
 Initialize = Callable[..., Any]
 
 Shape = tuple[int, ...]
+
+#: What turns the words of a key into a seed and a stream.
+Reader = Callable[[Array], tuple[Seed, Stream]]
 
 #: JAX's names of distributions to those of `fastinit.VarianceScaling`.
 _DISTRIBUTIONS = {
@@ -305,23 +308,14 @@ def _initializer(
         made = _sampled_dtype(dtype)
         if made is None:
             return own(key, shape, dtype, out_sharding)
-        dims = normalize_shape(shape)
+        # An array of JAX is a shape to JAX.
+        dims = normalize_shape(shape.tolist() if isinstance(shape, jax.Array) else shape)
         if len(dims) < least_rank:
             raise ValueError(
                 f"shape must have at least {least_rank} dimensions to count fans, got {dims}: "
                 "make (n, 1) or (1, n) and reshape"
             )
-        words = _key_words(key)
-        if isinstance(words, jax.core.Tracer):
-            if out_sharding is not None:
-                out_sharding = _named_sharding(out_sharding, jax.sharding.get_abstract_mesh)
-            return _traced(law, dims, made, words, out_sharding)
-        seed = _seed(np.asarray(words))
-        if out_sharding is not None:
-            return _sharded(
-                law, dims, made, seed, _named_sharding(out_sharding, jax.sharding.get_mesh)
-            )
-        return jax.device_put(law.fill(_new_array(dims, made), seed=seed), may_alias=True)
+        return make_array(law, dims, made, _key_words(key), out_sharding)
 
     return init
 
@@ -331,7 +325,7 @@ def _sampled_dtype(dtype: Any) -> np.dtype[Any] | None:
     made: np.dtype[Any] = jax.dtypes.canonicalize_dtype(float if dtype is None else dtype)
     if made not in _SAMPLED:
         return None
-    if dtype is not None and made != dtype:
+    if dtype is not None and dtype is not float and made != dtype:
         jax.numpy.zeros((), dtype)  # JAX's warning that float64 is not enabled, or its error
     return made
 
@@ -349,14 +343,42 @@ def _key_words(key: Any) -> Any:
             f"key must be a single key, got an array of keys of shape {words.shape[:-1]}: "
             "use jax.vmap for several"
         )
+    if jax.config.jax_debug_key_reuse:
+        jax.random.bits(key)  # uses the key up, which reading its words does not
     return words
 
 
-def _seed(words: Array) -> Seed:
-    """The seed of a key, so that ``jax.random.key(7)`` is 7."""
+def read_key(words: Array) -> tuple[Seed, Stream]:
+    """The seed of a key, so that ``jax.random.key(7)`` is 7; the stream has no name."""
     if len(words) == 2:
-        return int(words[0]) << 32 | int(words[1])
-    return np.random.SeedSequence(words.tolist())
+        return int(words[0]) << 32 | int(words[1]), ""
+    return np.random.SeedSequence(words.tolist()), ""
+
+
+def make_array(
+    law: laws.Initializer,
+    shape: Shape,
+    dtype: np.dtype[Any],
+    words: Any,
+    sharding: Any = None,
+    read: Reader = read_key,
+    name: str = "out_sharding",
+) -> Any:
+    """What initializers return here and, on the backend JAX, in `fastinit.keras`.
+
+    Traced `words` make it an operation of the function that is being traced. The argument
+    that gave the `sharding` is called `name` in errors.
+    """
+    traced = isinstance(words, jax.core.Tracer)
+    if sharding is not None:
+        sharding = _named_sharding(name, sharding, traced)
+    if traced:
+        return _traced(law, shape, dtype, words, sharding, read)
+    seed, stream = read(np.asarray(words))
+    if sharding is not None:
+        return _sharded(law, shape, dtype, seed, stream, sharding)
+    made = law.fill(_new_array(shape, dtype), seed=seed, stream=stream)
+    return jax.device_put(made, may_alias=True)
 
 
 def _new_array(shape: Shape, dtype: np.dtype[Any]) -> Array:
@@ -368,7 +390,12 @@ def _new_array(shape: Shape, dtype: np.dtype[Any]) -> Array:
 
 
 def _sharded(
-    law: laws.Initializer, shape: Shape, dtype: np.dtype[Any], seed: Seed, sharding: Any
+    law: laws.Initializer,
+    shape: Shape,
+    dtype: np.dtype[Any],
+    seed: Seed,
+    stream: Stream,
+    sharding: Any,
 ) -> Any:
     """An array whose parts are made by themselves, each once however many devices hold it."""
     parts: dict[Any, Array] = {}
@@ -377,28 +404,38 @@ def _sharded(
         ends = tuple(item.indices(n)[:2] for item, n in zip(index, shape, strict=True))
         if ends not in parts:
             out = _new_array(tuple(stop - start for start, stop in ends), dtype)
-            parts[ends] = law.fill(out, seed=seed, shape=shape, index=index)
+            parts[ends] = law.fill(out, seed=seed, stream=stream, shape=shape, index=index)
         return parts[ends]
 
     return jax.make_array_from_callback(shape, sharding, part, dtype=dtype)
 
 
-def _named_sharding(sharding: Any, context: Callable[[], Any]) -> Any:
-    """An `out_sharding` with its mesh; that of a PartitionSpec is the one in context."""
-    if isinstance(sharding, NamedSharding):
-        return sharding
-    if not isinstance(sharding, PartitionSpec):
+def _named_sharding(name: str, sharding: Any, traced: bool) -> Any:
+    """A sharding with its mesh: that in context for a PartitionSpec or, outside of tracing, an abstract mesh."""
+    if isinstance(sharding, PartitionSpec):
+        mesh = jax.sharding.get_abstract_mesh() if traced else jax.sharding.get_mesh()
+        if mesh.empty:
+            raise ValueError(
+                f"{name} must be a NamedSharding where no mesh is in context (jax.set_mesh), "
+                f"got {sharding!r}"
+            )
+        sharding = NamedSharding(mesh, sharding)
+    if not isinstance(sharding, NamedSharding):
         raise TypeError(
-            "out_sharding must be a NamedSharding, a PartitionSpec or None, "
+            f"{name} must be a NamedSharding, a PartitionSpec or None, "
             f"got {sharding!r} of type {type(sharding).__name__}"
         )
-    mesh = context()
-    if mesh.empty:
-        raise ValueError(
-            "out_sharding must be a NamedSharding where no mesh is in context (jax.set_mesh), "
-            f"got {sharding!r}"
-        )
-    return NamedSharding(mesh, sharding)
+    if PartitionSpec.UNCONSTRAINED in tuple(sharding.spec):
+        raise ValueError(f"{name} must not have unconstrained dimensions, got {sharding.spec}")
+    if not traced and isinstance(sharding.mesh, jax.sharding.AbstractMesh):
+        mesh = jax.sharding.get_mesh()
+        if mesh.shape != sharding.mesh.shape:
+            raise ValueError(
+                f"{name} has an abstract mesh, which names no devices: "
+                f"enter the mesh by jax.set_mesh, got {sharding!r}"
+            )
+        return NamedSharding(mesh, sharding.spec, memory_kind=sharding.memory_kind)
+    return sharding
 
 
 @dataclass(frozen=True)
@@ -409,6 +446,7 @@ class _Fill:
     shape: Shape
     part: Shape
     dtype: np.dtype[Any]
+    read: Reader
 
     def __call__(self, words: Any, place: Any) -> Array:
         """One part for each key of `words`; `place` counts the parts before it along each axis."""
@@ -417,21 +455,33 @@ class _Fill:
         index = tuple(slice(i * n, i * n + n) for i, n in zip(first, self.part, strict=True))
         out = np.empty(words.shape[:-1] + self.part, self.dtype)
         for key in np.ndindex(words.shape[:-1]):
-            self.law.fill(out[(*key, ...)], seed=_seed(words[key]), shape=self.shape, index=index)
+            seed, stream = self.read(words[key])
+            self.law.fill(out[(*key, ...)], seed=seed, stream=stream, shape=self.shape, index=index)
         return out
 
 
 def _traced(
-    law: laws.Initializer, shape: Shape, dtype: np.dtype[Any], words: Any, sharding: Any
+    law: laws.Initializer,
+    shape: Shape,
+    dtype: np.dtype[Any],
+    words: Any,
+    sharding: Any,
+    read: Reader,
 ) -> Any:
     """The array as an operation of the function that is being traced."""
     prepare(law, shape, dtype.name)  # its errors are clearer now than from within the callback
 
     def make(part: Shape, words: Any, place: Any) -> Any:
-        fill, result = _Fill(law, shape, part, dtype), jax.ShapeDtypeStruct(part, dtype)
+        fill, result = _Fill(law, shape, part, dtype, read), jax.ShapeDtypeStruct(part, dtype)
         return jax.pure_callback(fill, result, words, place, vmap_method="broadcast_all")
 
     mesh = jax.sharding.get_abstract_mesh()
+    if mesh.manual_axes and len(mesh.manual_axes) < len(mesh.axis_names):
+        raise NotImplementedError(
+            f"jax.shard_map with axis_names={set(mesh.manual_axes)!r} leaves axes of the mesh "
+            f"{mesh.axis_names} out, where JAX makes no callbacks: "
+            "make the array outside of it and pass it in, or name all axes"
+        )
     if sharding is None and not mesh.empty and not mesh.manual_axes:
         # As JAX does under a mesh. A bare callback would be on one device, which JAX cannot return there.
         sharding = NamedSharding(mesh, PartitionSpec())
@@ -444,6 +494,8 @@ def _traced(
         place = [jax.lax.axis_index(names) if names else 0 for names in axes]
         return make(part, words, jax.numpy.array(place, np.int32))
 
-    return jax.shard_map(
+    made = jax.shard_map(
         make_part, mesh=sharding.mesh, in_specs=PartitionSpec(), out_specs=sharding.spec
     )(words)
+    # jax.shard_map makes it in the memory of the device, whatever the sharding says.
+    return made if sharding.memory_kind in (None, "device") else jax.device_put(made, sharding)
