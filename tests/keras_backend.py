@@ -140,8 +140,8 @@ def test_variance_scaling(mode: str, distribution: str, shape: Any, axes: Any) -
 def test_dtypes(dtype: Any) -> None:
     name = keras.backend.standardize_dtype(dtype)
     expected = fi.he_normal((9, 5), seed=1, dtype=name)
-    if BACKEND == "jax" and name == "float64":
-        expected = expected.astype(np.float32)  # jax_enable_x64 is off, as by default
+    if BACKEND == "jax" and name == "float64":  # jax_enable_x64 is off, as by default
+        expected = fi.he_normal((9, 5), seed=1)
     check_equal(fk.HeNormal(1)((9, 5), dtype=dtype), expected)
 
 
@@ -211,6 +211,14 @@ def test_bad_seeds(name: str, seed: Any) -> None:
         getattr(fk, name)(seed=seed)
 
 
+def test_a_bare_config_of_a_generator_is_refused(name: str) -> None:
+    config = keras.random.SeedGenerator(5).get_config()
+    with pytest.raises(
+        ValueError, match=r"^seed must be what .*serialize_keras_object.*got {'seed'"
+    ):
+        getattr(fk, name)(seed=config)
+
+
 # Errors
 
 
@@ -239,12 +247,27 @@ def test_dtype_must_be_float(name: str, dtype: Any) -> None:
 def test_bad_calls() -> None:
     with pytest.raises(ValueError, match="Invalid dtype: flub"):
         fk.HeNormal(1)((2, 3), dtype="flub")
-    with pytest.raises(TypeError, match="shape must be an int or a sequence of ints"):
-        fk.HeNormal(1)((2, None))
+    for shape in ((2, None), (2.0, 3), (True, 3)):
+        with pytest.raises(TypeError, match="shape must be an int or a sequence of ints"):
+            fk.HeNormal(1)(shape)
     with pytest.raises(ValueError, match=r"low must not be above high, got low=1.0, high=0.0"):
         fk.RandomUniform(1.0, 0.0, 1)((2, 3))
     with pytest.raises(ValueError, match=r"stddev must be finite and not negative, got -1.0"):
         fk.RandomNormal(0.0, -1.0, 1)((2, 3))
+
+
+def test_shapes_may_be_tensors() -> None:
+    for shape in (keras.ops.convert_to_tensor([2, 3]), np.array([2, 3]), [np.int64(2), 3]):
+        check_equal(fk.HeNormal(1)(shape), fi.he_normal((2, 3), seed=1))
+    check_equal(fk.HeNormal(1)(np.array([], int)), fi.he_normal((), seed=1))
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="has layouts")
+def test_layouts_are_of_jax() -> None:
+    with pytest.raises(
+        ValueError, match=rf"^layout must be None on the backend {BACKEND}, got 'x'"
+    ):
+        fk.HeNormal(1)((2, 3), layout="x")
 
 
 # Configs and models
@@ -294,33 +317,97 @@ def test_a_model_is_saved_and_loaded(tmp_path: Path) -> None:
 class Lazy(keras.Model):
     """Layers that are built in the first call, where Keras runs the model symbolically."""
 
-    def __init__(self, init: Any) -> None:
+    def __init__(self, init: Any, noise: Any) -> None:
         super().__init__()
+        self.noise = noise
         self.first = keras.layers.Dense(6, kernel_initializer=init)
         self.second = keras.layers.Dense(3, kernel_initializer=init)
 
     def call(self, x: Any) -> Any:
-        return self.second(self.first(x))
+        return self.second(self.first(keras.random.dropout(x, 0.5, seed=self.noise)))
 
 
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")  # of Keras with NumPy
+@pytest.mark.parametrize("noisy", [False, True])  # the noise comes from the same generator
 @pytest.mark.parametrize(
     "start", [lambda m: m(np.ones((2, 4), "float32")), lambda m: m(keras.Input((4,)))]
 )
-def test_layers_that_build_in_a_call(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Values are made once for each weight, so a generator counts the weights."""
-    fills = []
-    fill = fi.Initializer.fill
-    monkeypatch.setattr(
-        fi.Initializer, "fill", lambda *args, **kwargs: fills.append(1) or fill(*args, **kwargs)
-    )
-    generator = keras.random.SeedGenerator(5)
-    outer = keras.Sequential([Lazy(fk.HeNormal(generator))])
-    start(outer)
-    inner = outer.layers[0]
-    assert len(fills) == 2
-    np.testing.assert_array_equal(as_array(generator.state), [5, 2])
-    check_equal(inner.first.kernel, fi.he_normal((4, 6), seed=5, stream=0))
-    check_equal(inner.second.kernel, fi.he_normal((6, 3), seed=5, stream=1))
+def test_layers_that_build_in_a_call(start: Any, noisy: bool) -> None:
+    """A generator counts the draws that it counts with Keras's initializers."""
+    models, generators = [], []
+    for module in (fk, keras.initializers):
+        generator = keras.random.SeedGenerator(5)
+        model = Lazy(module.HeNormal(generator), generator if noisy else 1)
+        start(keras.Sequential([model]))
+        models.append(model)
+        generators.append(as_array(generator.state))
+    np.testing.assert_array_equal(*generators)
+    for k, (layer, shape) in enumerate([(models[0].first, (4, 6)), (models[0].second, (6, 3))]):
+        check_equal(layer.kernel, fi.he_normal(shape, seed=5, stream=k))
+
+
+def test_a_generator_in_a_stateless_scope() -> None:
+    states = []
+    for module in (fk, keras.initializers):
+        generator = keras.random.SeedGenerator(5)
+        init = module.HeNormal(generator)
+        with keras.StatelessScope() as scope, keras.SymbolicScope():
+            made = [init((4, 5)), init((4, 5))]
+        states.append(
+            [as_array(scope.get_current_value(generator.state)), as_array(generator.state)]
+        )
+        if module is fk:
+            for k in (0, 1):
+                check_equal(made[k], fi.he_normal((4, 5), seed=5, stream=k))
+    np.testing.assert_array_equal(*states)
+
+
+class Keeps(keras.layers.Layer):
+    """Uses values in `build`, in the ways in which layers do."""
+
+    def __init__(self, init: Any) -> None:
+        super().__init__()
+        self.init = init
+
+    def build(self, shape: Any) -> None:
+        values = self.init((shape[-1], 5))
+        self.array = keras.ops.convert_to_numpy(values)
+        whole = {"shape": (shape[-1], 5)}
+        self.constant = self.add_weight(
+            **whole, initializer=keras.initializers.Constant(self.array)
+        )
+        self.captured = self.add_weight(**whole, initializer=lambda shape, dtype: values)
+
+    def call(self, x: Any) -> Any:
+        return keras.ops.matmul(x, self.constant + self.captured)
+
+
+class Outer(keras.Model):
+    """Builds its layer while Keras runs it symbolically."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def call(self, x: Any) -> Any:
+        return self.inner(x)
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")  # of Keras with NumPy
+@pytest.mark.skipif(
+    BACKEND not in ("numpy", "torch"), reason="others trace, where no tensor has values"
+)
+def test_values_that_are_used_in_build() -> None:
+    model = Outer(Keeps(fk.HeNormal(1)))
+    model(np.ones((2, 4), "float32"))
+    expected = fi.he_normal((4, 5), seed=1)
+    for kept in (model.inner.array, model.inner.constant, model.inner.captured):
+        check_equal(kept, expected)
+
+
+def test_values_in_a_symbolic_scope() -> None:
+    with keras.SymbolicScope():
+        check_equal(fk.HeNormal(1)((2, 3)), fi.he_normal((2, 3), seed=1))
 
 
 @pytest.mark.skipif(BACKEND == "numpy", reason="Keras does not train with NumPy")
@@ -343,12 +430,63 @@ def traced(function: Any) -> Any:
 
 
 @pytest.mark.skipif(BACKEND not in ("tensorflow", "jax"), reason="the backend does not trace")
-def test_tracing() -> None:
-    check_equal(traced(lambda: fk.HeNormal(1)((4, 5)))(), fi.he_normal((4, 5), seed=1))
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float8_e5m2"])
+def test_tracing(dtype: str) -> None:
+    made = "float32" if (BACKEND, dtype) == ("jax", "float64") else dtype
+    for seed in (1, 2**64 - 1):
+        expected = fi.he_normal((4, 5), seed=seed, dtype=made)
+        check_equal(traced(lambda seed=seed: fk.HeNormal(seed)((4, 5), dtype))(), expected)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="about tf.function")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_generator_in_a_function_of_tensorflow(dtype: str) -> None:
     generator = keras.random.SeedGenerator(5)
-    with pytest.raises(ValueError, match="no values within a traced function"):
-        traced(lambda: fk.HeNormal(generator)((4, 5)))()
+    make = traced(lambda: fk.HeNormal(generator)((4, 5), dtype))
+    for k in range(3):  # other values at each run, as in Keras
+        made = make()
+        assert made.shape == (4, 5)
+        check_equal(made, fi.he_normal((4, 5), seed=5, stream=k, dtype=dtype))
+        np.testing.assert_array_equal(as_array(generator.state), [5, k + 1])
+    layer = keras.layers.Dense(3, kernel_initializer=fk.HeNormal(keras.random.SeedGenerator(3)))
+    call = traced(lambda x: layer(x))
+    for _ in range(2):
+        call(keras.ops.ones((2, 4)))
+        np.testing.assert_array_equal(as_array(layer.kernel_initializer.seed.state), [3, 1])
+    check_equal(layer.kernel, fi.he_normal((4, 3), seed=3, stream=0))
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="about jax.jit")
+def test_a_generator_in_a_function_of_jax() -> None:
+    generator = keras.random.SeedGenerator(5)
+    init = fk.HeNormal(generator)
+    with pytest.raises(ValueError, match=r"SeedGenerator cannot advance within jax\.jit"):
+        traced(lambda: init((4, 5)))()
     np.testing.assert_array_equal(as_array(generator.state), [5, 0])
+
+    def step(state: Any) -> Any:
+        with keras.StatelessScope([(generator.state, state)]) as scope:
+            made = init((4, 5))
+        return made, scope.get_current_value(generator.state)
+
+    import jax
+
+    mapped = jax.vmap(lambda x: x + fk.HeNormal(keras.random.SeedGenerator(5))((4, 5)))
+    check_equal(mapped(np.zeros((1, 1), "float32"))[0], fi.he_normal((4, 5), seed=5, stream=0))
+    state, jitted = generator.state.value, traced(step)
+    for k in range(3):
+        made, state = jitted(state)
+        check_equal(made, fi.he_normal((4, 5), seed=5, stream=k))
+    np.testing.assert_array_equal(as_array(state), [5, 3])
+    np.testing.assert_array_equal(as_array(generator.state), [5, 0])
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="about jax.eval_shape")
+def test_eval_shape_makes_nothing() -> None:
+    import jax
+
+    made = jax.eval_shape(lambda: fk.HeNormal(1)((1 << 20, 1 << 20)))
+    assert made.shape == (1 << 20, 1 << 20)
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="Keras spreads weights over devices with JAX")
@@ -360,11 +498,11 @@ def test_each_device_makes_its_shard(dtype: str, monkeypatch: pytest.MonkeyPatch
     layouts = keras.distribution.LayoutMap(mesh)
     layouts[".*kernel"] = (None, "model")
     made = []
-    shard = fi.Initializer.shard
+    fill = fi.Initializer.fill
     monkeypatch.setattr(
         fi.Initializer,
-        "shard",
-        lambda *args, **options: made.append(shard(*args, **options)) or made[-1],
+        "fill",
+        lambda *args, **options: made.append(fill(*args, **options)) or made[-1],
     )
     distribution = keras.distribution.ModelParallel(layout_map=layouts, batch_dim_name="batch")
     with distribution.scope():
@@ -372,8 +510,40 @@ def test_each_device_makes_its_shard(dtype: str, monkeypatch: pytest.MonkeyPatch
         for seed, options in ((1, {"seed": 1}), (generator, {"seed": 5, "stream": 0})):
             layer = keras.layers.Dense(8, kernel_initializer=fk.HeNormal(seed), dtype=dtype)
             layer.build((None, 6))
+            assert [part.shape for part in made] == [(6, 4)] * 2
             assert [s.data.shape for s in layer.kernel.value.addressable_shards] == [(6, 4)] * 2
             check_equal(layer.kernel, fi.he_normal((6, 8), dtype=dtype, **options))
-    assert [part.shape for part in made] == [(6, 4)] * 4
+            made.clear()
     layout = keras.distribution.TensorLayout(("model", None), mesh)
     check_equal(fk.HeNormal(1)((6, 8), dtype, layout), fi.he_normal((6, 8), seed=1, dtype=dtype))
+    made.clear()
+    everywhere = keras.distribution.TensorLayout((None, None), mesh)
+    tensor = fk.HeNormal(1)((6, 8), dtype, everywhere)
+    places = {part.data.unsafe_buffer_pointer() for part in tensor.addressable_shards}
+    assert (len(made), places) == (1, {made[0].ctypes.data})  # filled once, and not copied
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="Keras spreads weights over devices with JAX")
+def test_layouts_of_jax() -> None:
+    import jax
+    from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
+
+    mesh = jax.make_mesh((2,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
+    rows = NamedSharding(mesh, PartitionSpec("x"))
+    expected = fi.he_normal((6, 8), seed=1)
+
+    def check(tensor: Any) -> None:
+        assert tensor.sharding.is_equivalent_to(rows, 2)
+        check_equal(tensor, expected)
+
+    check(fk.HeNormal(1)((6, 8), layout=rows))
+    check(jax.jit(lambda: fk.HeNormal(1)((6, 8), layout=rows))())
+    with jax.set_mesh(mesh):
+        check(fk.HeNormal(1)((6, 8), layout=PartitionSpec("x")))
+    with pytest.raises(ValueError, match="layout must be a NamedSharding where no mesh"):
+        fk.HeNormal(1)((6, 8), layout=PartitionSpec("x"))
+    for layout in (SingleDeviceSharding(jax.devices()[0]), "x"):
+        with pytest.raises(
+            TypeError, match=r"^layout must be a NamedSharding, a Part.* or None, got"
+        ):
+            fk.HeNormal(1)((6, 8), layout=layout)

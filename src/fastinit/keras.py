@@ -8,13 +8,15 @@ See ``docs/keras.md``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from fastinit import initializers as core
+from fastinit.fans import normalize_shape
 from fastinit.fill import Array
 
 try:
@@ -23,8 +25,6 @@ except ImportError as error:
     raise ImportError(
         "fastinit.keras needs the package keras: pip install 'fastinit[keras]'"
     ) from error
-
-from keras.src.backend.common.symbolic_scope import in_symbolic_scope  # public nowhere
 
 __all__ = [
     "GlorotNormal",
@@ -52,7 +52,11 @@ __all__ = [
 _registered = keras.saving.register_keras_serializable(package="fastinit")
 
 
-class _Seeded(keras.initializers.RandomNormal.__base__):
+#: Keras's own base of its random initializers, which takes the seed; it has no public name.
+_RandomInitializer: Any = keras.initializers.RandomNormal.__base__
+
+
+class _Seeded(_RandomInitializer):
     """What stands between Keras's initializers and their common base, to see the seed before it does.
 
     It comes after Keras's class in the order of bases, so that signatures stay Keras's.
@@ -63,6 +67,11 @@ class _Seeded(keras.initializers.RandomNormal.__base__):
             seed = int(seed)  # which Keras takes, and writes into configs
         if isinstance(seed, int) and not -(2**63) <= seed < 2**64:
             raise ValueError(f"seed must be an int in [-2**63, 2**64), got {seed}")
+        if isinstance(seed, dict) and "class_name" not in seed:
+            raise ValueError(
+                "seed must be what keras.saving.serialize_keras_object makes of a generator, "
+                f"if it is a dict, got {seed!r}"
+            )
         super().__init__(seed=seed)
 
 
@@ -80,14 +89,16 @@ class _Filled:
 
         Parameters
         ----------
-        shape : iterable of int
+        shape : iterable of int, or tensor of one dimension
             Shape of the tensor; () and zero sizes are allowed.
         dtype : dtype, optional
             A float dtype as Keras takes it, ``keras.config.floatx()`` by default. A 16- or
             8-bit tensor is the float32 tensor, rounded.
-        layout : keras.distribution.TensorLayout or jax.sharding.NamedSharding, optional
-            How the tensor is spread over devices, on the backend JAX. Each device gets its
-            shard, which is made alone and is a part of what one device would get.
+        layout : optional
+            How the tensor is spread over devices, on the backend JAX: a
+            `keras.distribution.TensorLayout`, a `jax.sharding.NamedSharding`, or a
+            `jax.sharding.PartitionSpec` of the mesh in context. Each device gets its shard,
+            which is made alone and is a part of what one device would get.
 
         Returns
         -------
@@ -98,22 +109,34 @@ class _Filled:
         ------
         ValueError
             A dtype that is not floating point; parameters that make no distribution; a
-            `SeedGenerator` as seed within a traced function.
+            layout on another backend; a `SeedGenerator` in a function that is traced by
+            ``jax.jit`` and does not hand its state through (`keras.StatelessScope`).
         TypeError
-            A shape that is not made of integers.
+            A shape that is not made of integers; a layout of another type.
         """
-        dims = tuple(shape)
+        dims = normalize_shape(tuple(shape))
         name = keras.backend.standardize_dtype(dtype)
         if not keras.backend.is_float_dtype(name):
             raise ValueError(f"dtype must be floating point, got {dtype!r}")
         distribution = self._distribution(dims)
-        if in_symbolic_scope():
-            # Keras calls a model on nothing, and more than once, to learn its shapes: values are dropped.
-            return keras.ops.zeros(dims, name)
+        backend = keras.config.backend()
+        if backend == "jax":
+            return _jax(distribution, dims, name, self.seed, layout)
         if layout is not None:
-            return _sharded(distribution, dims, name, self.seed, layout)
-        seed, stream = _seed_and_stream(self.seed)
-        return _to_backend(distribution(dims, seed=seed, stream=stream, dtype=name))
+            raise ValueError(f"layout must be None on the backend {backend}, got {layout!r}")
+        if not isinstance(self.seed, keras.random.SeedGenerator):
+            return _to_backend(distribution(dims, seed=self.seed % 2**64, dtype=name))
+
+        def make(state: Any) -> Array:
+            seed, stream = _read_state(state)
+            return distribution(dims, seed=seed, stream=stream, dtype=name)
+
+        state = self.seed.next()
+        if backend == "tensorflow" and not hasattr(state, "numpy"):  # as in tf.function
+            return _later(make, state, dims, name)
+        if backend == "torch" and state.is_meta:  # Keras learns shapes from tensors without values
+            return keras.ops.zeros(dims, name)
+        return _to_backend(make(state))
 
 
 class _Scaled(_Filled):
@@ -141,31 +164,19 @@ def _resolve(
     return core.VarianceScaling(scale, mode, distribution).resolve(shape)
 
 
-def _seed_and_stream(seed: Any) -> tuple[int, str | int]:
-    """The seed and stream of this library for the seed of an initializer; a generator advances."""
-    if not isinstance(seed, keras.random.SeedGenerator):
-        return seed % 2**64, ""
-    if _is_tracing():
-        raise ValueError(
-            "a keras.random.SeedGenerator has no values within a traced function (tf.function, jax.jit): "
-            "call the initializer outside of it, or give it an int as seed"
-        )
-    first, second = map(int, seed.next())
-    return first % 2**64, second
+def _read_state(state: Any) -> tuple[int, int]:
+    """The seed and the stream of this library for a state of a generator."""
+    seed, stream = map(int, state)
+    return seed % 2**64, stream
 
 
-def _is_tracing() -> bool:
-    """Whether the backend records operations now, instead of carrying them out."""
-    backend = keras.config.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
+def _later(make: Callable[[Any], Array], state: Any, shape: tuple[int, ...], dtype: str) -> Any:
+    """A tensor of a graph of TensorFlow, made when the graph runs and its state is known."""
+    import tensorflow as tf
 
-        return not tf.executing_eagerly()
-    if backend == "jax":
-        import jax
-
-        return isinstance(jax.numpy.zeros(()), jax.core.Tracer)
-    return False
+    made = tf.numpy_function(make, [state], dtype)
+    made.set_shape(shape)
+    return made
 
 
 def _to_backend(array: Array) -> Any:
@@ -182,23 +193,53 @@ def _to_backend(array: Array) -> Any:
     return keras.ops.convert_to_tensor(array)
 
 
-def _sharded(
+def _jax(
     distribution: core.Distribution, shape: tuple[int, ...], dtype: str, seed: Any, layout: Any
 ) -> Any:
-    """A JAX array of which each device holds the shard that it made."""
+    """An array of JAX, or an operation of the function that is being traced."""
     import jax
 
+    from fastinit import jax as face
+
+    # JAX does not say whether it traces; this is its cheapest operation.
+    traced = isinstance(jax.lax.iota("int32", 1), jax.core.Tracer)
     sharding = getattr(layout, "backend_layout", layout)
-    mesh = sharding.mesh
-    if isinstance(mesh, jax.sharding.AbstractMesh):
-        mesh = jax.sharding.get_mesh()  # Keras sets it, and passes the names of its axes alone
-    with jax.set_mesh(mesh):  # Keras makes the axes explicit, which its generators do not bear
-        value, stream = _seed_and_stream(seed)
-    return jax.make_array_from_callback(
-        shape,
-        jax.sharding.NamedSharding(mesh, sharding.spec),
-        lambda index: distribution.shard(shape, index, seed=value, stream=stream, dtype=dtype),
-    )
+    if isinstance(seed, keras.random.SeedGenerator):
+        read: face.Reader = _read_state
+        words = _next_of_jax(seed, traced, layout is not None)
+    else:
+        read = face.read_key
+        words = np.array(divmod(seed % 2**64, 2**32), np.uint32)
+        if traced:
+            words = jax.numpy.asarray(words)
+    made = jax.dtypes.canonicalize_dtype(dtype)  # float32 for float64, without jax_enable_x64
+    return face.make_array(distribution, shape, made, words, sharding, read, "layout")
+
+
+def _next_of_jax(generator: Any, traced: bool, spread: bool) -> Any:
+    """A generator's state, which advances; refused where that would leave a tracer behind in it."""
+    import jax
+
+    if not traced:
+        mesh = jax.sharding.get_mesh() if spread else None
+        # For a layout Keras makes the axes of the mesh explicit, which its generators do not bear.
+        with nullcontext() if mesh is None or mesh.empty else jax.set_mesh(mesh):
+            return generator.next()
+
+    def kept() -> Any:
+        # In a new scope values are those outside of all scopes.
+        with keras.StatelessScope(initialize_variables=False):
+            return generator.state.value
+
+    before = kept()
+    state = generator.next()
+    if isinstance(kept(), jax.core.Tracer) and not isinstance(before, jax.core.Tracer):
+        generator.state.assign(before)
+        raise ValueError(
+            "a keras.random.SeedGenerator cannot advance within jax.jit: call the initializer outside "
+            "of it, within a keras.StatelessScope that has the state, or give it an int as seed"
+        )
+    return state
 
 
 @_registered
