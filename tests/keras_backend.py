@@ -60,7 +60,8 @@ def test_all_classes_are_here() -> None:
 
 def test_every_name_of_keras_is_here() -> None:
     """Keras's other names of the classes are those of the same classes here; the rest is Keras's."""
-    for name in fk.__all__:
+    assert callable(fk.get)
+    for name in set(fk.__all__) - {"get"}:
         theirs = getattr(keras.initializers, name)
         assert getattr(fk, name) is getattr(fk, theirs.__name__)
     assert fk.Zeros is keras.initializers.Zeros
@@ -290,6 +291,27 @@ def test_configs_round_trip(name: str, seed: Any) -> None:
 def test_names_of_keras_stay_keras(name: str) -> None:
     assert type(keras.initializers.get(name)) is getattr(keras.initializers, name)
     assert type(keras.initializers.get(f"fastinit>{name}")) is getattr(fk, name)
+
+
+def test_get_finds_these_classes_by_name(name: str) -> None:
+    aliases = {other for other in fk.__all__ if getattr(fk, other) is getattr(fk, name)}
+    assert len(aliases) == 2
+    for alias in aliases:
+        assert type(fk.get(alias)) is getattr(fk, name)
+    assert type(fk.get(getattr(fk, name))) is getattr(fk, name)
+    theirs = keras.initializers.serialize(getattr(keras.initializers, name)(seed=1))
+    assert type(fk.get(theirs)) is getattr(keras.initializers, name)
+    assert type(fk.deserialize(fk.serialize(getattr(fk, name)(seed=1)))) is getattr(fk, name)
+
+
+def test_get_leaves_the_rest_to_keras() -> None:
+    assert fk.get(None) is None
+    assert type(fk.get("zeros")) is keras.initializers.Zeros
+    init = fk.HeNormal(1)
+    assert fk.get(init) is init
+    for bad in ("get", "no_such", 3):
+        with pytest.raises(ValueError, match=r"Could not (interpret|locate)"):
+            fk.get(bad)
 
 
 def test_a_model_is_saved_and_loaded(tmp_path: Path) -> None:

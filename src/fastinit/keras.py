@@ -37,6 +37,7 @@ __all__ = [
     "RandomUniform",
     "TruncatedNormal",
     "VarianceScaling",
+    "get",
     "glorot_normal",
     "glorot_uniform",
     "he_normal",
@@ -412,6 +413,29 @@ random_normal = RandomNormal
 random_uniform = RandomUniform
 truncated_normal = TruncatedNormal
 variance_scaling = VarianceScaling
+
+
+def get(identifier: Any) -> Any:
+    """An initializer as ``keras.initializers.get`` finds it, but for names, which are those of this module first.
+
+    Parameters
+    ----------
+    identifier : str, dict, callable, tensor or None
+        A name such as "he_normal" or "HeNormal" gives a class of this module with its
+        defaults. All else is Keras's, configs too: they say whose class they are of.
+
+    Returns
+    -------
+    callable or None
+
+    Raises
+    ------
+    ValueError
+        What is no initializer.
+    """
+    if isinstance(identifier, str) and identifier in __all__ and identifier != "get":
+        identifier = globals()[identifier]
+    return keras.initializers.get(identifier)
 
 
 def __getattr__(name: str) -> Any:
