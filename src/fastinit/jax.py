@@ -215,7 +215,8 @@ def variance_scaling(
 
         It raises TypeError or ValueError for another key, an axis out of range or named
         twice, a shape of fewer than two dimensions or that the sharding does not divide,
-        and values beyond the dtype.
+        and values beyond the dtype; NotImplementedError within a ``jax.shard_map`` over some
+        axes of a mesh only.
 
     Raises
     ------
