@@ -564,8 +564,10 @@ def test_layouts_of_jax() -> None:
         check(fk.HeNormal(1)((6, 8), layout=PartitionSpec("x")))
     with pytest.raises(ValueError, match="layout must be a NamedSharding where no mesh"):
         fk.HeNormal(1)((6, 8), layout=PartitionSpec("x"))
+    generator = keras.random.SeedGenerator(5)
     for layout in (SingleDeviceSharding(jax.devices()[0]), "x"):
         with pytest.raises(
             TypeError, match=r"^layout must be a NamedSharding, a Part.* or None, got"
         ):
-            fk.HeNormal(1)((6, 8), layout=layout)
+            fk.HeNormal(generator)((6, 8), layout=layout)
+    np.testing.assert_array_equal(as_array(generator.state), [5, 0])  # nothing was drawn

@@ -316,7 +316,11 @@ def _initializer(
                 f"shape must have at least {least_rank} dimensions to count fans, got {dims}: "
                 "make (n, 1) or (1, n) and reshape"
             )
-        return make_array(law, dims, made, _key_words(key), out_sharding)
+        words = _key_words(key)
+        if out_sharding is not None:
+            traced = isinstance(words, jax.core.Tracer)
+            out_sharding = named_sharding("out_sharding", out_sharding, traced)
+        return make_array(law, dims, made, words, out_sharding)
 
     return init
 
@@ -363,17 +367,13 @@ def make_array(
     words: Any,
     sharding: Any = None,
     read: Reader = read_key,
-    name: str = "out_sharding",
 ) -> Any:
     """What initializers return here and, on the backend JAX, in `fastinit.keras`.
 
-    Traced `words` make it an operation of the function that is being traced. The argument
-    that gave the `sharding` is called `name` in errors.
+    Traced `words` make it an operation of the function that is being traced. A `sharding`
+    is what `named_sharding` returns.
     """
-    traced = isinstance(words, jax.core.Tracer)
-    if sharding is not None:
-        sharding = _named_sharding(name, sharding, traced)
-    if traced:
+    if isinstance(words, jax.core.Tracer):
         return _traced(law, shape, dtype, words, sharding, read)
     seed, stream = read(np.asarray(words))
     if sharding is not None:
@@ -411,7 +411,7 @@ def _sharded(
     return jax.make_array_from_callback(shape, sharding, part, dtype=dtype)
 
 
-def _named_sharding(name: str, sharding: Any, traced: bool) -> Any:
+def named_sharding(name: str, sharding: Any, traced: bool) -> Any:
     """A sharding with its mesh: that in context for a PartitionSpec or, outside of tracing, an abstract mesh."""
     if isinstance(sharding, PartitionSpec):
         mesh = jax.sharding.get_abstract_mesh() if traced else jax.sharding.get_mesh()

@@ -204,7 +204,10 @@ def _jax(
 
     # JAX does not say whether it traces; this is its cheapest operation.
     traced = isinstance(jax.lax.iota("int32", 1), jax.core.Tracer)
-    sharding = getattr(layout, "backend_layout", layout)
+    sharding = None
+    if layout is not None:
+        sharding = getattr(layout, "backend_layout", layout)
+        sharding = face.named_sharding("layout", sharding, traced)
     if isinstance(seed, keras.random.SeedGenerator):
         read: face.Reader = _read_state
         words = _next_of_jax(seed, traced, layout is not None)
@@ -214,7 +217,7 @@ def _jax(
         if traced:
             words = jax.numpy.asarray(words)
     made = jax.dtypes.canonicalize_dtype(dtype)  # float32 for float64, without jax_enable_x64
-    return face.make_array(distribution, shape, made, words, sharding, read, "layout")
+    return face.make_array(distribution, shape, made, words, sharding, read)
 
 
 def _next_of_jax(generator: Any, traced: bool, spread: bool) -> Any:
