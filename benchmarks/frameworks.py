@@ -192,7 +192,8 @@ core is what the face costs.
 A model of `transformers` from its config, in a fresh process, {rounds} turns. `zeros` is what PyTorch takes to zero as
 many new tensors: the pages of the memory, which nothing makes faster. PyTorch draws most weights twice: each layer when
 it is made, and the model after that. `init_module_` begins from the meta device. The time of `patched` includes the
-search of all loaded modules for the functions.
+search of all loaded modules for the functions. Where the weights are normal or uniform, the new memory is nearly half of
+what remains; where they are truncated, as in the published BERT, the gain is larger.
 
 {models}
 """
