@@ -1,4 +1,5 @@
-"""Distributions that visit every proposal, and how the oracle and the library make them."""
+"""What several files of tests share: distributions that visit every proposal, how the oracle and the library
+make them, and a tiny model."""
 
 from __future__ import annotations
 
@@ -10,6 +11,15 @@ import fastinit as fi
 import reference
 
 inf = float("inf")
+
+#: A tiny model of transformers, of any kind that has these keys.
+ENCODER = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "vocab_size": 60,
+}
 
 #: (mean, stddev, lower, upper) by the proposal that the header chooses for them.
 TRUNCATED = {

@@ -11,15 +11,8 @@ import numpy as np
 import pytest
 
 import fastinit as fi
+from cases import ENCODER
 from test_cli import run
-
-ENCODER = {
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "vocab_size": 60,
-}
 
 
 @pytest.mark.filterwarnings("ignore")

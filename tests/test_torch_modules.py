@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 import fastinit as fi
 import fastinit.torch as face
+from cases import ENCODER
 
 MULTIHEAD = sys.modules["torch.nn.modules.activation"]  # imports xavier_uniform_ by name
 
@@ -437,15 +438,6 @@ def test_dtypes() -> None:
     layer.weight = nn.Parameter(torch.ones(2, dtype=torch.int8), requires_grad=False)
     with pytest.raises(TypeError, match=r"'weight' must be of float32.*int8"):
         face.init_module_(layer, seed=0, rules={"*": fi.zeros})
-
-
-ENCODER = {
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "vocab_size": 60,
-}
 
 
 @pytest.mark.filterwarnings("ignore")
