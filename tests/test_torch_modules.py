@@ -375,6 +375,32 @@ def test_hooks_that_cannot_be_called_and_hooks_that_fail() -> None:
     assert error.value.__notes__ == ["while the module 'a' initialised itself"]
 
 
+def test_a_hook_that_fails_leaves_no_marks() -> None:
+    module = nn.ModuleDict({"a": Failing(), "b": Forgetful()})
+    with pytest.raises(ZeroDivisionError):
+        face.init_module_(module, seed=0)
+    assert (module["a"].weight == 1).all()
+    assert module["b"].scale == 5
+
+
+class Replacing(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+        self.scale = nn.Parameter(torch.ones(1000))
+
+    def reset_parameters(self) -> None:
+        self.weight.data = torch.full((3,), 2.0)
+        self.scale = nn.Parameter(nn.init.normal_(torch.empty(1000)))
+
+
+def test_hooks_may_take_other_memory() -> None:
+    module, again = (face.init_module_(Replacing(), seed=0) for _ in range(2))
+    assert (module.weight == 2).all()
+    assert torch.equal(module.scale, again.scale)
+    assert 0.8 < module.scale.std() < 1.2  # of 1000 normals; false alarm 1e-10
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch, about its own imports
 def test_wrappers_do_not_rename_streams() -> None:
     from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper

@@ -103,30 +103,38 @@ def run_hooks(
 ) -> None:
     """Let modules set what has no rule; an error for what they leave, which gets its values back."""
     unruled = [slot for slot in slots if not slot.alias and slot.name not in ruled]
-    marks = {slot.name: _mark(slot.tensor) for slot in (*unruled, *buffers)}
-    with ExitStack() as stack:
-        stack.enter_context(torch.no_grad())
-        stack.enter_context(patched())
-        stack.enter_context(_named(slots, seed))
-        stack.enter_context(_hidden(slots, ruled))
-        if any(is_dtensor(slot.tensor) for slot in slots):
-            stack.enter_context(_WholeDTensors())
-        for path, hook in hooks:
-            with _torch_seed(stream_key(seed, path)):
-                try:
+    marks = {slot.name: _mark(slot) for slot in (*unruled, *buffers)}
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(torch.no_grad())
+            stack.enter_context(patched())
+            stack.enter_context(_named(slots, seed))
+            stack.enter_context(_hidden(slots, ruled))
+            if any(is_dtensor(slot.tensor) for slot in slots):
+                stack.enter_context(_WholeDTensors())
+            for path, hook in hooks:
+                with _torch_seed(stream_key(seed, path)), _noted(path):
                     hook()
-                except Exception as error:
-                    error.add_note(f"while the module {path!r} initialised itself")
-                    raise
-    _refuse([name for name, is_left in marks.items() if is_left()])
+    finally:
+        left = [name for name, is_left in marks.items() if is_left()]
+    _refuse(left)
 
 
-def _mark(tensor: Tensor) -> Callable[[], bool]:
+@contextmanager
+def _noted(path: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"while the module {path!r} initialised itself")
+        raise
+
+
+def _mark(slot: Slot) -> Callable[[], bool]:
     """Mark some elements; what is returned tells whether any are marked still, and takes the marks back.
 
     The mark has all bits set: a NaN that no arithmetic gives, or -1. Integers are left where all are.
     """
-    local = local_tensor(tensor)
+    local = local_tensor(slot.tensor).detach()  # which keeps the memory, if the module takes other
     if local.device.type != "cpu" or not local.numel() or local.element_size() > 8:
         return lambda: False
     bits = np.atleast_1d(as_bits(local))
@@ -137,9 +145,10 @@ def _mark(tensor: Tensor) -> Callable[[], bool]:
 
     def is_left() -> bool:
         marked = (bits[places] == mark) & (before != mark)
-        left = bool(marked.any() if tensor.is_floating_point() else marked.all())
         bits[places] = np.where(marked, before, bits[places])
-        return left
+        if local_tensor(slot.tensor).data_ptr() != local.data_ptr():
+            return False
+        return bool(marked.any() if local.is_floating_point() else marked.all())
 
     return is_left
 
