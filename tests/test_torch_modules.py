@@ -119,7 +119,7 @@ def test_modes_see_the_functions_still() -> None:
             self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
         ) -> Any:
             if getattr(func, "__module__", "") == "torch.nn.init":
-                return args[0]
+                return kwargs["tensor"]
             return func(*args, **(kwargs or {}))
 
     tensor = torch.ones(5)
@@ -411,6 +411,45 @@ def test_wrappers_do_not_rename_streams() -> None:
         assert face.init_module_(module, seed=1) is module
         pairs = zip(plain.parameters(), wrapped.parameters(), strict=True)
         assert all(torch.equal(a, b) for a, b in pairs)
+
+
+class Reading(nn.Module):
+    """Its reset needs what was there before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((9,), 4.0))
+
+    def reset_parameters(self) -> None:
+        self.weight.neg_()
+
+
+def test_what_reads_old_values_is_refused() -> None:
+    module = Reading()
+    with pytest.raises(ValueError, match="modules set weight:"):
+        face.init_module_(module, seed=0)
+    assert (module.weight == 4).all()
+
+
+class Offsets(nn.Module):
+    """Integers that hold -1, in a buffer that two modules share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("offsets", torch.arange(-3, 4))
+        self.child = nn.Module()
+        self.child.register_buffer("offsets", self.offsets)
+
+    def reset_parameters(self) -> None:
+        self.offsets.copy_(torch.arange(-3, 4))
+
+
+def test_integer_buffers_from_the_meta_device() -> None:
+    with torch.device("meta"):
+        module = Offsets()
+    face.init_module_(module, seed=0)
+    assert module.offsets.tolist() == [-3, -2, -1, 0, 1, 2, 3]
+    assert module.child.offsets is module.offsets
 
 
 def test_lazy_modules_are_refused() -> None:

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from fastinit.streams import stream_key
 from fastinit.torch.init import current_naming
-from fastinit.torch.memory import as_bits, is_dtensor, local_tensor, pieces
+from fastinit.torch.memory import as_bits, is_dtensor, is_memory, local_tensor, pieces
 from fastinit.torch.patch import patched
 from fastinit.torch.slots import Slot, clean, meta_buffers
 
@@ -28,10 +28,11 @@ MARKS = 64
 #: Set by transformers on what has been loaded, which its models do not initialise.
 FLAG = "_is_hf_initialized"
 
-#: What a hook may do with a DTensor beside calling ``torch.nn.init``: none of it depends on the shards.
+#: What a hook may do with a DTensor and numbers, beside calling ``torch.nn.init``: none of it depends on the shards.
 ON_DTENSORS = {
-    "__get__", "__len__", "dim", "element_size", "fill_", "is_complex", "is_contiguous", "is_floating_point",
-    "ndimension", "numel", "requires_grad_", "size", "stride", "zero_",
+    "__get__", "__len__", "add_", "clamp_", "detach", "dim", "div_", "element_size", "fill_", "is_complex",
+    "is_contiguous", "is_floating_point", "mul_", "ndimension", "numel", "requires_grad_", "size", "stride",
+    "sub_", "zero_",
 }  # fmt: skip
 
 
@@ -103,7 +104,8 @@ def run_hooks(
 ) -> None:
     """Let modules set what has no rule; an error for what they leave, which gets its values back."""
     unruled = [slot for slot in slots if not slot.alias and slot.name not in ruled]
-    marks = {slot.name: _mark(slot) for slot in (*unruled, *buffers)}
+    marks = {slot.name: _mark(slot, is_new=False) for slot in unruled}
+    marks |= {slot.name: _mark(slot, is_new=True) for slot in buffers if not slot.alias}
     try:
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())
@@ -129,13 +131,14 @@ def _noted(path: str) -> Iterator[None]:
         raise
 
 
-def _mark(slot: Slot) -> Callable[[], bool]:
-    """Mark some elements; what is returned tells whether any are marked still, and takes the marks back.
+def _mark(slot: Slot, *, is_new: bool) -> Callable[[], bool]:
+    """Make some elements NaN; what is returned tells whether any still are, and takes these back.
 
-    The mark has all bits set: a NaN that no arithmetic gives, or -1. Integers are left where all are.
+    Integers have no NaN: they are marked where their memory `is_new`, and left if all are -1.
     """
     local = local_tensor(slot.tensor).detach()  # which keeps the memory, if the module takes other
-    if local.device.type != "cpu" or not local.numel() or local.element_size() > 8:
+    is_float = local.is_floating_point()
+    if not is_memory(local) or not (is_float or is_new):
         return lambda: False
     bits = np.atleast_1d(as_bits(local))
     flat = np.linspace(0, bits.size - 1, min(bits.size, MARKS)).astype(np.int64)
@@ -144,11 +147,12 @@ def _mark(slot: Slot) -> Callable[[], bool]:
     bits[places] = mark
 
     def is_left() -> bool:
-        marked = (bits[places] == mark) & (before != mark)
-        bits[places] = np.where(marked, before, bits[places])
-        if local_tensor(slot.tensor).data_ptr() != local.data_ptr():
-            return False
-        return bool(marked.any() if local.is_floating_point() else marked.all())
+        if not is_float:
+            return slot.tensor.data_ptr() == local.data_ptr() and bool((bits[places] == mark).all())
+        # Also what was computed from a NaN.
+        left = np.array(torch.atleast_1d(local)[places].float().isnan().tolist())
+        bits[places] = np.where(left, before, bits[places])
+        return local_tensor(slot.tensor).data_ptr() == local.data_ptr() and bool(left.any())
 
     return is_left
 
@@ -177,11 +181,12 @@ def _place(tensor: Tensor) -> tuple[int, tuple[int, ...]]:
 def _hidden(slots: Sequence[Slot], ruled: Collection[str]) -> Iterator[None]:
     """Keep modules from setting what has a rule or is another's: stand-ins on the meta device take it.
 
-    Padding rows are hidden too, because they are set through views, which DTensors do not have; and
-    what tells transformers that a tensor or a module has been loaded.
+    Padding rows of DTensors are hidden too, because they are set through views, which DTensors do
+    not have; and what tells transformers that a tensor or a module has been loaded.
     """
     hidden = [(slot, slot.tensor) for slot in slots if slot.alias or slot.name in ruled]
-    rows = [(slot.owner, slot.padding_row) for slot in slots if slot.padding_row is not None]
+    sharded = [slot for slot in slots if is_dtensor(slot.tensor)]
+    rows = [(slot.owner, slot.padding_row) for slot in sharded if slot.padding_row is not None]
     flagged = [vars(x) for slot in slots for x in (slot.owner, slot.tensor)]
     flags = [(space, space.pop(FLAG)) for space in flagged if FLAG in space]
     try:
@@ -226,11 +231,13 @@ class _WholeDTensors(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if getattr(func, "__module__", "") == "torch.nn.init" or not any(map(is_dtensor, values)):
             return func(*args, **kwargs)
-        if func is Tensor.copy_ and not is_dtensor(args[1]) and args[0].shape == args[1].shape:
+        tensors = [value for value in values if isinstance(value, Tensor)]
+        if func is Tensor.copy_ and len(args) > 1 and not is_dtensor(args[1]):
+            whole = args[1].expand(args[0].shape)
             for place, index in pieces(args[0]):
-                local_tensor(args[0])[place].copy_(args[1][index])
+                local_tensor(args[0])[place].copy_(whole[index])
             return args[0]
-        if name not in ON_DTENSORS:
+        if name not in ON_DTENSORS or len(tensors) > 1:
             raise ValueError(
                 f"rules must cover sharded parameters that their module sets by {name}, which "
                 "depends on the shards"

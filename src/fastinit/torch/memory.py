@@ -40,8 +40,10 @@ def is_dtensor(tensor: Tensor) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _is_plain(cls: Any) -> bool:
+def is_plain(cls: Any) -> bool:
     """Whether a class of tensors leaves operations as they are, as Parameter does and FakeTensor does not."""
+    if not issubclass(cls, Tensor):
+        return False
     function = getattr(cls.__torch_function__, "__func__", cls.__torch_function__)
     usual = (Tensor.__torch_function__.__func__, torch.nn.Parameter.__torch_function__)
     return function in usual and cls.__torch_dispatch__ is Tensor.__torch_dispatch__
@@ -56,7 +58,7 @@ def is_filled_here(tensor: Tensor, anywhere: bool) -> bool:
     if not isinstance(tensor, Tensor):
         raise TypeError(f"tensor must be a torch.Tensor, got {type(tensor).__name__}")
     cls: Any = type(tensor)
-    if not (_is_plain(cls) or is_dtensor(tensor)):
+    if not (is_plain(cls) or is_dtensor(tensor)):
         return False
     if tensor.is_nested or tensor.is_quantized or tensor.layout is not torch.strided:
         kind = (
@@ -79,6 +81,19 @@ def _is_traced(tensor: Tensor) -> bool:
         or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
         or torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is not None
         or (forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None)
+    )
+
+
+def is_memory(tensor: Tensor) -> bool:
+    """Whether `as_bits` can show a tensor, which has elements."""
+    cls: Any = type(tensor)
+    return (
+        is_plain(cls)
+        and tensor.layout is torch.strided
+        and tensor.device.type == "cpu"
+        and tensor.element_size() in _UNSIGNED
+        and tensor.numel() > 0
+        and tensor.data_ptr() != 0
     )
 
 

@@ -146,7 +146,8 @@ def _checked(slot: Slot, initializer: Initializer | None) -> Initializer | None:
 
 def _materialise(module: nn.Module, slots: Sequence[Slot]) -> None:
     """Give what is on the meta device memory on the CPU; parameters that are shared remain so."""
-    if not meta_buffers(module) and not any(slot.tensor.is_meta for slot in slots):
+    buffers = meta_buffers(module)
+    if not buffers and not any(slot.tensor.is_meta for slot in slots):
         return
     old = {slot.name: slot.tensor for slot in slots}
     # What Module.to_empty does, but for tensors that have memory; FSDP takes part in it.
@@ -156,3 +157,6 @@ def _materialise(module: nn.Module, slots: Sequence[Slot]) -> None:
         vars(tensor).update(vars(old[name]))
     for slot in slots:
         slot.owner._parameters[slot.leaf] = new[slot.name]
+    first = {slot.name: slot.tensor for slot in buffers if not slot.alias}
+    for slot in buffers:
+        slot.owner._buffers[slot.leaf] = first[slot.name]

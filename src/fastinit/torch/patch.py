@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from fastinit.torch import init
+from fastinit.torch.memory import is_plain
 
 #: Dicts of functions are smaller; most entries are in larger ones, of data.
 SMALL = 64
@@ -73,14 +75,22 @@ def _close() -> None:
             _known.clear()
 
 
+#: Those that PyTorch lets modes take.
+_TAKEN_BY_MODES = {"kaiming_uniform_", "normal_", "uniform_"}
+
+
 def _replacement(original: Callable[..., Any], face: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def replacement(tensor: Any, *args: Any, **kwargs: Any) -> Any:
-        # Modes and subclasses may take it, as they may take PyTorch's.
-        if has_torch_function_variadic(tensor):
-            return handle_torch_function(replacement, (tensor,), tensor, *args, **kwargs)
-        # Who keeps it, in a partial for one, has PyTorch's function again afterwards.
-        return (face if _depth else original)(tensor, *args, **kwargs)
+        if not _depth:  # who keeps it, in a partial for one, has PyTorch's function again
+            return original(tensor, *args, **kwargs)
+        cls: Any = type(tensor)
+        taken = face.__name__ in _TAKEN_BY_MODES and is_plain(cls)
+        if taken and has_torch_function_variadic(tensor):
+            bound = inspect.signature(original).bind(tensor, *args, **kwargs)
+            bound.apply_defaults()
+            return handle_torch_function(replacement, (tensor,), **bound.arguments)
+        return face(tensor, *args, **kwargs)
 
     return replacement
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -17,8 +18,8 @@ class Slot:
 
     owner: nn.Module
     leaf: str
-    name: str  # of a parameter that of its first place
-    alias: bool = False  # not its first place
+    name: str  # that of the tensor's first place
+    alias: bool  # not its first place
 
     @property
     def tensor(self) -> Tensor:
@@ -38,25 +39,26 @@ def clean(path: str) -> str:
 
 def find_slots(module: nn.Module) -> list[Slot]:
     """All places of parameters, in the order of ``named_parameters``."""
-    slots: list[Slot] = []
-    names: dict[int, str] = {}
-    for path, owner in module.named_modules():
-        for leaf, parameter in owner._parameters.items():
-            if parameter is None:
-                continue
-            name = clean(f"{path}.{leaf}".lstrip("."))
-            if isinstance(parameter, UninitializedParameter):
-                raise ValueError(f"{name!r} has no shape yet: run the lazy module once before")
-            alias = id(parameter) in names
-            slots.append(Slot(owner, leaf, names.setdefault(id(parameter), name), alias))
+    slots = _slots((path, owner, owner._parameters) for path, owner in module.named_modules())
+    for slot in slots:
+        if isinstance(slot.tensor, UninitializedParameter):
+            raise ValueError(f"{slot.name!r} has no shape yet: run the lazy module once before")
     return slots
 
 
 def meta_buffers(module: nn.Module) -> list[Slot]:
-    """The buffers on the meta device."""
-    return [
-        Slot(owner, leaf, clean(f"{path}.{leaf}".lstrip(".")))
-        for path, owner in module.named_modules()
-        for leaf, buffer in owner._buffers.items()
-        if buffer is not None and buffer.is_meta
-    ]
+    """The places of buffers that are on the meta device."""
+    slots = _slots((path, owner, owner._buffers) for path, owner in module.named_modules())
+    return [slot for slot in slots if slot.tensor.is_meta]
+
+
+def _slots(spaces: Iterable[tuple[str, nn.Module, dict[str, Tensor | None]]]) -> list[Slot]:
+    slots: list[Slot] = []
+    names: dict[int, str] = {}
+    for path, owner, space in spaces:
+        for leaf, tensor in space.items():
+            if tensor is not None:
+                alias = id(tensor) in names
+                name = names.setdefault(id(tensor), clean(f"{path}.{leaf}".lstrip(".")))
+                slots.append(Slot(owner, leaf, name, alias))
+    return slots
