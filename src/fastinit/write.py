@@ -11,9 +11,9 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
-import socket
 import stat
 import threading
 from bisect import bisect_right
@@ -118,7 +118,7 @@ class State:
 
     def enter(self) -> None:
         """Take up the state that is there, or begin one; to be called alone."""
-        host, boot = socket.gethostname(), _boot_id()
+        host, boot = platform.node(), _boot_id()
         text = os.pread(self._fd, STATE_HEADER, 0).rstrip(b"\0")
         plan: str = self._plan
         boots: dict[str, str] = {}
