@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from report import DOCS, spread
+from report import DOCS, spread, table
 
 MODELS = ("BERT-base", "ViT-base", "BERT-base, truncated")
 WAYS = ("plain", "patched", "init_module_", "zeros")
@@ -81,7 +81,7 @@ def construct(model: str, way: str) -> dict[str, float]:
     return {"seconds": time.perf_counter() - start, "random": in_random}
 
 
-def constructions(rounds: int) -> list[list[str]]:
+def constructions(rounds: int) -> list[tuple[str, ...]]:
     rows = []
     for model in MODELS:
         runs: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
@@ -94,7 +94,7 @@ def constructions(rounds: int) -> list[list[str]]:
         share = statistics.median(run["random"] / run["seconds"] for run in runs["plain"])
         ratios = [p / q for p, q in zip(seconds["plain"], seconds["patched"], strict=True)]
         medians = [f"{statistics.median(seconds[way]):.2f}" for way in WAYS]
-        rows.append([model, *medians, f"{share:.0%}", spread(ratios)])
+        rows.append((model, *medians, f"{share:.0%}", spread(ratios)))
     return rows
 
 
@@ -111,7 +111,7 @@ def per_call(calls: dict[str, Callable[[], Any]]) -> dict[str, str]:
     return {name: f"{statistics.median(values):.1f}" for name, values in times.items()}
 
 
-def small_calls() -> list[list[str]]:
+def small_calls() -> list[tuple[str, ...]]:
     """A 16 x 16 float32 tensor: through a face, through the core, and as the framework makes it."""
     os.environ["KERAS_BACKEND"] = "torch"
     import jax
@@ -148,34 +148,20 @@ def small_calls() -> list[list[str]]:
         }
     )
     return [
-        ["`fastinit.torch.normal_`", times["torch normal"], times["normal"], times["torch normal, own"]],
-        ["`fastinit.torch.normal_`, `seed=`", times["torch normal, seed"], times["normal"], ""],
-        ["`fastinit.torch.kaiming_uniform_`", times["torch he"], times["he"], times["torch he, own"]],
-        [f"`fastinit.jax.he_normal`; of it JAX's key {times['jax words']} and `device_put` {times['jax put']}",
-         times["jax"], times["new"], times["jax own"]],
-        ["`fastinit.keras.HeNormal`, on PyTorch", times["keras"], times["new"], times["keras own"]],
+        ("`fastinit.torch.normal_`", times["torch normal"], times["normal"], times["torch normal, own"]),
+        ("`fastinit.torch.normal_`, `seed=`", times["torch normal, seed"], times["normal"], ""),
+        ("`fastinit.torch.kaiming_uniform_`", times["torch he"], times["he"], times["torch he, own"]),
+        (f"`fastinit.jax.he_normal`; of it JAX's key {times['jax words']} and `device_put` {times['jax put']}",
+         times["jax"], times["new"], times["jax own"]),
+        ("`fastinit.keras.HeNormal`, on PyTorch", times["keras"], times["new"], times["keras own"]),
     ]  # fmt: skip
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def page(rounds: int) -> str:
-    calls = table(
-        ["call", "face, us", "core, us", "framework's own, us"],
-        small_calls(),
-    )
-    models = table(
-        [
-            "model",
-            *(f"{way}, s" for way in WAYS),
-            "random functions' share of plain",
-            "plain / patched",
-        ],
-        constructions(rounds),
-    )
+    calls = table(("call", "face, us", "core, us", "framework's own, us"), small_calls())
+    heads = [f"{way}, s" for way in WAYS]
+    share = "random functions' share of plain"
+    models = table(("model", *heads, share, "plain / patched"), constructions(rounds))
     return f"""# Frameworks
 
 Written by `python benchmarks/frameworks.py`; do not edit. The machine and versions are those of [the report](README.md).

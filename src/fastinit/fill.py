@@ -62,7 +62,7 @@ def output_dtype(dtype: DTypeLike) -> np.dtype[Any]:
             raise TypeError("None is float64 to NumPy, which nobody would expect here")
         result: np.dtype[Any] = np.dtype(dtype)
     except (TypeError, ValueError, SyntaxError) as error:
-        raise TypeError(f"dtype must be {_expected()}, got {dtype!r}") from error
+        raise TypeError(f"dtype must be {expected_dtypes()}, got {dtype!r}") from error
     dtype_name(result, "dtype")
     return result
 
@@ -83,11 +83,12 @@ def dtype_name(dtype: np.dtype[Any], argument: str) -> str:
         # ml_dtypes registers its own as user types; its import is the user's.
         if name not in _FROM_ML_DTYPES or dtype.isbuiltin != 2:
             order = "" if dtype.isnative else " in native byte order"
-            raise TypeError(f"{argument} must be {_expected()}{order}, got {dtype!r}")
+            raise TypeError(f"{argument} must be {expected_dtypes()}{order}, got {dtype!r}")
     return name
 
 
-def _expected() -> str:
+def expected_dtypes() -> str:
+    """The names of all dtypes, for errors."""
     *rest, last = DTYPE_SIZES
     return f"{', '.join(rest)} or {last}"
 

@@ -18,7 +18,7 @@ from fastinit.streams import stream_key
 from fastinit.torch.init import current_naming
 from fastinit.torch.memory import as_bits, is_dtensor, is_memory, local_tensor, pieces
 from fastinit.torch.patch import patched
-from fastinit.torch.slots import Slot, clean, meta_buffers
+from fastinit.torch.slots import Slot, clean
 
 Hook = tuple[str, Callable[[], object]]  # of a module: its path, and what sets its parameters
 
@@ -37,9 +37,9 @@ ON_DTENSORS = {
 
 
 def find_hooks(module: nn.Module, slots: Sequence[Slot], ruled: Collection[str]) -> list[Hook]:
-    """The methods of modules that set parameters without a rule, children first; an error where there is none."""
+    """The methods of modules that set what has no rule, children first; an error where there is none."""
     unset: dict[int, list[str]] = {}  # names of what a module must set, by its id
-    for slot in (*slots, *meta_buffers(module)):
+    for slot in slots:
         if not slot.alias and slot.name not in ruled:
             unset.setdefault(id(slot.owner), []).append(slot.name)
     concerned: set[int] = set()  # ids of modules with something unset in or below them

@@ -15,6 +15,7 @@ from torch.nn.init import calculate_gain, constant_, dirac_, eye_, ones_, zeros_
 from torch.overrides import TorchFunctionMode
 
 from fastinit.checks import check_choice, check_positive
+from fastinit.fill import expected_dtypes
 from fastinit.initializers import (
     Initializer,
     Normal,
@@ -24,7 +25,7 @@ from fastinit.initializers import (
     prepare,
 )
 from fastinit.streams import Seed, Stream, seed_value, stream_key
-from fastinit.torch.memory import DTYPES, expected_dtypes, fill_tensor, is_filled_here
+from fastinit.torch.memory import DTYPES, fill_tensor, is_filled_here
 
 __all__ = [
     "calculate_gain",

@@ -14,23 +14,12 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.autograd.graph import increment_version
 
-from fastinit.fill import Array, fill_array, may_overlap
+from fastinit._kernel import DTYPE_SIZES
+from fastinit.fill import Array, fill_array, may_overlap, zero_row
 from fastinit.initializers import Initializer, prepare
 from fastinit.streams import Stream
 
-DTYPES = {
-    torch.float32: "float32",
-    torch.float64: "float64",
-    torch.float16: "float16",
-    torch.bfloat16: "bfloat16",
-    torch.float8_e4m3fn: "float8_e4m3fn",
-    torch.float8_e5m2: "float8_e5m2",
-}
-
-
-def expected_dtypes() -> str:
-    *most, last = DTYPES.values()
-    return f"{', '.join(most)} or {last}"
+DTYPES = {getattr(torch, name): name for name in DTYPE_SIZES}
 
 
 def is_dtensor(tensor: Tensor) -> bool:
@@ -125,11 +114,9 @@ def fill_tensor(tensor: Tensor, initializer: Initializer, seed: int, stream: Str
 
 def zero_row_(tensor: Tensor, row: int) -> None:
     """Zero a row of the first axis, of a DTensor where it is local."""
-    local = local_tensor(tensor).detach()
+    local: Any = local_tensor(tensor).detach()  # which takes assignments as an array does
     for place, index in pieces(tensor):
-        rows = range(*index[0].indices(tensor.shape[0])) if index else range(tensor.shape[0])
-        if row in rows:
-            local[place][rows.index(row)] = 0
+        zero_row(local[place], row, tuple(tensor.shape), index)
 
 
 def local_tensor(tensor: Any) -> Tensor:
@@ -197,10 +184,11 @@ def pieces(tensor: Any) -> list[tuple[Box, Box | None]]:
             for span in _chunk(_chunk(spans[axis], groups, group), count, place)
         ]
     shape = tuple(sum(stop - start for start, stop in axis) for axis in spans)
-    if shape != tuple(tensor.to_local().shape):
+    local_shape = tuple(local_tensor(tensor).shape)
+    if shape != local_shape:
         raise ValueError(
             f"tensor must be sharded as torch.chunk does; {tensor.placements} of {tuple(tensor.shape)} "
-            f"would have the local shape {shape} here, got {tuple(tensor.to_local().shape)}"
+            f"would have the local shape {shape} here, got {local_shape}"
         )
     return [
         ((*(slice(*here) for here, _ in box), ...), tuple(slice(*there) for _, there in box))

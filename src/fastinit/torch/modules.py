@@ -9,10 +9,11 @@ from fnmatch import fnmatchcase
 import torch
 from torch import nn
 
+from fastinit.fill import expected_dtypes
 from fastinit.initializers import Initializer, VarianceScaling, prepare
 from fastinit.streams import Seed, seed_value
 from fastinit.torch.hooks import find_hooks, run_hooks
-from fastinit.torch.memory import DTYPES, expected_dtypes, fill_tensor, zero_row_
+from fastinit.torch.memory import DTYPES, fill_tensor, zero_row_
 from fastinit.torch.slots import Slot, find_slots, meta_buffers
 
 Rules = Mapping[str | type, Initializer | None]
@@ -53,9 +54,9 @@ def init_module_(module: nn.Module, *, seed: Seed, rules: Rules | None = None) -
 
     Notes
     -----
-    Parameters without a rule get what their module says: ``_init_weights`` of the enclosing model
-    of ``transformers``, otherwise the ``reset_parameters`` or ``_reset_parameters`` of the module
-    that owns them, in which ``torch.nn.init`` samples from the parameter's stream. What else such
+    Parameters without a rule get what modules say: ``reset_parameters`` or ``_reset_parameters``
+    of the module that owns them, and then ``_init_weights`` of the model of ``transformers`` around
+    it, in which ``torch.nn.init`` samples from the parameter's stream. What else such
     a method draws comes from PyTorch's generator of the CPU, seeded from the seed and the module's
     name; other threads must not use that meanwhile. Buffers remain as they are, but for what such
     a method does.
@@ -83,9 +84,9 @@ def init_module_(module: nn.Module, *, seed: Seed, rules: Rules | None = None) -
         inner = inner.module
     slots = find_slots(inner)
     ruled = _ruled(slots, rules or {})
-    hooks = find_hooks(inner, slots, ruled.keys())
     buffers = meta_buffers(inner)
-    _materialise(inner, slots)
+    hooks = find_hooks(inner, [*slots, *buffers], ruled.keys())
+    _materialise(inner, slots, buffers)
     run_hooks(hooks, slots, ruled.keys(), buffers, value)
     for slot in slots:
         initializer = ruled.get(slot.name)
@@ -144,9 +145,8 @@ def _checked(slot: Slot, initializer: Initializer | None) -> Initializer | None:
     return initializer
 
 
-def _materialise(module: nn.Module, slots: Sequence[Slot]) -> None:
+def _materialise(module: nn.Module, slots: Sequence[Slot], buffers: Sequence[Slot]) -> None:
     """Give what is on the meta device memory on the CPU; parameters that are shared remain so."""
-    buffers = meta_buffers(module)
     if not buffers and not any(slot.tensor.is_meta for slot in slots):
         return
     old = {slot.name: slot.tensor for slot in slots}
