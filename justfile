@@ -9,13 +9,13 @@ check:
     ruff format --check .
     mypy
     cython-lint src
-    clang-format --dry-run --Werror csrc/*.[ch] csrc/examples/*.c tests/c/*.[ch] src/fastinit/include/*.h
+    clang-format --dry-run --Werror csrc/*.[ch] csrc/examples/*.c tests/c/*.[ch] tests/reliability/*.[ch] src/fastinit/include/*.h
 
 # rewrite what the formatters would
 format:
     ruff check --fix .
     ruff format .
-    clang-format -i csrc/*.[ch] csrc/examples/*.c tests/c/*.[ch] src/fastinit/include/*.h
+    clang-format -i csrc/*.[ch] csrc/examples/*.c tests/c/*.[ch] tests/reliability/*.[ch] src/fastinit/include/*.h
 
 # all tests
 test *arguments:

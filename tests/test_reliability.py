@@ -1,0 +1,166 @@
+"""Short forms of the batteries of docs/reliability.md, and proof that those see what is wrong.
+
+The statistics have fixed seeds. Had these been drawn afresh, the test of all laws would fail by
+chance once in a thousand.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import fastinit as fi
+import reference
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tests/reliability"))
+
+import battery  # noqa: E402
+
+STEP = 10007  # every word of tests/c/test_transforms.c is a multiple of it
+BATCH = 4096
+
+
+def digest(x: NDArray[np.float32]) -> str:
+    """That of test_transforms.c: a polynomial of the bits, modulo 2**64."""
+    multiplier = np.full(x.size, 6364136223846793005, np.uint64)
+    multiplier[0] = 1
+    powers = np.cumprod(multiplier)[::-1]
+    return f"{(x.view(np.uint32) * powers).sum(dtype=np.uint64):016x}"
+
+
+def oracle_lines() -> list[str]:
+    """What test_transforms.c must print, by the oracle."""
+    real = reference.FLOAT32
+    count = -(-(2**32) // (STEP * BATCH)) * BATCH
+    w = (np.arange(count, dtype=np.uint64) * STEP & 0xFFFFFFFF).astype(np.uint32)
+    x = real.angle(w)
+    pair = reference.normals(real, np.stack([w, w << np.uint32(17) | w >> np.uint32(15)]), 2.0)
+    values = {
+        "unit": reference.unit(real, w),
+        "half_log": reference.h(real, w),
+        "phase": x,
+        "sine": x * reference.polynomial(x * x, real.sin),
+        "cosine": reference.polynomial(x * x, real.cos),
+        "normal 0": pair[0],
+        "normal 1": pair[1],
+    }
+    formats = ("float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
+    return [f"{name} {digest(value)}" for name, value in values.items()] + [
+        f"{name}: 0 wrongly rounded" for name in formats
+    ]
+
+
+@pytest.mark.parametrize("tier", ["scalar", "sse2", "avx2", "avx512", "neon"])
+def test_transforms_of_words(tmp_path: Path, tier: str) -> None:
+    """Words from the whole range give the bits of the oracle, and all floats round rightly to 16 and 8 bits."""
+    compiler, runner = (
+        ("aarch64-linux-gnu-gcc", ["qemu-aarch64"]) if tier == "neon" else ("gcc", [])
+    )
+    if tier == "neon" and tier in fi.available_isas():
+        compiler, runner = "gcc", []
+    elif tier not in ("neon", *fi.available_isas()):
+        pytest.skip(f"this machine has no {tier}")
+    if not all(map(shutil.which, [compiler, *runner])):
+        pytest.skip(f"no {compiler} here, or nothing that runs its programs")
+    out = tmp_path / "words"
+    subprocess.run(
+        [compiler, "-O3", "-std=c11", "-ffp-contract=off", "-static", "-I", str(ROOT / "src/fastinit/include"),
+         f'-DTIER="{ROOT / "csrc" / f"kernel_{tier}.c"}"', str(ROOT / "tests/c/test_transforms.c"), "-lm", "-o", str(out)],
+        check=True,
+    )  # fmt: skip
+    done = subprocess.run([*runner, str(out), str(STEP)], capture_output=True, text=True)
+    assert done.stdout.splitlines() == oracle_lines()
+    assert done.returncode == 0
+
+
+needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc builds what counts")
+
+
+@needs_gcc
+def test_battery(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Half a million values of each law and dtype, and 65,536 words of each pair of sequences; stopped and resumed."""
+    for name in battery.LAWS:
+        for dtype in ("float32", "float64"):
+            for samples in (2**18, 2**19):
+                battery.run_law(name, dtype, samples, 1, tmp_path)
+    battery.run_words(2**16, 1, tmp_path)
+    assert battery.report(1, tmp_path), capsys.readouterr().out
+
+
+def spoil_nothing(x: NDArray[Any]) -> None:
+    pass
+
+
+def widen(x: NDArray[Any]) -> None:
+    x *= 1.003
+
+
+def shift(x: NDArray[Any]) -> None:
+    x += 0.008
+
+
+def leave_the_tails(x: NDArray[Any]) -> None:
+    x[abs(x) > 4] = 0.0
+
+
+def repeat(x: NDArray[Any]) -> None:
+    x.reshape(-1, 2, 16)[::50, 1] = x.reshape(-1, 2, 16)[::50, 0]
+
+
+def lose_one(x: NDArray[Any]) -> None:
+    x[77] = np.nan
+
+
+def coarsen(x: NDArray[Any]) -> None:
+    np.rint(x * 2**14, out=x)
+    x /= 2**14
+
+
+@needs_gcc
+@pytest.mark.parametrize(
+    ("spoil", "seen"),
+    [
+        (spoil_nothing, set()),
+        (widen, {"moment 2"}),
+        (shift, {"moment 1", "KS", "AD"}),
+        (leave_the_tails, {"> 4", "< -4"}),
+        (repeat, {"lag 16", "joint", "angle"}),
+        (lose_one, {"bounds"}),
+        (coarsen, {"chi-square"}),
+    ],
+)
+def test_the_battery_sees(spoil: Callable[[NDArray[Any]], None], seen: set[str]) -> None:
+    """Normal numbers from elsewhere pass; what is wrong with them shows where it should."""
+    law = battery.LAWS["normal"]
+    totals = battery.Totals(least=np.inf, largest=-np.inf)
+    values = np.random.default_rng(7).standard_normal(2**21)
+    spoil(values)
+    struct = battery.law_struct(law, "float64")
+    for chunk in values.reshape(-1, battery.CHUNK):
+        battery.accumulate(battery.library(), struct, totals, chunk)
+    failed = {name for name, p in battery.judge_law(law, "float64", totals) if p < 1e-6}
+    assert seen <= failed
+    assert bool(seen) == bool(failed)
+
+
+@needs_gcc
+def test_the_battery_sees_words_that_have_something_in_common() -> None:
+    done = {f"{kind} {name}": [2**16, 0.0, 16 * 2**16] for kind, name, *_ in battery.word_pairs(1)}
+    done["seeds bit 3"] = [2**16, 2**16 / 3, 0]  # equal
+    failed = {(kind, name) for kind, name, p in battery.judge_words(1, done) if p < 1e-6}
+    assert failed == {("seeds", "bit 3, products"), ("seeds", "bit 3, bits")}
+
+
+def test_anderson_darling() -> None:
+    """Upper points of the limit, as Marsaglia and Marsaglia (2004) and tables before them have them."""
+    for z, share in ((2.492, 0.95), (3.878, 0.99), (1.933, 0.90)):
+        assert battery.anderson_darling_cdf(z) == pytest.approx(share, abs=1e-4)
