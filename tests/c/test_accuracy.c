@@ -48,8 +48,9 @@ static long double exact_half_log(long double y, long double root) { return -0.5
 
 static void exact_angle(long double x, long double *sine, long double *cosine)
 {
-    *sine = sinl(atanl(1) * x);
-    *cosine = cosl(atanl(1) * x);
+    const long double angle = 0.785398163397448309616L * x;
+    *sine = sinl(angle);
+    *cosine = cosl(angle);
 }
 #endif
 
