@@ -26,14 +26,15 @@ static inline fp_state enter_fp(void)
 static inline void leave_fp(fp_state saved) { __asm__ volatile("msr fpcr, %0" : : "r"(saved)); }
 #else
 #include <fenv.h>
-typedef int fp_state;
+typedef fenv_t fp_state;
 static inline fp_state enter_fp(void)
 {
-    const fp_state saved = fegetround();
-    fesetround(FE_TONEAREST);
+    fp_state saved;
+    fegetenv(&saved);
+    fesetenv(FE_DFL_ENV); /* the rounding mode alone would leave AArch32 flushing */
     return saved;
 }
-static inline void leave_fp(fp_state saved) { fesetround(saved); }
+static inline void leave_fp(fp_state saved) { fesetenv(&saved); }
 #endif
 
 #endif
