@@ -1,7 +1,9 @@
-"""What others build against: the C sources by hand, on this machine and for AArch64, and the .pxd."""
+"""What others build against: the C sources by hand, on this machine and for others, and the .pxd."""
 
 from __future__ import annotations
 
+import ast
+import itertools
 import os
 import re
 import shutil
@@ -14,32 +16,28 @@ import numpy as np
 import pytest
 
 import fastinit as fi
+import reference
+from reliability import builds
 
-ROOT = Path(__file__).parent.parent
-GOLDEN = ROOT / "tests/data/golden.txt"
+ROOT = builds.ROOT
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wno-sign-conversion", "-Werror"]
 
 
-def build(compiler: str, out: Path, *flags: str, source: str = "tests/c/test_fastinit.c") -> None:
+def build(compiler: str, out: Path, *flags: str, source: str = builds.C_TESTS) -> None:
     if shutil.which(compiler) is None:
         pytest.skip(f"no {compiler} on this machine")
-    kernel = sorted((ROOT / "csrc").glob("*.c"))
-    include = ["-I", str(ROOT / "src/fastinit/include")]
-    subprocess.run(
-        [compiler, *flags, *include, str(ROOT / source), *map(str, kernel), "-lm", "-o", str(out)],
-        check=True,
-    )
+    subprocess.run(builds.command(compiler, list(flags), source, out), check=True)
 
 
 def run_c_tests(*command: str, isas: tuple[str, ...]) -> None:
-    done = subprocess.run([*command, str(GOLDEN)], capture_output=True, text=True)
+    done = subprocess.run([*command, str(builds.GOLDEN)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     *tested, summary = done.stdout.splitlines()
     assert tested == [f"tested {isa}" for isa in isas]
     # Each golden line is three checks on each instruction set.
     match = re.fullmatch(r"(\d+) passed, 0 failed", summary)
     assert match is not None, summary
-    assert int(match[1]) > 3 * len(GOLDEN.read_text().splitlines()) * len(isas)
+    assert int(match[1]) > 3 * len(builds.GOLDEN.read_text().splitlines()) * len(isas)
 
 
 @pytest.mark.parametrize(
@@ -52,21 +50,42 @@ def run_c_tests(*command: str, isas: tuple[str, ...]) -> None:
         ("gcc", ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]),
         ("clang", ["-O3", "-std=c11", "-ffp-contract=off", *WARNINGS]),
         ("clang", ["-O2", "-march=native"]),
+        ("gcc", ["-O2", "-flto", "-std=c17"]),
+        ("gcc", ["-Os", "-funroll-loops", "-std=gnu17"]),
+        ("clang", ["-O1", "-flto", "-fuse-ld=lld", "-std=c2x"]),
     ],
     ids=lambda x: x if isinstance(x, str) else " ".join(x[:3]),
 )
 def test_c_tests(tmp_path: Path, compiler: str, flags: list[str]) -> None:
+    if "-fuse-ld=lld" in flags and shutil.which("ld.lld") is None:
+        pytest.skip("no lld on this machine")
     build(compiler, tmp_path / "test", *flags)
     run_c_tests(str(tmp_path / "test"), isas=fi.available_isas())
 
 
-def test_c_tests_on_aarch64(tmp_path: Path) -> None:
-    """NEON gives the golden hashes: cross-compiled, run by the user-mode emulator."""
-    if shutil.which("qemu-aarch64") is None:
-        pytest.skip("no qemu-aarch64 on this machine")
-    flags = ["-O3", "-std=c11", "-ffp-contract=off", "-static", *WARNINGS]
-    build("aarch64-linux-gnu-gcc", tmp_path / "test", *flags)
-    run_c_tests("qemu-aarch64", str(tmp_path / "test"), isas=("neon", "scalar"))
+def extension_flags() -> list[str]:
+    """Those that setup.py builds the extension with."""
+    match = re.search(r"^UNIX_FLAGS = (\[.*\])$", (ROOT / "setup.py").read_text(), re.MULTILINE)
+    assert match is not None
+    flags: list[str] = ast.literal_eval(match[1])
+    return flags
+
+
+@pytest.mark.parametrize(
+    ("target", "isas"),
+    [
+        ("aarch64-linux-gnu", ("neon", "scalar")),
+        ("s390x-linux-gnu", ("scalar",)),  # big-endian
+        ("arm-linux-gnueabihf", ("scalar",)),  # 32 bits, and subnormals that can be flushed
+    ],
+)
+def test_c_tests_on_other_machines(tmp_path: Path, target: str, isas: tuple[str, ...]) -> None:
+    """The golden hashes, of little-endian bytes: cross-compiled, run by the user-mode emulator."""
+    emulator, _ = builds.TARGETS[target]
+    if shutil.which(emulator) is None:
+        pytest.skip(f"no {emulator} on this machine")
+    build(f"{target}-gcc", tmp_path / "test", *extension_flags(), "-static", *WARNINGS)
+    run_c_tests(emulator, str(tmp_path / "test"), isas=isas)
 
 
 def test_accuracy(tmp_path: Path) -> None:
@@ -99,6 +118,60 @@ def test_fast_math_is_refused(tmp_path: Path, flag: str) -> None:
     )  # fmt: skip
     assert done.returncode != 0
     assert "build it without -ffast-math" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("compiler", "flags"),
+    [
+        ("clang", ["--target=i686-linux-gnu", "-mno-sse", "-ffreestanding"]),  # x87
+        ("s390x-linux-gnu-gcc", ["-std=c11"]),
+    ],
+    ids=["i686", "s390x"],
+)
+def test_excess_precision_is_refused(tmp_path: Path, compiler: str, flags: list[str]) -> None:
+    """Where float and double arithmetic has other bits than the stream says."""
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no {compiler} on this machine")
+    source, include = str(ROOT / "csrc/status.c"), str(ROOT / "src/fastinit/include")
+    done = subprocess.run(
+        [compiler, "-c", *flags, "-I", include, source, "-o", str(tmp_path / "o")],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "needs arithmetic without excess precision: -msse2 -mfpmath=sse" in done.stderr
+
+
+CXX = """
+    #include "fastinit.h"
+    #include <cstdio>
+
+    int main()
+    {
+        fi_distribution d;
+        double out[3];
+        if (fi_truncated_normal(&d, FI_FLOAT64, 0, 1, -2, 2) != FI_OK || fi_fill(&d, 7, 5, 3, out) != FI_OK)
+            return 1;
+        std::printf("%a %a %a", out[0], out[1], out[2]);
+    }
+"""
+
+
+def test_header_in_cxx(tmp_path: Path) -> None:
+    """C++ programs include the header without a warning, and link with the kernel of a C compiler."""
+    compilers = [name for name in ("g++", "clang++") if shutil.which(name)]
+    if not compilers or shutil.which("cc") is None:
+        pytest.skip("no C++ compiler on this machine")
+    (tmp_path / "use.cpp").write_text(textwrap.dedent(CXX))
+    include, kernel = ["-I", ROOT / "src/fastinit/include"], sorted((ROOT / "csrc").glob("*.c"))
+    subprocess.run(["cc", "-O0", "-c", *include, *kernel], cwd=tmp_path, check=True)
+    objects = [f"{path.stem}.o" for path in kernel]
+    want = reference.truncated_normal("float64", 7, 5, 3, 0.0, 1.0, -2.0, 2.0)
+    for compiler, standard in itertools.product(compilers, ("c++11", "c++20")):
+        flags = [f"-std={standard}", *WARNINGS, "-Wold-style-cast", *include]
+        command = [compiler, *flags, "use.cpp", *objects, "-lm", "-o", "use"]
+        subprocess.run(command, cwd=tmp_path, check=True)
+        done = subprocess.run([tmp_path / "use"], capture_output=True, text=True, check=True)
+        assert [float.fromhex(word) for word in done.stdout.split()] == want.tolist()
 
 
 def test_c_example(tmp_path: Path) -> None:
