@@ -321,6 +321,43 @@ def test_an_existing_file_stays_until_the_end(tmp_path: Path, whole: bytes) -> N
     assert target.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("planted", ["0.partial", "1.partial", "state", "extra"])
+@pytest.mark.parametrize("dangling", [False, True])
+def test_links_in_the_working_folder_are_not_followed(
+    tmp_path: Path, planted: str, dangling: bool
+) -> None:
+    """Whoever may write to the folder of an output cannot have other files written by it."""
+    other = tmp_path / "other"
+    if not dangling:
+        other.write_bytes(b"")  # as an empty state, it would be taken up
+    working = tmp_path / ".m.safetensors.partial"
+    working.mkdir()
+    (working / planted).symlink_to(other)
+    with pytest.raises(OSError, match=re.escape(str(working / planted))) as caught:
+        MODEL.write(tmp_path / "m.safetensors", seed=5, max_shard_size=2**22)
+    assert caught.value.errno == errno.ELOOP
+    assert not other.exists() if dangling else other.read_bytes() == b""
+
+
+def test_a_link_in_the_place_of_the_working_folder_is_refused(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (tmp_path / ".m.safetensors.partial").symlink_to(other)
+    with pytest.raises(OSError, match="is a symbolic link, expected a folder"):
+        MODEL.write(tmp_path / "m.safetensors", seed=5)
+    assert not list(other.iterdir())
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_modes_are_those_of_the_umask(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        fi.Model([MODEL["norm"]]).write(tmp_path / "raw", seed=5, format="raw")
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "raw").iterdir()} == {mode}
+
+
 def test_progress_counts_bytes(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     caller = threading.get_ident()

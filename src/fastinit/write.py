@@ -44,6 +44,9 @@ LEAST_BUFFER = 2**16
 #: Bytes of the state before the map of pieces, with room for the hosts of a job.
 STATE_HEADER = 2**16
 
+#: Others may write to the folder of an output: nothing in the working folder is followed to elsewhere.
+NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # not on Windows
+
 STATE = "state"
 #: Of files until they are finished.
 PARTIAL = ".partial"
@@ -103,7 +106,7 @@ class State:
 
     def __init__(self, path: Path, plan: str, count: int) -> None:
         self.path, self._plan, self._count = path, plan, count
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | NO_FOLLOW, 0o666)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -269,6 +272,8 @@ class Output:
             if self._makes_folder:
                 self.folder.mkdir(exist_ok=True)
             working.mkdir(exist_ok=True)
+            if working.is_symlink():
+                raise OSError(f"{working} is a symbolic link, expected a folder; remove it")
             try:
                 state = State(working / STATE, self._plan.hexdigest(), len(self.pieces))
             except FileNotFoundError:
@@ -292,7 +297,7 @@ class Output:
             path = _partial(working, i)
             if not path.exists() or path.stat().st_size != layout.nbytes:
                 with _naming(path):
-                    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+                    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | NO_FOLLOW, 0o666)
                     try:
                         os.ftruncate(fd, layout.nbytes)
                     finally:
@@ -361,7 +366,8 @@ class Output:
                 _move(_partial(working, i), self.folder / layout.name)
         for name, content in self.extras.items():
             path = working / "extra"
-            path.write_bytes(content)
+            with open(path, "wb", opener=_open_here) as file:
+                file.write(content)
             _move(path, self.folder / name)
         (working / STATE).unlink()
         with suppress(OSError):  # unless another process begins anew there
@@ -440,7 +446,7 @@ class _Worker:
     def open(self, file: int) -> int:
         if file != self._file:
             self.close()
-            self._fd = os.open(_partial(self._working, file), os.O_WRONLY)
+            self._fd = os.open(_partial(self._working, file), os.O_WRONLY | NO_FOLLOW)
             self._file = file
         return self._fd
 
@@ -490,9 +496,14 @@ def _used(working: Path) -> int:
     return used
 
 
+def _open_here(path: str, flags: int) -> int:
+    """An opener of files that are not links to others."""
+    return os.open(path, flags | NO_FOLLOW, 0o666)
+
+
 def _check_written(path: Path, layout: Layout) -> None:
     """A file that is complete has its header and its size; it must also be on the disk before it has its name."""
-    with path.open("r+b") as file:
+    with open(path, "r+b", opener=_open_here) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
         if size != layout.nbytes:
