@@ -1,14 +1,19 @@
-"""What the package must not do at all, looked for in its sources; see SECURITY.md."""
+"""What the package must not do at all, looked for in its sources and while it works; see SECURITY.md."""
 
 from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+
+from reliability import rebuild
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "src/fastinit").rglob("*.py"))
@@ -64,7 +69,54 @@ def test_c_sources() -> None:
         assert word.search(path.read_text()) is None, path
 
 
+def audited(folder: Path, *offence: str) -> list[str]:
+    """What audited_job.py prints that the package, or the offence, did."""
+    command = [sys.executable, "-B", str(ROOT / "tests/audited_job.py"), str(folder), *offence]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_no_socket_process_pickle_or_code_at_run_time(tmp_path: Path) -> None:
+    """Nor a file written outside of the folders that were named: every event of the interpreter is looked at."""
+    assert audited(tmp_path.resolve()) == []
+
+
+@pytest.mark.parametrize(
+    ("offence", "event"),
+    [("socket", "socket."), ("process", "subprocess."), ("shell", "os.system"), ("pickle", "pickle.find_class"),
+     ("eval", "compile"), ("file", "open")],
+)  # fmt: skip
+def test_the_audit_notices(tmp_path: Path, offence: str, event: str) -> None:
+    assert any(line.startswith(event) for line in audited(tmp_path.resolve(), offence))
+
+
 def test_build_requirements_are_bounded() -> None:
+    """By ranges for those who build it themselves; what releases are built with is pinned, by hashes too."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert all(re.search(r"[<>=]=?\d", r) for r in project["build-system"]["requires"])
+    ranges = [Requirement(line) for line in project["build-system"]["requires"]]
+    assert {r.name for r in ranges} == {"setuptools", "Cython"}
+    assert all(r.specifier for r in ranges)
+    text = (ROOT / ".ci/build-requirements.txt").read_text().replace("\\\n", "")
+    pins = [line for line in text.splitlines() if not line.startswith("#")]
+    line_of_pin = re.compile(r"(\w+)==([\d.]+)(\s+--hash=sha256:[0-9a-f]{64})+")
+    versions = {m[1]: m[2] for m in map(line_of_pin.fullmatch, pins) if m is not None}
+    assert len(versions) == len(pins)
+    for r in ranges:
+        assert r.specifier.contains(versions[r.name]), r
     assert project["project"]["dependencies"] == ["numpy>=1.26"]
+
+
+def test_builds_and_runs_without_a_network(tmp_path: Path) -> None:
+    """In a namespace without one: the wheel is built, installed and used."""
+    if not rebuild.can_cut_network():
+        pytest.skip("network namespaces cannot be made here")
+    pytest.importorskip("pip", reason="pip builds the wheel")
+    rebuild.copy_sources(tmp_path / "sources")
+    wheel = rebuild.build_wheel(tmp_path / "sources", FASTINIT_CFLAGS="-O0")
+    place = str(tmp_path / "installed")
+    install = ["-m", "pip", "install", "--no-index", "--no-deps", "--target", place, str(wheel)]
+    rebuild.offline(*install, cwd=tmp_path)
+    rebuild.offline("-m", "fastinit", "info", cwd=tmp_path, PYTHONPATH=place)
+    job = [str(ROOT / "tests/audited_job.py"), str(tmp_path)]
+    rebuild.offline(*job, cwd=tmp_path, PYTHONPATH=place)

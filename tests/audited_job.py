@@ -1,0 +1,106 @@
+"""A job for every part of the package that works without a framework, watched by an audit hook.
+
+    python -B tests/audited_job.py FOLDER [OFFENCE]
+
+prints what the package must not do: sockets, processes, pickles, code from data, files written outside of FOLDER.
+The job runs twice: modules that are imported late are code too, and the second time there are none. An offence is
+committed on purpose, to see that it is noticed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(sys.argv[1])
+NEVER = (
+    "ftplib.", "http.", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.system", "pickle.", "pty.",
+    "smtplib.", "socket.", "subprocess.", "urllib.", "webbrowser.",
+)  # fmt: skip
+CODE = ("compile", "exec")
+OFFENCES = {
+    "socket": lambda: socket.socket(),
+    "process": lambda: subprocess.run(["true"]),
+    "shell": lambda: os.system("true"),
+    "pickle": lambda: pickle.loads(pickle.dumps(os.system)),
+    "eval": lambda: eval("1"),
+    "file": lambda: open("/dev/null", "wb").close(),
+}
+
+imports_are_over = False
+found: list[str] = []
+
+
+def is_parsing(event: str, arguments: tuple[Any, ...]) -> bool:
+    """NumPy parses the headers of .npy files by ast.literal_eval, which compiles nothing."""
+    return event == "compile" and arguments[1] == "<unknown>"
+
+
+def is_writing_elsewhere(event: str, arguments: tuple[Any, ...]) -> bool:
+    if event != "open" or not (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR):
+        return False
+    return not Path(os.fsdecode(arguments[0])).resolve().is_relative_to(FOLDER)
+
+
+def watch(event: str, arguments: tuple[Any, ...]) -> None:
+    code = imports_are_over and event in CODE and not is_parsing(event, arguments)
+    if event.startswith(NEVER) or code or is_writing_elsewhere(event, arguments):
+        found.append(f"{event} {arguments!r:.200}")
+
+
+def job(folder: Path) -> None:
+    import fastinit as fi
+    from fastinit.cli import main
+
+    folder.mkdir()
+    os.chdir(folder)
+    w = fi.he_normal((1000, 1000), seed=0, threads=2)
+    fi.glorot_uniform.fill(w[::2], seed=1, stream="w")
+    fi.he_normal.shard((1000, 1000), (..., 5), seed=0)
+    fi.random_words(10, seed=None)
+    tensors = [
+        fi.Tensor("a", (100, 200), fi.he_normal),
+        fi.Tensor("b", (200,), fi.zeros, "float16"),
+    ]
+    model = fi.Model(tensors)
+    Path("spec.json").write_text(model.to_json())
+    Path("config.json").write_text(
+        '{"model_type": "gpt2", "n_layer": 1, "n_embd": 12, "vocab_size": 9}'
+    )
+    for kind in ("safetensors", "npy", "raw"):
+        name = f"model.{kind}"
+        model.write(name, seed=1, format=kind)
+        assert not model.differences(name, seed=1)
+        model.check(name)
+    for command in (
+        "info",
+        "fill --init he_normal --shape 100x200 --seed 1 -o w.npy",
+        "spec config.json",
+        "model config.json --seed 1 --max-shard-size 5KB -o m.safetensors",
+        "check m.safetensors.index.json",
+        "check m.safetensors.index.json --exact",
+        "check model.npy spec.json --exact --seed 1",
+    ):
+        assert main(command.split()) == 0, command
+
+
+def main() -> None:
+    global imports_are_over
+    sys.addaudithook(watch)
+    with contextlib.redirect_stdout(sys.stderr):  # of the command line
+        job(FOLDER / "first")
+        imports_are_over = True
+        job(FOLDER / "second")
+    if len(sys.argv) > 2:
+        OFFENCES[sys.argv[2]]()
+    print(*found, sep="\n", end="")
+
+
+if __name__ == "__main__":
+    main()
