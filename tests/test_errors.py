@@ -152,6 +152,7 @@ def test_everything_is_checked_before_the_seed_is_drawn() -> None:
     [
         ("FASTINIT_ISA", "z80", "FASTINIT_ISA in the environment: name must be one of"),
         ("FASTINIT_NUM_THREADS", "0", "FASTINIT_NUM_THREADS in the environment: expected an int of at least 1, got '0'"),
+        ("FASTINIT_NUM_THREADS", "9" * 5000, "FASTINIT_NUM_THREADS in the environment: expected an int of at least 1, got '999"),
         ("FASTINIT_NUM_THREADS", "two", "FASTINIT_NUM_THREADS in the environment: expected an int"),
     ],
 )  # fmt: skip

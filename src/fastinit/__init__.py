@@ -176,9 +176,10 @@ def _read_environment() -> None:
             raise ValueError(f"FASTINIT_ISA in the environment: {error}") from None
     threads = os.environ.get("FASTINIT_NUM_THREADS")
     if threads:
-        if not threads.isdecimal() or int(threads) < 1:
+        # Python refuses to read thousands of digits, in words that do not name the variable.
+        if not (threads.isdecimal() and len(threads) < 10 and int(threads) >= 1):
             raise ValueError(
-                f"FASTINIT_NUM_THREADS in the environment: expected an int of at least 1, got {threads!r}"
+                f"FASTINIT_NUM_THREADS in the environment: expected an int of at least 1, got {threads!r:.40}"
             )
         set_num_threads(int(threads))
 
