@@ -52,6 +52,7 @@ TAILS = (4.0, 5.0, 5.5, 6.0)
 CHUNK = 2**18
 SAVE_EVERY = 2**28
 FALSE_ALARM = 1e-3
+NEAR = 64  # words on either side of an edge that are looked at
 
 
 class LawStruct(ctypes.Structure):
@@ -182,8 +183,8 @@ class UnitWords:
     def position(self, x: Array) -> Array:
         return np.rint((x - self.proposal.base) / self.proposal.scale * 2.0**24)
 
-    def before(self, position: Array) -> Array:
-        return position - 1
+    def next(self, position: Array, step: int) -> Array:
+        return position + step
 
     def fraction(self, position: Array) -> Array:
         """Of the words that come before it."""
@@ -209,11 +210,11 @@ class RadiusWords:
         h = z * (z * p + 2) if self.tail else z / p
         return (np.exp(-2 * h) * 2.0**31).astype(np.float32).astype(np.float64)
 
-    def before(self, position: Array) -> Array:
-        return np.nextafter(position.astype(np.float32), np.float32(0)).astype(np.float64)
+    def next(self, position: Array, step: int) -> Array:
+        return np.nextafter(position.astype(np.float32), np.float32(step * inf)).astype(np.float64)
 
     def fraction(self, position: Array) -> Array:
-        return (position + self.before(position)) / 2 * 2.0**-31
+        return (position + self.next(position, -1)) / 2 * 2.0**-31
 
     def candidate(self, position: Array) -> Array:
         w = position.astype(np.uint32)
@@ -250,10 +251,18 @@ def edges_between_words(
         return reference.output("float32", z, proposal.base).astype(np.float64)
 
     position = words.position(targets)
-    while (same := output(position) == output(words.before(position))).any():
-        position = np.where(same, words.before(position), position)
-    edges = (output(position) + output(words.before(position))) / 2
-    return edges, law.cdf(proposal.base + proposal.scale * words.exact(words.fraction(position)))
+    while (same := output(position) == output(words.next(position, -1))).any():
+        position = np.where(same, words.next(position, -1), position)
+    last = output(words.next(position, -1))
+    edges = (output(position) + last) / 2
+    fraction = words.fraction(position)
+    for step, place in ((1, position), (-1, words.next(position, -1))):
+        for _ in range(NEAR):  # rounding may carry words over the edge, to either side
+            over = ((output(place) > edges) == (last > edges)) == (step > 0)
+            weight = words.fraction(words.next(place, 1)) - words.fraction(place)
+            fraction += np.where(over, step * weight, 0.0)
+            place = words.next(place, step)
+    return edges, law.cdf(proposal.base + proposal.scale * words.exact(fraction))
 
 
 def edges_of(law: Law, dtype: str) -> tuple[Array, Array]:
