@@ -152,16 +152,18 @@ static void fill_scattered(const job *j, scattered *s)
     s->n = 0;
 }
 
-/* Elements index, index + step, ..., the next one `out_step` bytes on. */
+/* `n` elements, at least one: index, index + step, ..., the next one `out_step` bytes on. */
 static void scatter_run(const job *j, scattered *s, uint64_t index, uint64_t step, uint64_t n, char *out, int64_t out_step)
 {
-    for (; n; n--, index += step, out += out_step) {
+    for (;; index += step, out += out_step) {
         const uint64_t high = index & ~UINT64_C(0xFFFFFFFF);
         if (s->n == FI_SCATTERED || high != s->high)
             fill_scattered(j, s);
         s->high = high;
         s->low[s->n] = (uint32_t)index;
         s->out[s->n++] = out;
+        if (--n == 0)
+            return; /* before a step beyond the memory, which may be of any size */
     }
 }
 
@@ -221,16 +223,17 @@ fi_status fi_fill_region(const fi_distribution *d, uint64_t key, const fi_region
     const job j = make_job(d, key);
     const size_t last = r->ndim - 1;
     scattered s = {.n = 0};
-    uint64_t at[MAX_DIMS], index = r->index, rest = first;
-    char *p = out;
+    /* Offsets wrap like indices: on the way from one position to the next, steps of any size may cancel out. */
+    uint64_t at[MAX_DIMS], index = r->index, offset = 0, rest = first;
     for (size_t k = r->ndim; k-- > 0; rest /= r->count[k]) {
         at[k] = rest % r->count[k];
         index += at[k] * (uint64_t)r->index_step[k];
-        p += (int64_t)at[k] * r->out_step[k];
+        offset += at[k] * (uint64_t)r->out_step[k];
     }
     while (n) {
         uint64_t run = r->count[last] - at[last];
         run = run < n ? run : n;
+        char *p = (char *)out + (int64_t)offset;
         if (r->index_step[last] == 1 && run >= DENSE_RUN)
             fill_run(&j, index, run, p, r->out_step[last]);
         else
@@ -238,10 +241,10 @@ fi_status fi_fill_region(const fi_distribution *d, uint64_t key, const fi_region
         n -= run;
         at[last] += run;
         index += run * (uint64_t)r->index_step[last];
-        p += (int64_t)run * r->out_step[last];
+        offset += run * (uint64_t)r->out_step[last];
         for (size_t k = last; k > 0 && at[k] == r->count[k]; k--) {
             index += (uint64_t)r->index_step[k - 1] - r->count[k] * (uint64_t)r->index_step[k];
-            p += r->out_step[k - 1] - (int64_t)r->count[k] * r->out_step[k];
+            offset += (uint64_t)r->out_step[k - 1] - r->count[k] * (uint64_t)r->out_step[k];
             at[k] = 0;
             at[k - 1]++;
         }

@@ -172,6 +172,23 @@ static void test_region(fi_dtype dtype)
     check(equal, "region equals the slice", dtype_names[dtype]);
 }
 
+/* An axis of one position may have steps of any size, as NumPy's do: no pointer goes there. */
+static void test_far_steps(void)
+{
+    enum { N = 6 };
+    const uint64_t count[] = {1, N, 1};
+    const int64_t index_step[] = {INT64_MAX, 3, INT64_MIN}, out_step[] = {INT64_MIN, 4, INT64_MAX - 2};
+    const fi_region region = {3, count, index_step, out_step, 5};
+    float whole[5 + 3 * N], out[N];
+    fi_distribution d;
+    fi_normal(&d, FI_FLOAT32, 0, 1);
+    fi_fill(&d, 9, 0, 5 + 3 * N, whole);
+    int equal = fi_fill_region(&d, 9, &region, 0, N, out) == FI_OK;
+    for (size_t i = 0; i < N; i++)
+        equal &= out[i] == whole[5 + 3 * i];
+    check(equal, "region", "far steps of axes of one position");
+}
+
 static void test_statuses(void)
 {
     const struct {
@@ -329,6 +346,7 @@ int main(int argc, char **argv)
         test_golden(argv[1]);
         test_rounding_mode();
         test_flush_to_zero();
+        test_far_steps();
         for (int dtype = 0; dtype < DTYPES; dtype++) {
             test_splits((fi_dtype)dtype);
             test_region((fi_dtype)dtype);
