@@ -22,6 +22,10 @@ from reliability import builds
 ROOT = builds.ROOT
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wno-sign-conversion", "-Werror"]
 
+SANITIZED = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+#: Pseudo-random inputs of the C interface: some seconds.
+FUZZ_INPUTS = 1500
+
 
 def build(compiler: str, out: Path, *flags: str, source: str = builds.C_TESTS) -> None:
     if shutil.which(compiler) is None:
@@ -47,7 +51,12 @@ def run_c_tests(*command: str, isas: tuple[str, ...]) -> None:
         ("gcc", ["-O0", "-std=c11", "-ffp-contract=off"]),
         # -march=native has fused multiply-add, and gcc fuses by default: the sources forbid it.
         ("gcc", ["-O3", "-march=native"]),
-        ("gcc", ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]),
+        ("gcc", SANITIZED),
+        ("clang", SANITIZED),
+        # Reads of memory that nothing has written.
+        ("clang", ["-fsanitize=memory", "-O1", "-g", "-fno-sanitize-recover=all"]),
+        # Conversions that lose something; that unsigned numbers wrap is intended.
+        ("clang", ["-fsanitize=implicit-conversion,float-cast-overflow,float-divide-by-zero", "-O1", "-g", "-fno-sanitize-recover=all"]),
         ("clang", ["-O3", "-std=c11", "-ffp-contract=off", *WARNINGS]),
         ("clang", ["-O2", "-march=native"]),
         ("gcc", ["-O2", "-flto", "-std=c17"]),
@@ -55,7 +64,7 @@ def run_c_tests(*command: str, isas: tuple[str, ...]) -> None:
         ("clang", ["-O1", "-flto", "-fuse-ld=lld", "-std=c2x"]),
     ],
     ids=lambda x: x if isinstance(x, str) else " ".join(x[:3]),
-)
+)  # fmt: skip
 def test_c_tests(tmp_path: Path, compiler: str, flags: list[str]) -> None:
     if "-fuse-ld=lld" in flags and shutil.which("ld.lld") is None:
         pytest.skip("no lld on this machine")
@@ -86,6 +95,39 @@ def test_c_tests_on_other_machines(tmp_path: Path, target: str, isas: tuple[str,
         pytest.skip(f"no {emulator} on this machine")
     build(f"{target}-gcc", tmp_path / "test", *extension_flags(), "-static", *WARNINGS)
     run_c_tests(emulator, str(tmp_path / "test"), isas=isas)
+
+
+def test_c_tests_under_valgrind(tmp_path: Path) -> None:
+    """No invalid or uninitialised memory in the code that is optimised, and no leak. (valgrind runs no AVX-512.)"""
+    if shutil.which("valgrind") is None:
+        pytest.skip("no valgrind on this machine")
+    build("gcc", tmp_path / "test", "-O3", "-g", "-std=c11", "-ffp-contract=off")
+    command = ["valgrind", "-q", "--error-exitcode=9", "--leak-check=full", "--show-leak-kinds=all"]
+    isas = tuple(isa for isa in fi.available_isas() if isa != "avx512")
+    run_c_tests(*command, str(tmp_path / "test"), isas=isas)
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_concurrent_fills(tmp_path: Path, compiler: str) -> None:
+    """Ten threads, the first choice of an instruction set and changes of it: no race, and the bits of one thread."""
+    flags = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-ffp-contract=off", "-pthread", "-fsanitize=thread"]  # fmt: skip
+    build(compiler, tmp_path / "test", *flags, source="tests/c/test_concurrent.c")
+    done = subprocess.run([str(tmp_path / "test")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout == "20 rounds of 10 threads, 0 failed\n"
+
+
+def test_any_input_of_the_c_interface(tmp_path: Path) -> None:
+    """The oracles of tests/c/fuzz_fill.c hold for pseudo-random inputs, under sanitizers of addresses and of behaviour."""
+    flags = ["-std=c11", "-ffp-contract=off", *SANITIZED]
+    build("gcc", tmp_path / "fuzz", *flags, source="tests/c/fuzz_fill.c")
+    done = subprocess.run(
+        [str(tmp_path / "fuzz"), "-n", str(FUZZ_INPUTS), "20261124"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout == f"{FUZZ_INPUTS} inputs\n"
 
 
 def test_accuracy(tmp_path: Path) -> None:
