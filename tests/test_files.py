@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +132,7 @@ F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
         ({"a": F32 | {"shape": [3]}}, b"1" * 8, "'a': data_offsets 0 to 8 do not fit the shape"),
         ({"a": F32 | {"shape": [True]}}, b"1" * 8, "'a': shape must be a list of sizes"),
         ({"a": F32 | {"shape": [2**40, 2**40]}}, b"1" * 8, "do not fit the shape"),
+        ({"a": F32 | {"shape": [2**64 - 1] * 100_000}}, b"1" * 8, "'a': shape must be a list of sizes, 64 at most"),
         ({"a": F32 | {"dtype": "F31"}}, b"1" * 8, "'a': dtype must be one that safetensors has, got 'F31'"),
         ({"a": F32 | {"dtype": ["F32"]}}, b"1" * 8, "'a': dtype must be one that safetensors has"),
         ({"a": {"dtype": "F32"}}, b"", "'a': expected dtype, shape and data_offsets"),
@@ -176,11 +179,15 @@ def test_any_bytes_are_tensors_or_an_error(
     ("files", "message"),
     [
         ({"m.safetensors.index.json": {"weight_map": {"a": "../m.safetensors"}}}, "expected files next to it"),
-        ({"m.safetensors.index.json": {"weight_map": {"b": "n.safetensors"}}, "n.safetensors": {"a": F32}}, "a is in n.safetensors, but not there"),
-        ({"m.safetensors.index.json": {"weight_map": {"a": "n.safetensors", "b": "n.safetensors"}}, "n.safetensors": {"a": F32}}, "b is not in n.safetensors"),
+        ({"m.safetensors.index.json": {"weight_map": {"b": "n.safetensors"}}, "n.safetensors": {"a": F32}}, "'a' is in 'n.safetensors', but not there"),
+        ({"m.safetensors.index.json": {"weight_map": {"a": "n.safetensors", "b": "n.safetensors"}}, "n.safetensors": {"a": F32}}, "'b' is not in 'n.safetensors'"),
         ({"m.safetensors.index.json": []}, "expected a weight_map"),
         ({"tensors.json": {"a": {"file": "/etc/passwd", "dtype": "float32", "shape": []}}}, "'a': file must be the name of one next to it"),
-        ({"tensors.json": {"a": {"file": "tensors.json", "dtype": "float32", "shape": [1000]}}}, "'a': expected 4000 bytes in tensors.json"),
+        ({"tensors.json": {"a": {"file": "tensors.json", "dtype": "float32", "shape": [1000]}}}, "'a': expected 4000 bytes in 'tensors.json'"),
+        ({"m.safetensors.index.json": {"weight_map": {"a": ".."}}}, r"expected files next to it, got '\.\.'"),
+        ({"m.safetensors.index.json": {"weight_map": {"a": "\ud800"}}}, r"expected files next to it, got '\\ud800'"),
+        ({"tensors.json": {"a": {"file": "\ud800", "dtype": "float32", "shape": []}}}, r"'a': file must be the name of one next to it"),
+        ({"tensors.json": {"a": {"file": "pipe", "dtype": "float32", "shape": [0]}}}, r"pipe: expected a regular file"),
         ({"tensors.json": {"a": {"file": "x"}}}, "'a': expected file, dtype and shape"),
         ({}, "expected .safetensors, .npy or raw files in it, got none"),
         ({"a.safetensors": {}, "b.safetensors": {}}, "expected one file"),
@@ -188,6 +195,7 @@ def test_any_bytes_are_tensors_or_an_error(
     ],
 )  # fmt: skip
 def test_bad_folders(tmp_path: Path, files: dict[str, Any], message: str) -> None:
+    os.mkfifo(tmp_path / "pipe")  # nobody writes to it: to read it is to wait for ever
     for name, content in files.items():
         if name.endswith(".safetensors"):
             write_header(tmp_path / name, content, b"1" * 8 * len(content))
@@ -210,3 +218,36 @@ def test_bad_npy(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match=r"expected 134 bytes, got a file of 133"):
         read_stored(path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ("'descr': '<f4', 'fortran_order': False, 'shape': (-1, -2)", r"a shape of at most 64 sizes, got dtype\('float32'\) of \(-1, -2\)"),
+        ("'descr': '<f4', 'fortran_order': False, 'shape': (True, 2)", r"got dtype\('float32'\) of \(True, 2\)"),
+        ("'descr': '<f4', 'fortran_order': False, 'shape': (2," + "1, " * 64 + ")", "at most 64 sizes, got"),
+        (f"'descr': '<f4', 'fortran_order': False, 'shape': ({'9' * 4000},) * 2", "not a .npy file that can be read"),
+        (f"'descr': '<f4', 'fortran_order': False, 'shape': ({'9' * 4000}, {'9' * 4000})", "at most 64 sizes, got"),
+        ("'descr': [('a', '<f2'), ('b', '<f2')], 'fortran_order': False, 'shape': (2,)", "expected numbers of a shape"),
+    ],
+)  # fmt: skip
+def test_bad_npy_headers(tmp_path: Path, fields: str, message: str) -> None:
+    header = f"{{{fields}}}".encode()
+    path = tmp_path / "w.npy"
+    path.write_bytes(b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + bytes(8))
+    with pytest.raises(ValueError, match=message) as raised:
+        read_stored(path)
+    assert str(raised.value).startswith(str(path))
+    assert len(str(raised.value)) < len(str(path)) + 250
+
+
+def test_no_memory_for_what_a_npy_header_states(tmp_path: Path) -> None:
+    path = tmp_path / "w.npy"
+    path.write_bytes(b"\x93NUMPY\2\0\xff\xff\xff\xff{")
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"not a \.npy file that can be read"):
+            read_stored(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()

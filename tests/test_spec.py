@@ -220,3 +220,61 @@ def test_models_refuse_what_is_not_theirs(tmp_path: Path) -> None:
     fi.Model([fi.Tensor("v", (3,), fi.ones)]).write(tmp_path / "m.safetensors", seed=0)
     with pytest.raises(ValueError, match=r"m.safetensors: the tensor 'w' of the model is missing"):
         model.check(tmp_path / "m.safetensors")
+
+
+LONG_KEY = "a" + ".a" * 33
+TENSOR = '[[tensors]]\nname = "a"\nshape = [1]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"{LONG_KEY} = 1", "not TOML: a key of more than 32 parts"),
+        (f"[{LONG_KEY}]", "a key of more than 32 parts"),
+        (f"x = {{ 'a' . {LONG_KEY} = 1 }}", "a key of more than 32 parts"),
+        (f'x = """"{LONG_KEY}"""""\n"a".{LONG_KEY} = 1', "a key of more than 32 parts"),
+        ("a." * 5000 + "a = 1", "a key of more than 32 parts"),
+        (f"dtype = {'9' * 5000}", "not TOML: Exceeds the limit"),
+        (f"dtype = 0x{'f' * 5000}", "dtype must be a text, got a int that cannot be printed"),
+        (f"{TENSOR}init.x = 0x{'f' * 5000}", "'a': init must be a name, or a table with one, got a dict that cannot be"),
+        ('tensors_from = "\\u0000"', "tensors_from cannot be a path"),
+    ],
+)  # fmt: skip
+def test_hostile_toml(tmp_path: Path, text: str, message: str) -> None:
+    """An error that names the file, not gigabytes of prefixes of a key nor an error about digits."""
+    path = tmp_path / "m.toml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message) as raised:
+        fi.Model.load(path)
+    assert str(raised.value).startswith(str(path))
+    assert len(str(raised.value)) < len(str(path)) + 250
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f'"{LONG_KEY}"', f"'{LONG_KEY}'", f'"""{LONG_KEY}\n{LONG_KEY}"""', f"\'\'\'\n{LONG_KEY}\'\'\'", f'"\\"{LONG_KEY}"', f'"" # {LONG_KEY}'],
+)  # fmt: skip
+def test_texts_are_not_keys(tmp_path: Path, text: str) -> None:
+    (tmp_path / "m.toml").write_text(
+        f'{TENSOR}init = "zeros"\n[[rules]]\ninit = "ones"\nmatch = {text}'
+    )
+    assert [t.init for t in fi.Model.load(tmp_path / "m.toml")] == [fi.zeros]
+
+
+def test_values_that_cannot_be_printed(tmp_path: Path) -> None:
+    """Nesting that is read, but that `repr` refuses; text that is not Unicode."""
+    for depth in range(900, 1000, 3):
+        (tmp_path / "m.json").write_text('{"tensors": ' + "[" * depth + "]" * depth + "}")
+        with pytest.raises(ValueError, match=r"m\.json: "):
+            fi.Model.load(tmp_path / "m.json")
+    (tmp_path / "m.json").write_text('{"tensors_from": "\\ud800"}')
+    with pytest.raises(ValueError, match=r"m\.json: tensors_from cannot be a path: '\\ud800'"):
+        fi.Model.load(tmp_path / "m.json")
+
+
+def test_long_values_are_shortened(tmp_path: Path) -> None:
+    config = {"model_type": "gpt2", "n_embd": "x" * 10_000}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(TypeError, match="n_embd must be an int of at least 1, got 'xxx") as raised:
+        fi.Model.load(tmp_path)
+    assert len(str(raised.value)) < len(str(tmp_path)) + 250

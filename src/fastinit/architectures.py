@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from fastinit._kernel import DTYPE_SIZES
-from fastinit.checks import check_choice, check_int, check_positive
+from fastinit.checks import check_choice, check_int, check_positive, shown
 from fastinit.initializers import Initializer, Normal, TruncatedNormal, ones, zeros
 from fastinit.tensor import Tensor
 
@@ -97,12 +97,14 @@ def config_tensors(config: Config) -> list[Tensor]:
        recognition at scale", ICLR 2021.
     """
     if not isinstance(config, Mapping):
-        raise TypeError(f"config must be a mapping, got {config!r} of type {type(config).__name__}")
+        raise TypeError(
+            f"config must be a mapping, got {shown(config)} of type {type(config).__name__}"
+        )
     kind = config.get("model_type")
     check_choice("model_type", kind, tuple(_MODELS))
     for key in UNSUPPORTED:
         if config.get(key):
-            raise ValueError(f"{key} is not supported and must be empty, got {config[key]!r}")
+            raise ValueError(f"{key} is not supported and must be empty, got {shown(config[key])}")
     classes = _MODELS[str(kind)]
     build = classes[_architecture(config, tuple(classes))]
     dtype = _dtype(config)
@@ -117,7 +119,7 @@ def _architecture(config: Config, supported: tuple[str, ...]) -> str:
     if names is None:
         return supported[0]
     if not isinstance(names, (list, tuple)) or not names:
-        raise TypeError(f"architectures must be a list of at least one name, got {names!r}")
+        raise TypeError(f"architectures must be a list of at least one name, got {shown(names)}")
     check_choice("architectures[0]", names[0], supported)
     return str(names[0])
 
@@ -156,7 +158,7 @@ def _pair(config: Config, key: str, default: int) -> tuple[int, int]:
     if not isinstance(value, (list, tuple)):
         value = (value, value)
     if len(value) != 2:
-        raise ValueError(f"{key} must be an int or a pair of ints, got {value!r}")
+        raise ValueError(f"{key} must be an int or a pair of ints, got {shown(value)}")
     return check_int(key, value[0], 1), check_int(key, value[1], 1)
 
 
@@ -164,7 +166,7 @@ def _flag(config: Config, key: str, default: bool) -> bool:
     value = config.get(key, default)
     if not isinstance(value, bool):
         kind = type(value).__name__
-        raise TypeError(f"{key} must be true or false, got {value!r} of type {kind}")
+        raise TypeError(f"{key} must be true or false, got {shown(value)} of type {kind}")
     return value
 
 
@@ -178,7 +180,7 @@ def _labels(config: Config, low: int) -> int:
     names = config.get("id2label")
     if names is not None and not isinstance(names, Mapping):
         kind = type(names).__name__
-        raise TypeError(f"id2label must be a mapping, got {names!r} of type {kind}")
+        raise TypeError(f"id2label must be a mapping, got {shown(names)} of type {kind}")
     if names is None or "num_labels" in config:
         return _size(config, "num_labels", 2, low)
     return check_int("the number of labels in id2label", len(names), low)

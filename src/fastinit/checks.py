@@ -16,7 +16,9 @@ def check_int(name: str, value: Any, low: int, high: int | None = None) -> int:
     except TypeError:
         result = None
     if result is None or isinstance(value, bool):
-        raise TypeError(f"{name} must be {expected}, got {value!r} of type {type(value).__name__}")
+        raise TypeError(
+            f"{name} must be {expected}, got {shown(value)} of type {type(value).__name__}"
+        )
     if result < low or (high is not None and result > high):
         raise ValueError(f"{name} must be {expected}, got {_shown(result)}")
     return result
@@ -38,7 +40,9 @@ def check_real(name: str, value: Any) -> float:
             raise ValueError(
                 f"{name} must be in the range of a float, got a larger {kind}"
             ) from None
-    raise TypeError(f"{name} must be a real number, got {value!r} of type {type(value).__name__}")
+    raise TypeError(
+        f"{name} must be a real number, got {shown(value)} of type {type(value).__name__}"
+    )
 
 
 def check_positive(name: str, value: Any) -> float:
@@ -56,7 +60,15 @@ def check_bounds(lower: float, upper: float) -> None:
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {shown(value)}")
+
+
+def shown(value: Any) -> str:
+    """Any value as a literal of at most 80 characters."""
+    try:
+        return repr(value)[:80]
+    except (ValueError, RecursionError):  # an int of thousands of digits, nesting beyond all bounds
+        return f"a {type(value).__name__} that cannot be printed"
 
 
 def shortened(name: str) -> str:

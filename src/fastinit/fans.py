@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from fastinit.checks import check_bounds, check_choice, check_real
+from fastinit.checks import check_bounds, check_choice, check_real, shown
 
 Axes = int | Sequence[int]
 
@@ -26,14 +26,14 @@ def normalize_axes(name: str, axes: Axes) -> tuple[int, ...]:
     try:
         return tuple(operator.index(axis) for axis in np.atleast_1d(np.asarray(axes, object)))
     except TypeError:
-        raise TypeError(f"{name} must be an int or a sequence of ints, got {axes!r}") from None
+        raise TypeError(f"{name} must be an int or a sequence of ints, got {shown(axes)}") from None
 
 
 def _positive_axes(name: str, axes: Axes, ndim: int) -> list[int]:
     given = normalize_axes(name, axes)
     if not all(-ndim <= axis < ndim for axis in given):
         raise ValueError(
-            f"{name} must lie in [{-ndim}, {ndim}) for a shape of {ndim} dimensions, got {axes!r}"
+            f"{name} must lie in [{-ndim}, {ndim}) for a shape of {ndim} dimensions, got {shown(axes)}"
         )
     return [axis % ndim for axis in given]
 
@@ -90,7 +90,7 @@ def compute_fans(
     if len(set(named)) != len(named):
         raise ValueError(
             "in_axis, out_axis and batch_axis must name different axes, got "
-            f"{in_axis!r}, {out_axis!r} and {batch_axis!r}"
+            f"{shown(in_axis)}, {shown(out_axis)} and {shown(batch_axis)}"
         )
     field = math.prod(n for axis, n in enumerate(shape) if axis not in named)
     return field * math.prod(shape[i] for i in ins), field * math.prod(shape[i] for i in outs)
@@ -104,12 +104,12 @@ def normalize_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
     except TypeError:
         dims = None
     if dims is None or any(isinstance(n, bool) for n in given):
-        raise TypeError(f"shape must be an int or a sequence of ints, got {shape!r}")
+        raise TypeError(f"shape must be an int or a sequence of ints, got {shown(shape)}")
     if dims and min(dims) < 0:
-        raise ValueError(f"shape must not have negative dimensions, got {shape!r}")
+        raise ValueError(f"shape must not have negative dimensions, got {shown(shape)}")
     if len(dims) > MAX_DIMS or math.prod(dims) > 2**64:
         raise ValueError(
-            f"shape must have at most {MAX_DIMS} dimensions and 2**64 elements, got {shape!r}"
+            f"shape must have at most {MAX_DIMS} dimensions and 2**64 elements, got {shown(shape)}"
         )
     return dims
 

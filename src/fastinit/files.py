@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from fastinit._kernel import DTYPE_SIZES
-from fastinit.checks import shortened
+from fastinit.checks import shortened, shown
+from fastinit.fans import MAX_DIMS
 from fastinit.fill import dtype_size
 from fastinit.tensor import Tensor
 
@@ -47,6 +48,8 @@ _OTHER_SIZES = {
 }
 #: The library refuses longer headers.
 LONGEST_HEADER = 100_000_000
+#: Bytes of a .npy file up to its elements; NumPy refuses headers of more than 10,000 characters.
+LONGEST_NPY_HEADER = 2**16
 
 #: NumPy's names of the dtypes in .npy files, which know no bfloat16 and no 8-bit floats: those are void items.
 NPY = {"float64": "<f8", "float32": "<f4", "float16": "<f2", "bfloat16": "|V2"} | dict.fromkeys(
@@ -220,6 +223,19 @@ def check_regular(path: Path) -> None:
         raise ValueError(f"{path}: expected a regular file")
 
 
+def is_path(text: str) -> bool:
+    """Whether an operating system can be asked for a path, whatever it answers."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+
+
+def _is_neighbour(name: str) -> bool:
+    """Whether a text is the name of a file in some folder, and leads nowhere else."""
+    return is_path(name) and Path(name).name == name and name not in ("", "..")
+
+
 def read_json(path: Path) -> Any:
     """The content of a JSON file; duplicate keys are errors."""
     check_regular(path)
@@ -291,24 +307,31 @@ def _is_size(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**64
 
 
+def _is_shape(value: Any) -> bool:
+    """Whether `value` has sizes that are quickly multiplied: not a million of them."""
+    return isinstance(value, (list, tuple)) and len(value) <= MAX_DIMS and all(map(_is_size, value))
+
+
 def _safetensors_entry(path: Path, start: int, name: str, entry: Any) -> Stored:
     where = f"{path}: {shortened(name)}"
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         got = sorted(entry) if isinstance(entry, dict) else entry
-        raise ValueError(f"{where}: expected dtype, shape and data_offsets, got {got!r:.80}")
+        raise ValueError(f"{where}: expected dtype, shape and data_offsets, got {shown(got)}")
     code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(shape, list) or not all(map(_is_size, shape)):
-        raise ValueError(f"{where}: shape must be a list of sizes, got {shape!r:.80}")
+    if not _is_shape(shape):
+        raise ValueError(
+            f"{where}: shape must be a list of sizes, {MAX_DIMS} at most, got {shown(shape)}"
+        )
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):
-        raise ValueError(f"{where}: data_offsets must be two offsets, got {offsets!r:.80}")
+        raise ValueError(f"{where}: data_offsets must be two offsets, got {shown(offsets)}")
     dtype = SAFETENSORS.get(code, code) if isinstance(code, str) else None
     itemsize = DTYPE_SIZES.get(dtype or "", _OTHER_SIZES.get(dtype or ""))
     if dtype is None or itemsize is None:
-        raise ValueError(f"{where}: dtype must be one that safetensors has, got {code!r:.80}")
+        raise ValueError(f"{where}: dtype must be one that safetensors has, got {shown(code)}")
     begin, end = offsets
     if end - begin != math.prod(shape) * itemsize:
         raise ValueError(
-            f"{where}: data_offsets {begin} to {end} do not fit the shape {shape} of {code}"
+            f"{where}: data_offsets {begin} to {end} do not fit the shape {shown(shape)} of {code}"
         )
     return Stored(name, dtype, tuple(shape), path, start + begin, end - begin)
 
@@ -320,17 +343,17 @@ def _read_index(path: Path) -> list[Stored]:
         raise ValueError(f"{path}: expected a weight_map from tensors to files")
     found: dict[str, Stored] = {}
     for name in dict.fromkeys(weights.values()):
-        if Path(name).name != name or "\0" in name:
-            raise ValueError(f"{path}: expected files next to it, got {name!r}")
+        if not _is_neighbour(name):
+            raise ValueError(f"{path}: expected files next to it, got {shown(name)}")
         for stored in read_safetensors(path.parent / name)[0]:
             if weights.get(stored.name) != name:
                 raise ValueError(
-                    f"{path}: {stored.name} is in {name}, but not there in the weight_map"
+                    f"{path}: {shortened(stored.name)} is in {shortened(name)}, but not there in the weight_map"
                 )
             found[stored.name] = stored
     missing = next((name for name in weights if name not in found), None)
     if missing is not None:
-        raise ValueError(f"{path}: {missing} is not in {weights[missing]}")
+        raise ValueError(f"{path}: {shortened(missing)} is not in {shortened(weights[missing])}")
     return [found[name] for name in weights]
 
 
@@ -344,7 +367,9 @@ def _read_npy(path: Path) -> Stored:
     names = {descr: name for name, descr in NPY.items() if not descr.startswith("|V1")}
     check_regular(path)
     size = path.stat().st_size
-    with path.open("rb") as file, warnings.catch_warnings():
+    with path.open("rb") as whole, warnings.catch_warnings():
+        # Of what is in memory, no more is read than there is, whatever length a header states.
+        file = io.BytesIO(whole.read(LONGEST_NPY_HEADER))
         warnings.simplefilter("ignore")  # of headers from Python 2
         try:
             version = np.lib.format.read_magic(file)
@@ -355,6 +380,10 @@ def _read_npy(path: Path) -> Stored:
             )
             raise ValueError(f"{path}: not a .npy file that can be read: {reason}") from None
         offset = file.tell()
+    if not _is_shape(shape) or dtype.names is not None:
+        raise ValueError(
+            f"{path}: expected numbers of a shape of at most {MAX_DIMS} sizes, got {shown(dtype)} of {shown(shape)}"
+        )
     if fortran and len(shape) > 1:
         raise ValueError(f"{path}: expected an array in C order, got one in Fortran order")
     nbytes = math.prod(shape) * dtype.itemsize
@@ -374,18 +403,21 @@ def _read_raw(folder: Path) -> list[Stored]:
 def _raw_entry(path: Path, name: str, entry: Any) -> Stored:
     where = f"{path}: {shortened(name)}"
     if not isinstance(entry, dict) or set(entry) != {"file", "dtype", "shape"}:
-        raise ValueError(f"{where}: expected file, dtype and shape, got {entry!r:.80}")
+        raise ValueError(f"{where}: expected file, dtype and shape, got {shown(entry)}")
     file, dtype, shape = entry["file"], entry["dtype"], entry["shape"]
-    if not isinstance(file, str) or Path(file).name != file or "\0" in file:
-        raise ValueError(f"{where}: file must be the name of one next to it, got {file!r:.80}")
-    if not isinstance(shape, list) or not all(map(_is_size, shape)):
-        raise ValueError(f"{where}: shape must be a list of sizes, got {shape!r:.80}")
+    if not isinstance(file, str) or not _is_neighbour(file):
+        raise ValueError(f"{where}: file must be the name of one next to it, got {shown(file)}")
+    if not _is_shape(shape):
+        raise ValueError(
+            f"{where}: shape must be a list of sizes, {MAX_DIMS} at most, got {shown(shape)}"
+        )
     if not isinstance(dtype, str) or dtype not in DTYPE_SIZES:
         raise ValueError(
-            f"{where}: dtype must be one of {', '.join(DTYPE_SIZES)}, got {dtype!r:.80}"
+            f"{where}: dtype must be one of {', '.join(DTYPE_SIZES)}, got {shown(dtype)}"
         )
     nbytes = math.prod(shape) * dtype_size(dtype)
+    check_regular(path.parent / file)
     size = (path.parent / file).stat().st_size
     if size != nbytes:
-        raise ValueError(f"{where}: expected {nbytes} bytes in {file}, got {size}")
+        raise ValueError(f"{where}: expected {nbytes} bytes in {shortened(file)}, got {size}")
     return Stored(name, dtype, tuple(shape), path.parent / file, 0, nbytes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -13,10 +14,11 @@ from typing import Any
 from fastinit import _kernel, initializers
 from fastinit._kernel import DTYPE_SIZES
 from fastinit.architectures import config_tensors
-from fastinit.checks import check_choice, check_int, shortened
+from fastinit.checks import check_choice, check_int, shortened, shown
 from fastinit.files import (
     Stored,
     check_regular,
+    is_path,
     parse_json,
     read_json,
     read_safetensors,
@@ -61,12 +63,12 @@ def parse_initializer(text: str) -> Initializer:
         key, _, value = option.partition("=")
         if key not in converters or key in values:
             raise ValueError(
-                f"expected options {', '.join(converters)} of {name}, each once, got {option!r}"
+                f"expected options {', '.join(converters)} of {name}, each once, got {shown(option)}"
             )
         try:
             values[key] = converters[key](value)
         except ValueError:
-            raise ValueError(f"expected a number for {key}, got {value!r}") from None
+            raise ValueError(f"expected a number for {key}, got {shown(value)}") from None
     made: Initializer = cls(**values)
     return made
 
@@ -74,7 +76,7 @@ def parse_initializer(text: str) -> Initializer:
 def _class(name: str, given: object) -> Any:
     if name not in CLASSES:
         known = ", ".join(sorted({*READY_MADE, *CLASSES}))
-        raise ValueError(f"expected one of {known}, got {given!r}")
+        raise ValueError(f"expected one of {known}, got {shown(given)}")
     return CLASSES[name]
 
 
@@ -87,7 +89,7 @@ def initializer_from(value: Any, axes: str = "in_out") -> Initializer:
         made = _from_table(value)
         given = "".join(value)
     else:
-        raise ValueError(f"init must be a name, or a table with one, got {value!r:.80}")
+        raise ValueError(f"init must be a name, or a table with one, got {shown(value)}")
     if isinstance(made, VarianceScaling) and "_axis" not in given:
         made = dataclasses.replace(made, **AXES[axes])
     return made
@@ -102,7 +104,7 @@ def _from_table(table: dict[str, Any]) -> Initializer:
     fields = {field.name: field for field in dataclasses.fields(cls)}
     for key, value in arguments.items():
         if key not in fields:
-            raise ValueError(f"expected arguments {', '.join(fields)} of {name}, got {key!r}")
+            raise ValueError(f"expected arguments {', '.join(fields)} of {name}, got {shown(key)}")
         if isinstance(fields[key].default, float) and value in ("inf", "-inf"):
             arguments[key] = float(value)
     made: Initializer = cls(**arguments)
@@ -139,7 +141,7 @@ def parse_rule(text: str) -> dict[str, Any]:
     """``*.bias=zeros`` as a rule of a spec."""
     match, equals, init = text.partition("=")
     if not match or not equals:
-        raise ValueError(f"expected a rule such as '*.bias=zeros', got {text!r}")
+        raise ValueError(f"expected a rule such as '*.bias=zeros', got {shown(text)}")
     if init != SKIP:
         parse_initializer(init)
     return {"match": match, "init": init}
@@ -163,11 +165,32 @@ def read_tensors(path: Path, rules: Sequence[Mapping[str, Any]] = ()) -> list[Te
     return _tensors(path, [{"axes": "out_in", **table, **_rule(table, rules)} for table in tables])
 
 
+#: Of a key in TOML; specs have no use for more than 4.
+MOST_KEY_PARTS = 32
+_TEXT = r"""(?: "(?: [^\\"\n] | \\[^\n] )*+ "?+ | '[^'\n]*+ '?+ )"""
+#: Keys of more parts in TOML. Texts and comments, which may hold anything, are passed over; those without an end go on
+#: to that of the line or the file, so that no part of a file is looked at many times.
+_LONG_KEY = re.compile(
+    rf"""
+      \"{{3}} (?: [^\\"] | \\. | "(?!"") )*+ (?: "{{3,5}} | \\?\Z )
+    | '{{3}} (?: [^'] | '(?!'') )*+ (?: '{{3,5}} | \Z )
+    | \# [^\n]*+
+    | (?P<key> (?: (?: [\w-]++ | {_TEXT} ) [ \t]*+ \. [ \t]*+ ){{{MOST_KEY_PARTS}}} )
+    | [\w-]++ | {_TEXT}
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+
+
 def _read_toml(path: Path) -> Any:
     check_regular(path)
     try:
-        return tomllib.loads(path.read_bytes().decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        text = path.read_bytes().decode()
+        # tomllib takes time and memory by the square of a key's parts: gigabytes for a file of 50 kB.
+        if any(match["key"] for match in _LONG_KEY.finditer(text)):
+            raise ValueError(f"a key of more than {MOST_KEY_PARTS} parts")
+        return tomllib.loads(text)
+    except ValueError as error:  # an integer of thousands of digits, too
         raise ValueError(f"{path}: not TOML: {error}") from None
     except RecursionError:
         raise ValueError(f"{path}: nested too deeply") from None
@@ -193,6 +216,10 @@ def _spec_tensors(path: Path, spec: Any, rules: Sequence[Mapping[str, Any]]) -> 
     check_choice(f"{path}: axes", spec.get("axes", "in_out"), tuple(AXES))
     stored: list[dict[str, Any]] = []
     if "tensors_from" in spec:
+        if not is_path(spec["tensors_from"]):
+            raise ValueError(
+                f"{path}: tensors_from cannot be a path: {shown(spec['tensors_from'])}"
+            )
         stored = [_stored_table(one) for one in read_stored(path.parent / spec["tensors_from"])]
     listed = _tables(path, spec, "tensors")
     if not stored and not listed:
@@ -220,7 +247,7 @@ def _rule(table: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]) -> dict[
 def _tables(path: Path, spec: dict[str, Any], key: str) -> list[Any]:
     tables = spec.get(key, [])
     if not isinstance(tables, list):
-        raise ValueError(f"{path}: {key} must be a list of tables, got {tables!r:.80}")
+        raise ValueError(f"{path}: {key} must be a list of tables, got {shown(tables)}")
     return tables
 
 
@@ -232,18 +259,18 @@ def _check_table(
     required: Iterable[str] = (),
 ) -> None:
     if not isinstance(table, dict):
-        raise ValueError(f"{where}: expected a table, got {table!r:.80}")
+        raise ValueError(f"{where}: expected a table, got {shown(table)}")
     unknown = sorted(set(table) - keys)
     if unknown:
         raise ValueError(
-            f"{where}: expected the keys {', '.join(sorted(keys))}, got {unknown[0]!r}"
+            f"{where}: expected the keys {', '.join(sorted(keys))}, got {shown(unknown[0])}"
         )
     missing = next((key for key in required if key not in table), None)
     if missing is not None:
         raise ValueError(f"{where}: the key {missing!r} is missing")
     for key, kind in types.items():
         if key in table and not isinstance(table[key], kind):
-            raise ValueError(f"{where}: {key} must be a text, got {table[key]!r:.80}")
+            raise ValueError(f"{where}: {key} must be a text, got {shown(table[key])}")
 
 
 def _tensors(path: Path, tables: Sequence[Mapping[str, Any]]) -> list[Tensor]:
@@ -268,11 +295,11 @@ def _tensor(full: Mapping[str, Any]) -> Tensor:
     check_choice("axes", axes, tuple(AXES))
     shape = full["shape"]
     if not isinstance(shape, list):
-        raise ValueError(f"shape must be a list of sizes, got {shape!r:.80}")
+        raise ValueError(f"shape must be a list of sizes, got {shown(shape)}")
     dtype = full.get("dtype", "float32")
     if not isinstance(dtype, str) or dtype not in DTYPE_SIZES:
         raise ValueError(
-            f"dtype must be one of {', '.join(DTYPE_SIZES)} (or a rule says {SKIP!r}), got {dtype!r:.80}"
+            f"dtype must be one of {', '.join(DTYPE_SIZES)} (or a rule says {SKIP!r}), got {shown(dtype)}"
         )
     init = initializer_from(full["init"], axes)
     tensor = Tensor(full["name"], tuple(shape), init, dtype, full.get("padding_idx"))
@@ -292,7 +319,7 @@ def recorded(path: Path) -> tuple[dict[str, Tensor], int | None]:
     stored, metadata = read_safetensors(path)
     if "fastinit" not in metadata:
         return {}, None
-    record = parse_json(path, metadata["fastinit"].encode())
+    record = parse_json(path, metadata["fastinit"].encode(errors="surrogatepass"))
     try:
         tensors = {
             s.name: Tensor(
@@ -310,6 +337,6 @@ def recorded(path: Path) -> tuple[dict[str, Tensor], int | None]:
         raise ValueError(f"{path}: __metadata__ of fastinit cannot be read: {error}") from None
     if version != _kernel.STREAM_VERSION:
         raise ValueError(
-            f"{path}: written with stream version {version!r:.20}, this is {_kernel.STREAM_VERSION}"
+            f"{path}: written with stream version {shown(version)}, this is {_kernel.STREAM_VERSION}"
         )
     return tensors, seed

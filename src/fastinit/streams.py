@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastinit import _kernel
-from fastinit.checks import check_int
+from fastinit.checks import check_int, shown
 
 MAX_UINT64 = 2**64 - 1
 
@@ -35,7 +35,7 @@ def stream_name(stream: Stream) -> bytes:
         try:
             return stream.encode()
         except UnicodeEncodeError as error:
-            raise ValueError(f"stream must be valid Unicode text, got {stream!r}") from error
+            raise ValueError(f"stream must be valid Unicode text, got {shown(stream)}") from error
     return str(check_int("stream", stream, 0)).encode()
 
 

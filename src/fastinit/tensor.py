@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from fastinit.checks import check_int
+from fastinit.checks import check_int, shown
 from fastinit.fans import normalize_shape
 from fastinit.fill import dtype_size
 from fastinit.initializers import Initializer
@@ -38,7 +38,9 @@ class Tensor:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
-            raise ValueError(f"name must be a text of at least one character, got {self.name!r}")
+            raise ValueError(
+                f"name must be a text of at least one character, got {shown(self.name)}"
+            )
         stream_name(self.name)
         object.__setattr__(self, "shape", normalize_shape(self.shape))
         if not isinstance(self.init, Initializer):
