@@ -62,7 +62,7 @@ static int stays_in_bounds(const fi_distribution *d, double low, double high)
 
 static int is_at_0(const fi_distribution *d) { return d->base == 0 && d->scale >= NORMAL_STEPS; }
 
-static fi_status normal(fi_distribution *d, fi_dtype dtype, double mean, double stddev)
+FI_NOINLINE static fi_status normal(fi_distribution *d, fi_dtype dtype, double mean, double stddev)
 {
     if (!isfinite(mean))
         return FI_ERR_MEAN;
@@ -75,7 +75,7 @@ static fi_status normal(fi_distribution *d, fi_dtype dtype, double mean, double 
     return FI_OK;
 }
 
-static fi_status uniform(fi_distribution *d, fi_dtype dtype, double low, double high)
+FI_NOINLINE static fi_status uniform(fi_distribution *d, fi_dtype dtype, double low, double high)
 {
     if (!(low <= high))
         return FI_ERR_BOUNDS;
@@ -160,7 +160,7 @@ static int in_range(const fi_distribution *d, double low, double high)
            fmax(low, d->base - reach) >= -largest && fmin(high, d->base + reach) <= largest;
 }
 
-static fi_status truncated_normal(fi_distribution *d, fi_dtype dtype, double mean, double stddev, double lower, double upper)
+FI_NOINLINE static fi_status truncated_normal(fi_distribution *d, fi_dtype dtype, double mean, double stddev, double lower, double upper)
 {
     if (!isfinite(mean))
         return FI_ERR_MEAN;

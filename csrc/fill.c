@@ -19,7 +19,7 @@ static const size_t item_sizes[] = {
 };
 
 /* A bound as fi_narrow takes it. */
-static uint16_t narrow_bound(const job *j, double bound)
+FI_NOINLINE static uint16_t narrow_bound(const job *j, double bound)
 {
     const float real = (float)bound;
     uint8_t byte;

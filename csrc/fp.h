@@ -1,5 +1,7 @@
-/* The floating-point environment: results must not depend on the caller's rounding mode or
- * flush-to-zero flags, which some frameworks set. Work under the default and put theirs back. */
+/* The floating-point environment: results must not depend on the caller's rounding mode, flush-to-zero flags or
+ * trapped exceptions, which some frameworks set. Work under the default and put theirs back, with the exception flags.
+ *
+ * Compilers may move arithmetic past these: what needs it goes into functions that are not inlined. */
 #ifndef FI_FP_H
 #define FI_FP_H
 
@@ -14,16 +16,20 @@ static inline fp_state enter_fp(void)
 }
 static inline void leave_fp(fp_state saved) { _mm_setcsr(saved); }
 #elif defined(FI_AARCH64)
-typedef uint64_t fp_state;
+typedef struct {
+    uint64_t control, status;
+} fp_state;
 static inline fp_state enter_fp(void)
 {
     fp_state saved;
-    const fp_state standard = 0;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(saved));
-    __asm__ volatile("msr fpcr, %0" : : "r"(standard));
+    __asm__ volatile("mrs %0, fpcr\n\tmrs %1, fpsr" : "=r"(saved.control), "=r"(saved.status) : : "memory");
+    __asm__ volatile("msr fpcr, %0" : : "r"(UINT64_C(0)) : "memory");
     return saved;
 }
-static inline void leave_fp(fp_state saved) { __asm__ volatile("msr fpcr, %0" : : "r"(saved)); }
+static inline void leave_fp(fp_state saved)
+{
+    __asm__ volatile("msr fpsr, %1\n\tmsr fpcr, %0" : : "r"(saved.control), "r"(saved.status) : "memory");
+}
 #else
 #include <fenv.h>
 typedef fenv_t fp_state;
@@ -31,7 +37,7 @@ static inline fp_state enter_fp(void)
 {
     fp_state saved;
     fegetenv(&saved);
-    fesetenv(FE_DFL_ENV); /* the rounding mode alone would leave AArch32 flushing */
+    fesetenv(FE_DFL_ENV);
     return saved;
 }
 static inline void leave_fp(fp_state saved) { fesetenv(&saved); }

@@ -269,68 +269,176 @@ static void test_statuses(void)
     check(strcmp(fi_status_message((fi_status)99), "unknown status") == 0, "message", "99");
 }
 
-/* The caller's rounding mode does not show in the output, and is still there afterwards. */
-static void test_rounding_mode(void)
-{
-    fi_distribution d;
-    double near[300], up[300];
-    fi_truncated_normal(&d, FI_FLOAT64, 0.1, 0.3, 1, 9);
-    fi_fill(&d, 5, 0, 300, near);
-    fesetround(FE_UPWARD);
-    fi_truncated_normal(&d, FI_FLOAT64, 0.1, 0.3, 1, 9);
-    fi_fill(&d, 5, 0, 300, up);
-    const int mode = fegetround();
-    fesetround(FE_TONEAREST);
-    check(memcmp(near, up, sizeof up) == 0, "rounding mode", "same bits");
-    check(mode == FE_UPWARD, "rounding mode", "restored");
-}
+/* Parameters that visit every law, with bounds, standard deviations and quotients that no binary fraction is; the last
+ * of each kind have values that are subnormal in some dtype. */
+static const struct {
+    const char *name;
+    double p[4];
+} laws[] = {
+    {"uniform", {-0.3, 0.7}},
+    {"uniform", {-1e-41, 3e-41}},
+    {"uniform", {1e-310, 7e-310}},
+    {"normal", {0.1, 0.3}},
+    {"normal", {0.1, 0}},
+    {"normal", {0, 1e-41}},
+    {"normal", {0, 3e-310}},
+    {"normal", {0, 1e-7}},
+    {"truncated_normal", {0, 0.3, -2, 2}},
+    {"truncated_normal", {0.1, 0.3, -2.1, 2.3}},
+    {"truncated_normal", {0, 1e-41, -2, 2}},
+    {"truncated_normal", {0, 1e-310, -2, 2}},
+    {"truncated_normal", {0.1, 0.3, 0.1, 4.3}},
+    {"truncated_normal", {0.1, 0.3, -0.7, 0.9}},
+    {"truncated_normal", {0.1, 0.3, 2.1, 2.3}},
+    {"truncated_normal", {0.1, 0.3, 0.7, 9.1}},
+    {"truncated_normal", {0.1, 0.3, 3.1, INFINITY}},
+    {"truncated_normal", {0.1, 0.3, -INFINITY, -1.7}},
+};
+enum { LAWS = sizeof laws / sizeof *laws };
 
-/* The word of floating-point modes, and its bits that flush subnormal numbers to zero; other machines have none. */
+/* What a caller may have set: the rounding mode, flushing of subnormal numbers to zero, and exceptions that trap. */
 #if defined(__SSE2__)
-#define FLUSH 0x8040u /* FTZ and DAZ */
-static unsigned get_modes(void) { return _mm_getcsr(); }
-static void set_modes(unsigned modes) { _mm_setcsr(modes); }
+typedef unsigned environment;
+static environment get_environment(void) { return _mm_getcsr(); }
+static void set_environment(environment e) { _mm_setcsr(e); }
+/* With the exception flag of overflow up, which is to stay, and those down that arithmetic would raise. */
+static environment make_environment(unsigned rounding, int flush, int trap)
+{
+    return (trap ? 0x400 : 0x1F80) | rounding << 13 | (flush ? 0x8040 : 0) | 0x8;
+}
+enum { ROUNDINGS = 4, FLUSHES = 2, TRAPS = 2 };
 #elif defined(__aarch64__)
-#define FLUSH (1u << 24)
-static unsigned get_modes(void)
+typedef struct {
+    uint64_t control, status;
+} environment;
+static environment get_environment(void)
 {
-    uint64_t modes;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(modes));
-    return (unsigned)modes;
+    environment e;
+    __asm__ volatile("mrs %0, fpcr\n\tmrs %1, fpsr" : "=r"(e.control), "=r"(e.status) : : "memory");
+    return e;
 }
-static void set_modes(unsigned modes) { __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)modes)); }
+static void set_environment(environment e)
+{
+    __asm__ volatile("msr fpcr, %0\n\tmsr fpsr, %1" : : "r"(e.control), "r"(e.status) : "memory");
+}
+/* Few processors trap; the bits then read as they were. */
+static environment make_environment(unsigned rounding, int flush, int trap)
+{
+    return (environment){(uint64_t)rounding << 22 | (uint64_t)flush << 24 | (trap ? 0x1B00 : 0), 0x4};
+}
+enum { ROUNDINGS = 4, FLUSHES = 2, TRAPS = 2 };
 #elif defined(__arm__)
-#define FLUSH (1u << 24)
-static unsigned get_modes(void)
+typedef unsigned environment;
+static environment get_environment(void)
 {
-    unsigned modes;
-    __asm__ volatile("vmrs %0, fpscr" : "=r"(modes));
-    return modes;
+    environment e;
+    __asm__ volatile("vmrs %0, fpscr" : "=r"(e) : : "memory");
+    return e;
 }
-static void set_modes(unsigned modes) { __asm__ volatile("vmsr fpscr, %0" : : "r"(modes)); }
+static void set_environment(environment e) { __asm__ volatile("vmsr fpscr, %0" : : "r"(e) : "memory"); }
+static environment make_environment(unsigned rounding, int flush, int trap)
+{
+    return rounding << 22 | (unsigned)flush << 24 | (trap ? 0x1B00 : 0) | 0x4;
+}
+enum { ROUNDINGS = 4, FLUSHES = 2, TRAPS = 2 };
+#else
+typedef struct {
+    int rounding, flags;
+} environment;
+static environment get_environment(void) { return (environment){fegetround(), fetestexcept(FE_ALL_EXCEPT)}; }
+static void set_environment(environment e)
+{
+    fesetround(e.rounding);
+    feclearexcept(FE_ALL_EXCEPT);
+    feraiseexcept(e.flags);
+}
+static environment make_environment(unsigned rounding, int flush, int trap)
+{
+    static const int roundings[] = {FE_TONEAREST, FE_DOWNWARD, FE_UPWARD, FE_TOWARDZERO};
+    (void)flush, (void)trap;
+    return (environment){roundings[rounding], FE_DIVBYZERO};
+}
+enum { ROUNDINGS = 4, FLUSHES = 1, TRAPS = 1 };
 #endif
 
-/* Nor does flushing of subnormal numbers to zero, which -ffast-math turns on in whole processes. */
-static void test_flush_to_zero(void)
-{
+enum { SAMPLES = 300, WORDS = 10 };
+
+/* All that the interface computes for one law and dtype. */
+typedef struct {
+    fi_status status;
     fi_distribution d;
-    float kept[300];
-    fi_truncated_normal(&d, FI_FLOAT32, 0, 1e-41, -2, 2);
-    fi_fill(&d, 5, 0, 300, kept);
-    int subnormal = 0;
-    for (int i = 0; i < 300; i++)
-        subnormal += fpclassify(kept[i]) == FP_SUBNORMAL;
-    check(subnormal > 290, "flush to zero", "subnormal values");
-#if defined(FLUSH)
-    float flushed[300];
-    const unsigned modes = get_modes();
-    set_modes(modes | FLUSH);
-    fi_truncated_normal(&d, FI_FLOAT32, 0, 1e-41, -2, 2);
-    fi_fill(&d, 5, 0, 300, flushed);
-    check(get_modes() == (modes | FLUSH), "flush to zero", "restored");
-    set_modes(modes);
-    check(memcmp(kept, flushed, sizeof kept) == 0, "flush to zero", "same bits");
-#endif
+    double run[SAMPLES], columns[SAMPLES];
+    uint32_t words[WORDS];
+} computed;
+
+static void compute(computed *c, int law, fi_dtype dtype)
+{
+    const uint64_t count[] = {3, 100};
+    const int64_t index_step[] = {1000, 7}, out_step[] = {100 * (int64_t)item_sizes[dtype], (int64_t)item_sizes[dtype]};
+    const fi_region region = {2, count, index_step, out_step, 5};
+    c->status = prepare(&c->d, dtype, laws[law].name, laws[law].p);
+    if (c->status == FI_OK) {
+        fi_fill(&c->d, 5, 3, SAMPLES, c->run);
+        fi_fill_region(&c->d, 5, &region, 0, SAMPLES, c->columns);
+    }
+    fi_random_words(5, 3, WORDS, c->words);
+}
+
+/* Nothing of the caller's environment shows in what is computed, and all of it is as it was afterwards, with the flags
+ * of exceptions. */
+static void test_environment(unsigned rounding, int flush, int trap)
+{
+    static computed expected, got;
+    const environment standard = get_environment(), foreign = make_environment(rounding, flush, trap);
+    char what[64];
+    snprintf(what, sizeof what, "rounding %u, flushing %d, trapping %d", rounding, flush, trap);
+    set_environment(foreign);
+    const environment set = get_environment(); /* bits that the processor lacks stay 0 */
+    set_environment(standard);
+    int same = 1, restored = 1;
+    for (int law = 0; law < LAWS; law++)
+        for (int dtype = 0; dtype < DTYPES; dtype++) {
+            memset(&expected, 0, sizeof expected);
+            memset(&got, 0, sizeof got);
+            compute(&expected, law, (fi_dtype)dtype);
+            set_environment(foreign);
+            compute(&got, law, (fi_dtype)dtype);
+            const environment after = get_environment();
+            set_environment(standard);
+            same &= memcmp(&expected, &got, sizeof got) == 0;
+            restored &= memcmp(&after, &set, sizeof set) == 0;
+        }
+    check(same, "environment: same bits", what);
+    check(restored, "environment: restored", what);
+}
+
+/* Those environments are in force: a third and a subnormal product show it. */
+static void test_environments_differ(void)
+{
+    volatile double one = 1, three = 3, tiny = 0x1p-600, quotients[ROUNDINGS];
+    const environment standard = get_environment();
+    for (unsigned rounding = 0; rounding < ROUNDINGS; rounding++) {
+        const environment asked = make_environment(rounding, FLUSHES - 1, 0);
+        set_environment(asked);
+        const environment set = get_environment(); /* under valgrind, nothing is flushed, and this says so */
+        quotients[rounding] = one / three;
+        const volatile double product = tiny * 0x1p-450;
+        set_environment(standard);
+        check((product == 0) == (FLUSHES == 2 && memcmp(&set, &asked, sizeof set) == 0), "environments differ", "flushing");
+    }
+    int higher = 0;
+    for (unsigned rounding = 0; rounding < ROUNDINGS; rounding++)
+        higher += quotients[rounding] > 0x1.5555555555555p-2; /* only upward is a third more than this */
+    check(higher == 1, "environments differ", "rounding");
+}
+
+static void test_environments(void)
+{
+    test_environments_differ();
+    for (unsigned rounding = 0; rounding < ROUNDINGS; rounding++)
+        for (int flush = 0; flush < FLUSHES; flush++)
+            for (int trap = 0; trap < TRAPS; trap++)
+                test_environment(rounding, flush, trap);
 }
 
 int main(int argc, char **argv)
@@ -344,8 +452,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; fi_available_isa(i); i++) {
         check(fi_set_isa(fi_available_isa(i)) == FI_OK && strcmp(fi_isa(), fi_available_isa(i)) == 0, "forcing", fi_available_isa(i));
         test_golden(argv[1]);
-        test_rounding_mode();
-        test_flush_to_zero();
+        test_environments();
         test_far_steps();
         for (int dtype = 0; dtype < DTYPES; dtype++) {
             test_splits((fi_dtype)dtype);

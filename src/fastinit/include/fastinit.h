@@ -191,7 +191,8 @@
  * instruction set. Every function may be called from any number of threads at
  * once, on buffers that do not overlap; fi_set_isa changes only the speed of
  * fills that start later. Functions run under the default floating-point
- * environment and restore the caller's. Optimised builds use up to 64 KiB of stack.
+ * environment (rounding, flushing to zero, traps) and restore the caller's, its
+ * exception flags included. Optimised builds use up to 64 KiB of stack.
  */
 #ifndef FASTINIT_H
 #define FASTINIT_H
