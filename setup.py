@@ -25,7 +25,7 @@ kernel = Extension(
     "fastinit._kernel",
     sources=["src/fastinit/_kernel.pyx", *sorted(map(str, Path("csrc").glob("*.c")))],
     depends=["src/fastinit/include/fastinit.h", *sorted(map(str, Path("csrc").glob("*.h")))],
-    include_dirs=["src/fastinit/include"],
+    include_dirs=["src/fastinit/include", "csrc"],
     define_macros=[("Py_LIMITED_API", "0x030B0000")] if ABI3 else [],
     py_limited_api=ABI3,
     extra_compile_args=flags + shlex.split(os.environ.get("FASTINIT_CFLAGS", "")),

@@ -37,7 +37,7 @@ static inline fp_state enter_fp(void)
 {
     fp_state saved;
     fegetenv(&saved);
-    fesetenv(FE_DFL_ENV);
+    fesetenv(FE_DFL_ENV); /* the rounding mode alone would leave 32-bit ARM flushing */
     return saved;
 }
 static inline void leave_fp(fp_state saved) { fesetenv(&saved); }

@@ -1,6 +1,8 @@
 # cython: language_level=3, freethreading_compatible=True, boundscheck=False, wraparound=False
 """The C kernel over memory of Python objects: check, release the GIL, one C call."""
 
+import functools
+
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 
 cdef extern from "fastinit.h" nogil:
@@ -22,6 +24,16 @@ cdef extern from "fastinit.h" nogil:
     const char *c_isa "fi_isa"()
     const char *c_available_isa "fi_available_isa"(size_t i)
     fi_status c_set_isa "fi_set_isa"(const char *name)
+
+
+cdef extern from "internal.h" nogil:
+    pass
+
+cdef extern from "fp.h" nogil:
+    ctypedef struct fp_state:
+        pass
+    fp_state enter_fp()
+    void leave_fp(fp_state saved)
 
 
 cdef fi_status fi_uniform(
@@ -235,3 +247,18 @@ def available_isas():
 
 def set_isa(str name not None):
     check(c_set_isa(name.encode()), name)
+
+
+def in_default_arithmetic(function):
+    """Decorator: the function computes in the default floating-point environment.
+
+    Python's own arithmetic, and its conversions of text, would follow the caller's rounding mode;
+    where subnormal numbers count as zero, caches would mix up different initializers.
+    """
+    def run(*args, **kwargs):
+        cdef fp_state saved = enter_fp()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            leave_fp(saved)
+    return functools.update_wrapper(run, function)

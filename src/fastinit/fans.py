@@ -10,6 +10,7 @@ from functools import cache, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from fastinit import _kernel
 from fastinit.checks import check_bounds, check_choice, check_real, shown
 
 Axes = int | Sequence[int]
@@ -130,6 +131,7 @@ _GAINS = {
 }
 
 
+@_kernel.in_default_arithmetic
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """Recommended gain of a nonlinearity.
 
@@ -195,6 +197,7 @@ def truncated_std(lower: float, upper: float) -> float:
     return truncated_moments(lower, upper)[1]
 
 
+@_kernel.in_default_arithmetic
 @lru_cache(maxsize=256)
 def truncated_moments(lower: float, upper: float) -> tuple[float, float]:
     """Mean and standard deviation of a standard normal truncated to [lower, upper]."""

@@ -152,6 +152,7 @@ class Initializer:
         return self.fill(out, seed=seed, stream=stream, shape=dims, index=index, threads=threads)
 
 
+@_kernel.in_default_arithmetic
 @lru_cache(maxsize=1024)
 def prepare(initializer: Initializer, shape: tuple[int, ...], dtype: str) -> _kernel.Distribution:
     """The kernel's distribution; cached because it costs more than a small fill."""
@@ -277,12 +278,14 @@ class TruncatedNormal(Distribution):
     lower: float = -2.0
     upper: float = 2.0
 
+    @_kernel.in_default_arithmetic
     def __post_init__(self) -> None:
         _set_real(self, mean=self.mean, stddev=self.stddev, lower=self.lower, upper=self.upper)
         _check_normal(self.mean, self.stddev)
         check_bounds(self.lower, self.upper)
 
     @classmethod
+    @_kernel.in_default_arithmetic
     def within(cls, low: float, high: float, mean: float = 0.0, stddev: float = 1.0) -> Self:
         """Normal(mean, stddev) conditioned on [low, high], bounds of the values themselves.
 
@@ -354,6 +357,7 @@ class VarianceScaling(Initializer):
     batch_axis: Axes = ()
     correction: str = "exact"
 
+    @_kernel.in_default_arithmetic
     def __post_init__(self) -> None:
         object.__setattr__(self, "scale", check_positive("scale", self.scale))
         check_choice("mode", self.mode, MODES)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from fastinit import _kernel
 from fastinit import initializers as core
 from fastinit.fans import normalize_shape
 from fastinit.fill import Array
@@ -157,6 +158,7 @@ class _Scaled(_Filled):
         return _resolve(float(self.scale), self.mode, self.distribution, shape)
 
 
+@_kernel.in_default_arithmetic
 @lru_cache(maxsize=1024)
 def _resolve(
     scale: float, mode: str, distribution: str, shape: tuple[int, ...]

@@ -63,6 +63,7 @@ class Model:
             self._tensors[tensor.name] = tensor
 
     @classmethod
+    @_kernel.in_default_arithmetic
     def load(cls, source: str | os.PathLike[str], *, rules: Iterable[str] = ()) -> Model:
         """The model that a file describes.
 
@@ -111,6 +112,7 @@ class Model:
         """How many bytes they take."""
         return sum(tensor.nbytes for tensor in self)
 
+    @_kernel.in_default_arithmetic
     def to_json(self) -> str:
         """The model as a spec, to be edited and loaded again."""
         lines = ",\n".join("  " + json.dumps(tensor_table(tensor)) for tensor in self)
@@ -349,6 +351,7 @@ def _given(seed: Seed) -> Seed:
     return seed
 
 
+@_kernel.in_default_arithmetic
 def _record(tensors: Sequence[Tensor], seed: int) -> dict[str, str]:
     """The metadata of safetensors: transformers asks for the format, `check` reads the rest."""
     record: dict[str, Any] = {

@@ -51,6 +51,7 @@ TENSOR_KEYS = {"name", "shape", "init", "dtype", "axes", "padding_idx"}
 RULE_KEYS = {"match", "init", "dtype", "axes", "padding_idx"}
 
 
+@_kernel.in_default_arithmetic
 def parse_initializer(text: str) -> Initializer:
     """``he_normal`` or ``truncated_normal:stddev=0.02,lower=-3`` as an initializer."""
     name, _, options = text.partition(":")
@@ -314,6 +315,7 @@ def _usual_initializer(stored: Stored) -> str:
     return "zeros" if stored.name.endswith(("bias", "beta")) else "ones"
 
 
+@_kernel.in_default_arithmetic
 def recorded(path: Path) -> tuple[dict[str, Tensor], int | None]:
     """What a .safetensors file says of its own tensors and their seed, if fastinit wrote it."""
     stored, metadata = read_safetensors(path)

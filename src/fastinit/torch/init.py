@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 from torch.nn.init import calculate_gain, constant_, dirac_, eye_, ones_, zeros_
 from torch.overrides import TorchFunctionMode
 
+from fastinit import _kernel
 from fastinit.checks import check_choice, check_positive
 from fastinit.fill import expected_dtypes
 from fastinit.initializers import (
@@ -274,6 +275,7 @@ def sparse_(
     return _draw_normals("sparse_", tensor, (sparsity, std), generator, seed, stream)
 
 
+@_kernel.in_default_arithmetic
 @lru_cache(maxsize=1024, typed=True)  # PyTorch tells True from 1.0
 def _law(name: str, *arguments: Any) -> Initializer:
     """The initializer of a function and its arguments; an error where it has none."""
