@@ -5,6 +5,15 @@ import functools
 
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 
+cdef extern from "pythread.h" nogil:
+    ctypedef void *PyThread_type_lock
+    enum:
+        WAIT_LOCK
+    PyThread_type_lock PyThread_allocate_lock()
+    void PyThread_free_lock(PyThread_type_lock lock)
+    int PyThread_acquire_lock(PyThread_type_lock lock, int wait)
+    void PyThread_release_lock(PyThread_type_lock lock)
+
 cdef extern from "fastinit.h" nogil:
     fi_status c_uniform "fi_uniform"(
         fi_distribution *d, fi_dtype dtype, double low, double high)
@@ -262,3 +271,45 @@ def in_default_arithmetic(function):
         finally:
             leave_fp(saved)
     return functools.update_wrapper(run, function)
+
+
+cdef class Turn:
+    """Calls functions, one at a time.
+
+    Unlike a lock of Python's it needs no memory to be let go, no interrupt comes between a call and
+    that, and waiting for it is not interrupted.
+    """
+    cdef PyThread_type_lock lock
+
+    def __cinit__(self):
+        self.lock = PyThread_allocate_lock()
+        if self.lock is NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        if self.lock is not NULL:
+            PyThread_free_lock(self.lock)
+
+    def __call__(self, function, *args):
+        with nogil:
+            PyThread_acquire_lock(self.lock, WAIT_LOCK)
+        try:
+            return function(*args)
+        finally:
+            PyThread_release_lock(self.lock)
+
+
+def run_then_wait(run, list going, list turns):
+    """Call `run()`; then end ``going[0]``, which stops helpers, and wait for `turns`.
+
+    In Python, an interrupt could come between any two instructions and end the wait.
+    """
+    cdef Turn turn
+    try:
+        run()
+    finally:
+        going[0] = False
+        for turn in turns:
+            with nogil:
+                PyThread_acquire_lock(turn.lock, WAIT_LOCK)
+                PyThread_release_lock(turn.lock)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import _thread
 import math
 import os
-import threading
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
+from fastinit import _kernel
 from fastinit.checks import check_int
 
 #: Told how many bytes are done, and how many there are.
@@ -107,22 +107,23 @@ def share(
 
     The caller's thread works too, so a signal handler such as Ctrl-C runs
     between two of its tasks; an exception anywhere stops all threads after
-    their task at hand, and is raised. A thread that starts too late to be of use
-    ends at once, and holds nothing of the caller's.
+    their task at hand, and is raised. When this returns or raises, no thread is at
+    a task or will take one. A thread that starts too late to be of use ends at once,
+    and holds nothing of the caller's.
     """
-    turn = threading.Lock()
+    turn = _kernel.Turn()
     threads = max(1, min(threads, count))
     # The only reference to the task: a helper that has yet to start must not keep the memory that it fills.
     remaining: Iterator[tuple[Callable[[int], None], int]]
     remaining = ((task, i) for i in spread(count, threads))
+    going = [True]  # False when all are to stop
     done: list[int] = []
     errors: list[BaseException] = []
 
     def work(report: Callable[[int], None] | None) -> None:
         try:
-            while not errors:
-                with turn:
-                    job = next(remaining, None)
+            while going[0]:
+                job = turn(next, remaining, None)
                 if job is None:
                     return
                 run, i = job
@@ -131,29 +132,29 @@ def share(
                 if report is not None:
                     report(len(done))
         except BaseException as error:
+            going[0] = False
             errors.append(error)
 
-    # Not threading.Thread, whose start waits until the thread runs: where a processor has to wake up for
-    # it, that takes longer than a task. A helper that comes late finds nothing left to do.
-    working = [_thread.allocate_lock() for _ in range(threads - 1)]
+    helpers = [_kernel.Turn() for _ in range(threads - 1)]
 
-    def help_out(lock: _thread.LockType) -> None:
-        with lock:
-            work(None)
-
-    try:
-        for lock in working:
+    def work_with_helpers() -> None:
+        # Not threading.Thread, whose start waits until the thread runs: where a processor has to wake up for
+        # it, that takes longer than a task. A helper that comes late finds nothing left to do.
+        for helper in helpers:
             try:
-                _thread.start_new_thread(help_out, (lock,))
+                _thread.start_new_thread(helper, (work, None))
             except RuntimeError:  # no more threads to be had: go on with those there are
                 break
         work(progress)
+
+    try:
+        _kernel.run_then_wait(work_with_helpers, going, helpers)
+        if errors:  # an interrupt, if there is one
+            raise ([e for e in errors if not isinstance(e, Exception)] or errors)[0]
+        if len(done) < count:  # a thread had no memory even to say so
+            raise MemoryError(f"{count - len(done)} of {count} tasks were not done")
     finally:
         remaining = iter(())
-        for lock in working:
-            with lock:
-                pass
-    if errors:
-        raise errors[0]
+        errors.clear()  # whose tracebacks would hold this frame, and with it the caller's memory
     if progress is not None:
         progress(len(done))
