@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,9 @@ from numpy.typing import NDArray
 
 import fastinit as fi
 import reference
+from reliability import battery
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "tests/reliability"))
-
-import battery  # noqa: E402
-
 STEP = 10007  # every word of tests/c/test_transforms.c is a multiple of it
 BATCH = 4096
 
