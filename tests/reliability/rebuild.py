@@ -67,10 +67,11 @@ def main() -> int:
         print("network namespaces cannot be made here")
         return 1
     with tempfile.TemporaryDirectory() as scratch:
-        wheels, archives = [], []
-        for name in ("one", "another name"):
-            folder = Path(scratch) / name
+        folders = [Path(scratch) / name for name in ("one", "another name")]
+        for folder in folders:  # all before a build: somebody may be at work here
             copy_sources(folder)
+        wheels, archives = [], []
+        for folder in folders:
             offline("-m", "build", "--no-isolation", "--sdist", cwd=folder)
             archives += (folder / "dist").glob("*.tar.gz")
             wheels.append(build_wheel(folder))
