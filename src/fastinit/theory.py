@@ -159,7 +159,8 @@ def _relative_tail(z: Reals, a: float) -> Reals:
         return 1 / (t + fraction)
 
     start = np.array([a])
-    return np.exp((a - z) * (a + z) / 2) * mills(z) / mills(start)
+    with np.errstate(over="ignore"):  # far out the exponent is -inf, and the probability 0
+        return np.exp((a - z) * (a + z) / 2) * mills(z) / mills(start)
 
 
 def bounds(distribution: Distribution, dtype: str | None = None) -> tuple[float, float]:
