@@ -1,7 +1,7 @@
 /* TestU01's batteries (L'Ecuyer and Simard, "TestU01: a C library for empirical testing of random number generators",
  * 2007) on the kernel's words.
  *
- *     ./testu01 SmallCrush|Crush|BigCrush|Rabbit stream|streams|seeds|domains|attempts [reversed]
+ *     ./testu01 SmallCrush|Crush|BigCrush|Rabbit stream|streams|seeds|domains|attempts [SEED [reversed]]
  *
  * The batteries look at the high bits of words more than at the low ones: `reversed` turns the order round.
  */
@@ -38,10 +38,10 @@ static unsigned int next_word(void)
 
 int main(int argc, char **argv)
 {
-    fill = argc >= 3 ? find_source(argv[2]) : NULL;
+    fill = argc >= 3 ? find_source(argv[2], argv[3]) : NULL;
     if (!fill)
         return 2;
-    reversed = argc == 4;
+    reversed = argc == 5;
     swrite_Basic = FALSE;
     unif01_Gen *generator = unif01_CreateExternGenBits(argv[2], next_word);
     int known = 1;

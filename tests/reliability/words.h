@@ -1,11 +1,14 @@
 /* Philox words as the kernel draws them, in the orders in which they should look independent. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../../csrc/kernel_scalar.c"
 #include "fastinit.h"
 
 enum { BLOCKS = 1 << 12, WORDS = 4 * BLOCKS, NAMES = 64 };
+
+static uint64_t seed;
 
 /* One block each of consecutive elements, by counters 1 and 2 and a key. */
 static void draw(uint64_t first, uint32_t c2, uint64_t key, unsigned blocks, uint32_t *words)
@@ -20,7 +23,7 @@ static void draw(uint64_t first, uint32_t c2, uint64_t key, unsigned blocks, uin
 }
 
 /* The raw words of one key, in order. */
-static void one_stream(uint64_t step, uint32_t *words) { fi_random_words(0, step * WORDS, WORDS, words); }
+static void one_stream(uint64_t step, uint32_t *words) { fi_random_words(seed, step * WORDS, WORDS, words); }
 
 /* The raw words of 64 named streams of one seed, one of each in turn. */
 static void many_streams(uint64_t step, uint32_t *words)
@@ -28,7 +31,7 @@ static void many_streams(uint64_t step, uint32_t *words)
     static uint64_t keys[NAMES];
     for (int i = 0; step == 0 && i < NAMES; i++) {
         char name[32];
-        keys[i] = fi_stream_key(0, name, (size_t)snprintf(name, sizeof name, "layers.%d.weight", i));
+        keys[i] = fi_stream_key(seed, name, (size_t)snprintf(name, sizeof name, "layers.%d.weight", i));
     }
     uint32_t column[WORDS / NAMES];
     for (int i = 0; i < NAMES; i++) {
@@ -38,11 +41,11 @@ static void many_streams(uint64_t step, uint32_t *words)
     }
 }
 
-/* The first block of seeds 0, 1, 2, ...: neighbours differ in few bits. */
+/* The first block of this seed, the next, ...: neighbours differ in few bits. */
 static void many_seeds(uint64_t step, uint32_t *words)
 {
     for (unsigned i = 0; i < BLOCKS; i++)
-        draw(0, 0, step * BLOCKS + i, 1, words + 4 * i);
+        draw(0, 0, seed + step * BLOCKS + i, 1, words + 4 * i);
 }
 
 /* Blocks of one number in all domains in turn. */
@@ -51,7 +54,7 @@ static void domains(uint64_t step, uint32_t *words)
     enum { DOMAINS = 16, PART = BLOCKS / DOMAINS };
     uint32_t row[4 * PART];
     for (uint32_t domain = 0; domain < DOMAINS; domain++) {
-        draw(step * PART, domain << 24, 0, PART, row);
+        draw(step * PART, domain << 24, seed, PART, row);
         for (unsigned i = 0; i < PART; i++)
             memcpy(words + 4 * (i * DOMAINS + domain), row + 4 * i, 4 * sizeof *words);
     }
@@ -63,7 +66,7 @@ static void attempts(uint64_t step, uint32_t *words)
     enum { ATTEMPTS = 16, PART = BLOCKS / ATTEMPTS };
     uint32_t row[4 * PART];
     for (uint32_t attempt = 0; attempt < ATTEMPTS; attempt++) {
-        draw(step * PART, (uint32_t)FI_DOMAIN_REDRAW << 24 | (attempt + 1), 0, PART, row);
+        draw(step * PART, (uint32_t)FI_DOMAIN_REDRAW << 24 | (attempt + 1), seed, PART, row);
         for (unsigned i = 0; i < PART; i++)
             memcpy(words + 4 * (i * ATTEMPTS + attempt), row + 4 * i, 4 * sizeof *words);
     }
@@ -75,8 +78,10 @@ static const struct {
     source *fill;
 } sources[] = {{"stream", one_stream}, {"streams", many_streams}, {"seeds", many_seeds}, {"domains", domains}, {"attempts", attempts}};
 
-static inline source *find_source(const char *name)
+/* NULL, and a complaint, if there is none of the name. The seed is a number in text, 0 without one. */
+static inline source *find_source(const char *name, const char *seed_text)
 {
+    seed = seed_text ? strtoull(seed_text, NULL, 10) : 0;
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++)
         if (strcmp(name, sources[i].name) == 0)
             return sources[i].fill;
