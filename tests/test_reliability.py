@@ -6,6 +6,7 @@ chance once in a thousand.
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -121,6 +122,21 @@ def coarsen(x: NDArray[Any]) -> None:
     x /= 2**14
 
 
+def move_within_bins(x: NDArray[Any]) -> None:
+    edges, _ = battery.edges_of(battery.LAWS["normal"], "float64")
+    bins = np.searchsorted(edges, x, side="right")
+    inner = (bins > 0) & (bins < battery.BINS - 1)
+    x[inner] = (edges[bins[inner] - 1] + edges[bins[inner]]) / 2
+
+
+def echo(x: NDArray[Any]) -> None:
+    np.copysign(x[4::20], x[:-4:20], out=x[4::20])
+
+
+def overflow(x: NDArray[Any]) -> None:
+    x[5] = np.inf
+
+
 @needs_gcc
 @pytest.mark.parametrize(
     ("spoil", "seen"),
@@ -132,6 +148,9 @@ def coarsen(x: NDArray[Any]) -> None:
         (repeat, {"lag 16", "joint", "angle"}),
         (lose_one, {"bounds"}),
         (coarsen, {"chi-square"}),
+        (move_within_bins, {"places"}),
+        (echo, {"lag 4"}),
+        (overflow, {"bounds"}),
     ],
 )
 def test_the_battery_sees(spoil: Callable[[NDArray[Any]], None], seen: set[str]) -> None:
@@ -156,7 +175,39 @@ def test_the_battery_sees_words_that_have_something_in_common() -> None:
     assert failed == {("seeds", "bit 3, products"), ("seeds", "bit 3, bits")}
 
 
+@needs_gcc
+def test_words_are_compared() -> None:
+    """Equal sequences have all bits in common, and products of a third; those of a test are the kernel's."""
+
+    def compare(key: int, c2: int, other: int) -> tuple[float, int]:
+        product, differing = ctypes.c_double(0), ctypes.c_int64(0)
+        battery.library().compare_words(
+            ctypes.c_uint64(key), ctypes.c_uint32(c2), ctypes.c_uint64(other), ctypes.c_uint32(c2),
+            ctypes.c_uint64(0), ctypes.byref(product), ctypes.byref(differing),
+        )  # fmt: skip
+        return product.value, differing.value
+
+    n = 2**14
+    product, differing = compare(3, 0, 3)
+    assert differing == 0
+    assert product == pytest.approx(n / 3, rel=0.03)
+    ours, others = (reference.random_words(key, 0, n) for key in (3, 4))
+    exact = (ours.view(np.int32).astype(float) @ others.view(np.int32).astype(float)) * 2.0**-62
+    product, differing = compare(3, 0, 4)
+    assert product == pytest.approx(exact, rel=1e-9)
+    assert differing == np.unpackbits((ours ^ others).view(np.uint8)).sum()
+
+
+@needs_gcc
+def test_a_wrong_transform_of_the_oracle_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Edges take outputs from the oracle: one that is off by a millionth is not taken for the law."""
+    unit = reference.unit
+    monkeypatch.setattr(reference, "unit", lambda real, w: unit(real, w) * np.float32(1 + 2e-6))
+    with pytest.raises(AssertionError):
+        battery.edges_of(battery.LAWS["uniform"], "float32")
+
+
 def test_anderson_darling() -> None:
     """Upper points of the limit, as Marsaglia and Marsaglia (2004) and tables before them have them."""
-    for z, share in ((2.492, 0.95), (3.878, 0.99), (1.933, 0.90)):
+    for z, share in ((2.492, 0.95), (3.878, 0.99), (1.933, 0.90), (6.0, 0.9990), (6.001, 0.9990)):
         assert battery.anderson_darling_cdf(z) == pytest.approx(share, abs=1e-4)

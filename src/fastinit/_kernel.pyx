@@ -299,7 +299,24 @@ cdef class Turn:
             PyThread_release_lock(self.lock)
 
 
-def run_then_wait(run, list going, list turns):
+def help_out(Turn turn not None, work, list going, list errors):
+    """What a helper's thread does: `work()` while it has its turn, an error to the list.
+
+    In Python, an exception that another thread sets could come before anything is there to catch
+    it.
+    """
+    with nogil:
+        PyThread_acquire_lock(turn.lock, WAIT_LOCK)
+    try:
+        work()
+    except BaseException as error:
+        going[0] = False
+        errors.append(error)
+    finally:
+        PyThread_release_lock(turn.lock)
+
+
+def run_then_wait(run, list going not None, list turns not None):
     """Call `run()`; then end ``going[0]``, which stops helpers, and wait for `turns`.
 
     In Python, an interrupt could come between any two instructions and end the wait.
@@ -310,6 +327,8 @@ def run_then_wait(run, list going, list turns):
     finally:
         going[0] = False
         for turn in turns:
+            if turn is None:
+                raise TypeError("turns must be of Turn, got None")
             with nogil:
                 PyThread_acquire_lock(turn.lock, WAIT_LOCK)
                 PyThread_release_lock(turn.lock)

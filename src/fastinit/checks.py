@@ -64,9 +64,10 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
 
 
 def shown(value: Any) -> str:
-    """Any value as a literal of at most 80 characters."""
+    """Any value as a literal, or the first 80 characters of it."""
     try:
-        return repr(value)[:80]
+        text = repr(value)
+        return text if len(text) <= 80 else text[:80] + "..."
     except (ValueError, RecursionError):  # an int of thousands of digits, nesting beyond all bounds
         return f"a {type(value).__name__} that cannot be printed"
 

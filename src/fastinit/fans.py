@@ -107,7 +107,9 @@ def normalize_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
     if dims is None or any(isinstance(n, bool) for n in given):
         raise TypeError(f"shape must be an int or a sequence of ints, got {shown(shape)}")
     if dims and min(dims) < 0:
-        raise ValueError(f"shape must not have negative dimensions, got {shown(shape)}")
+        raise ValueError(
+            f"shape must not have negative dimensions, got {min(dims)} in {shown(shape)}"
+        )
     if len(dims) > MAX_DIMS or math.prod(dims) > 2**64:
         raise ValueError(
             f"shape must have at most {MAX_DIMS} dimensions and 2**64 elements, got {shown(shape)}"

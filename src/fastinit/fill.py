@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from fastinit import _kernel
 from fastinit._kernel import DTYPE_SIZES
-from fastinit.checks import check_int
+from fastinit.checks import check_int, shown
 from fastinit.streams import Seed, Stream, stream_key
 from fastinit.threads import get_num_threads, share
 
@@ -43,7 +43,7 @@ def dtype_size(name: str) -> int:
     """Bytes of an element of the dtype of this name."""
     size = DTYPE_SIZES.get(name) if isinstance(name, str) else None
     if size is None:
-        raise ValueError(f"dtype must be one of {', '.join(DTYPE_SIZES)}, got {name!r}")
+        raise ValueError(f"dtype must be one of {', '.join(DTYPE_SIZES)}, got {shown(name)}")
     return size
 
 

@@ -198,6 +198,7 @@ class Constant(Distribution):
 
     value: float = 0.0
 
+    @_kernel.in_default_arithmetic
     def __post_init__(self) -> None:
         _set_real(self, value=self.value)
         if not math.isfinite(self.value):
@@ -223,6 +224,7 @@ class Uniform(Distribution):
     low: float = -0.05
     high: float = 0.05
 
+    @_kernel.in_default_arithmetic
     def __post_init__(self) -> None:
         _set_real(self, low=self.low, high=self.high)
         if not (math.isfinite(self.low) and math.isfinite(self.high)):
@@ -250,6 +252,7 @@ class Normal(Distribution):
     mean: float = 0.0
     stddev: float = 1.0
 
+    @_kernel.in_default_arithmetic
     def __post_init__(self) -> None:
         _set_real(self, mean=self.mean, stddev=self.stddev)
         _check_normal(self.mean, self.stddev)

@@ -120,20 +120,16 @@ def share(
     done: list[int] = []
     errors: list[BaseException] = []
 
-    def work(report: Callable[[int], None] | None) -> None:
-        try:
-            while going[0]:
-                job = turn(next, remaining, None)
-                if job is None:
-                    return
-                run, i = job
-                run(i)
-                done.append(i)
-                if report is not None:
-                    report(len(done))
-        except BaseException as error:
-            going[0] = False
-            errors.append(error)
+    def work(report: Callable[[int], None] | None = None) -> None:
+        while going[0]:
+            job = turn(next, remaining, None)
+            if job is None:
+                return
+            run, i = job
+            run(i)
+            done.append(i)
+            if report is not None:
+                report(len(done))
 
     helpers = [_kernel.Turn() for _ in range(threads - 1)]
 
@@ -142,14 +138,14 @@ def share(
         # it, that takes longer than a task. A helper that comes late finds nothing left to do.
         for helper in helpers:
             try:
-                _thread.start_new_thread(helper, (work, None))
+                _thread.start_new_thread(_kernel.help_out, (helper, work, going, errors))
             except RuntimeError:  # no more threads to be had: go on with those there are
                 break
         work(progress)
 
     try:
         _kernel.run_then_wait(work_with_helpers, going, helpers)
-        if errors:  # an interrupt, if there is one
+        if errors:
             raise ([e for e in errors if not isinstance(e, Exception)] or errors)[0]
         if len(done) < count:  # a thread had no memory even to say so
             raise MemoryError(f"{count - len(done)} of {count} tasks were not done")

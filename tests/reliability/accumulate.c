@@ -4,8 +4,19 @@
 
 #include "words.h"
 
-enum { BINS = 1 << 16, CELLS = 1 << 18, POWERS = 8, LAGS = 5, TAILS = 4, PAIR_BINS = 1024, JOINT = 32, PAIR_LAG = 16, BLOCK = 1 << 11 };
-static const int lags[LAGS] = {1, 16, 32, 48, 64};
+enum {
+    BINS = 1 << 16,
+    CELLS = 1 << 18,
+    POWERS = 8,
+    LAGS = 8,
+    TAILS = 4,
+    PAIR_BINS = 1024,
+    JOINT = 32,
+    PAIR_LAG = 16,
+    BLOCK = 1 << 11,
+    PLACES = 256
+};
+static const int lags[LAGS] = {1, 2, 4, 8, 16, 32, 48, 64};
 static const double tails[TAILS] = {4, 5, 5.5, 6};
 
 typedef struct {
@@ -21,6 +32,7 @@ typedef struct {
     int64_t n, outside, at_low, at_high, above[TAILS], below[TAILS];
     double least, largest, powers[POWERS], products[LAGS], square_products[LAGS];
     int64_t bins[BINS], radius[PAIR_BINS], angle[PAIR_BINS], joint[JOINT * JOINT];
+    int64_t places[PLACES]; /* within bins, but for the first and the last */
 } totals;
 
 static void count_bins(const law *l, totals *t, const double *x, int64_t n)
@@ -31,6 +43,10 @@ static void count_bins(const law *l, totals *t, const double *x, int64_t n)
         for (int64_t step = 0; step < l->steps; step++) /* needed or not: a loop that ends anywhere is mispredicted */
             bin += x[i] >= l->edges[bin];
         t->bins[bin]++;
+        if (bin > 0 && bin < BINS - 1) {
+            const double left = l->edges[bin - 1], place = (x[i] - left) / (l->edges[bin] - left) * PLACES;
+            t->places[place < PLACES ? (int)place : PLACES - 1]++;
+        }
     }
 }
 
@@ -38,7 +54,7 @@ static void count_extremes(const law *l, totals *t, const double *x, int64_t n)
 {
     int64_t inside = 0, at_low = 0, at_high = 0;
     for (int64_t i = 0; i < n; i++) {
-        inside += x[i] >= l->low && x[i] <= l->high; /* no NaN is */
+        inside += x[i] >= l->low && x[i] <= l->high && fabs(x[i]) < INFINITY; /* no NaN is */
         at_low += x[i] == l->low;
         at_high += x[i] == l->high;
     }
