@@ -31,6 +31,8 @@ OFFENCES = {
     "pickle": lambda: pickle.loads(pickle.dumps(os.system)),
     "eval": lambda: eval("1"),
     "file": lambda: open("/dev/null", "wb").close(),
+    "folder": lambda: os.mkdir("/dev/null/folder"),
+    "rename": lambda: os.rename("/dev/null/a", "/dev/null/b"),
 }
 
 imports_are_over = False
@@ -42,10 +44,21 @@ def is_parsing(event: str, arguments: tuple[Any, ...]) -> bool:
     return event == "compile" and arguments[1] == "<unknown>"
 
 
+#: How many of the first arguments are paths that change.
+CHANGES = {
+    "os.chmod": 1, "os.link": 2, "os.mkdir": 1, "os.remove": 1, "os.rename": 2, "os.rmdir": 1, "os.symlink": 2,
+    "os.truncate": 1,
+}  # fmt: skip
+
+
 def is_writing_elsewhere(event: str, arguments: tuple[Any, ...]) -> bool:
-    if event != "open" or not (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR):
-        return False
-    return not Path(os.fsdecode(arguments[0])).resolve().is_relative_to(FOLDER)
+    if event == "open" and (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR):
+        paths = arguments[:1]
+    else:
+        paths = arguments[: CHANGES.get(event, 0)]
+    # Numbers are files that are open, which were looked at then.
+    named = [os.fsdecode(path) for path in paths if not isinstance(path, int)]
+    return not all(Path(path).resolve().is_relative_to(FOLDER) for path in named)
 
 
 def watch(event: str, arguments: tuple[Any, ...]) -> None:
@@ -98,7 +111,8 @@ def main() -> None:
         imports_are_over = True
         job(FOLDER / "second")
     if len(sys.argv) > 2:
-        OFFENCES[sys.argv[2]]()
+        with contextlib.suppress(OSError):  # told of before it is tried
+            OFFENCES[sys.argv[2]]()
     print(*found, sep="\n", end="")
 
 

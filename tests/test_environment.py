@@ -146,6 +146,17 @@ def test_caches_tell_subnormal_parameters_apart(exchange: Exchange) -> None:
         np.testing.assert_array_equal(got, right.view(np.uint64))
 
 
+def test_subnormal_arguments_are_told_from_zero(exchange: Exchange) -> None:
+    standard = exchange(ENVIRONMENTS["flushing"])
+    try:
+        with pytest.raises(ValueError, match="stddev must be finite and not negative"):
+            fi.Normal(0, -1e-310)
+        with pytest.raises(ValueError, match="low must not be above high"):
+            fi.Uniform(2e-310, 1e-310)
+    finally:
+        exchange(standard)
+
+
 def test_errors_restore_the_environment(exchange: Exchange) -> None:
     standard = exchange(ENVIRONMENTS["upward"])
     try:

@@ -85,7 +85,7 @@ def test_no_socket_process_pickle_or_code_at_run_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("offence", "event"),
     [("socket", "socket."), ("process", "subprocess."), ("shell", "os.system"), ("pickle", "pickle.find_class"),
-     ("eval", "compile"), ("file", "open")],
+     ("eval", "compile"), ("file", "open"), ("folder", "os.mkdir"), ("rename", "os.rename")],
 )  # fmt: skip
 def test_the_audit_notices(tmp_path: Path, offence: str, event: str) -> None:
     assert any(line.startswith(event) for line in audited(tmp_path.resolve(), offence))

@@ -346,13 +346,17 @@ def test_links_in_the_working_folder_are_not_followed(
     assert not other.exists() if dangling else other.read_bytes() == b""
 
 
-def test_a_link_in_the_place_of_the_working_folder_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_link_in_the_place_of_the_working_folder_is_refused(
+    tmp_path: Path, dangling: bool
+) -> None:
     other = tmp_path / "other"
-    other.mkdir()
+    if not dangling:
+        other.mkdir()
     (tmp_path / ".m.safetensors.partial").symlink_to(other)
     with pytest.raises(OSError, match="is a symbolic link, expected a folder"):
         MODEL.write(tmp_path / "m.safetensors", seed=5)
-    assert not list(other.iterdir())
+    assert not other.exists() if dangling else not list(other.iterdir())
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])

@@ -271,9 +271,9 @@ class Output:
         while True:
             if self._makes_folder:
                 self.folder.mkdir(exist_ok=True)
-            working.mkdir(exist_ok=True)
             if working.is_symlink():
                 raise OSError(f"{working} is a symbolic link, expected a folder; remove it")
+            working.mkdir(exist_ok=True)
             try:
                 state = State(working / STATE, self._plan.hexdigest(), len(self.pieces))
             except FileNotFoundError:

@@ -1,7 +1,7 @@
 """Fuzz the readers of files by coverage (atheris, libFuzzer), for as long as one likes:
 
     pip install atheris .
-    python tests/reliability/fuzz.py -max_total_time=3600 -rss_limit_mb=1500 -timeout=20 CORPUS
+    python tests/reliability/fuzz.py -max_total_time=3600 -rss_limit_mb=1500 -timeout=120 -max_len=4000 CORPUS
 
 The first byte of an input chooses the kind of file, the others are its content; CORPUS, a folder, starts with the valid
 samples of `tests/hostile.py`. Any exception but the documented ones, an error that does not name the file, more

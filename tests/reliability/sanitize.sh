@@ -29,9 +29,11 @@ export PYTHONPATH=$work/src PYTHONMALLOC=malloc
 arguments=(-q -p no:cacheprovider --deselect tests/test_build.py --deselect tests/test_instructions.py
     --deselect tests/test_memory.py --deselect tests/test_supply_chain.py --deselect tests/test_leaks.py "$@")
 if [ "$tool" = asan ]; then
-    # Of programs that the tests start, too, some of which are to die of signals; an address space with a limit has no room for shadow memory.
+    # Of programs that the tests start, too, some of which are to die of signals; an address space with a limit has no
+    # room for shadow memory.
     preload="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)"
-    LD_PRELOAD=$preload ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:handle_segv=0:handle_sigbus=0 UBSAN_OPTIONS=print_stacktrace=1 \
+    options=detect_leaks=0:allocator_may_return_null=1:handle_segv=0:handle_sigbus=0
+    LD_PRELOAD=$preload ASAN_OPTIONS=$options UBSAN_OPTIONS=print_stacktrace=1 \
         python -m pytest "${arguments[@]}"
 else
     # Python's own reads are not in question: only errors with our module in their stack count.
