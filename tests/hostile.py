@@ -77,6 +77,9 @@ CONFIGS = {
 }  # fmt: skip
 
 
+KINDS = ("safetensors", "index", "raw", "npy", "toml", "spec", *CONFIGS)
+
+
 def make_samples(folder: Path) -> dict[str, Path]:
     """A valid file of every format that is read, with its neighbours, by the name of its kind."""
     model = fi.Model(TENSORS)
@@ -134,6 +137,12 @@ def replaced(value: Any, path: Sequence[Any], by: Any) -> Any:
 def with_length(header: bytes, data: bytes = b"") -> bytes:
     """A .safetensors file."""
     return len(header).to_bytes(8, "little") + header + data
+
+
+def without_length(content: bytes) -> tuple[bytes, bytes]:
+    """The header and the data of a .safetensors file."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    return content[8:end], content[end:]
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

@@ -134,11 +134,9 @@ def test_accuracy(tmp_path: Path) -> None:
     """At most 2 ulp for float32, exhaustively, and 4 for float64: the figures that the header states."""
     out = tmp_path / "accuracy"
     compiler = shutil.which("cc") or pytest.skip("no C compiler on this machine")
-    include = ["-I", str(ROOT / "src/fastinit/include")]
-    flags = ["-O3", "-std=c11", "-ffp-contract=off", *include]
-    subprocess.run(
-        [compiler, *flags, str(ROOT / "tests/c/test_accuracy.c"), "-lm", "-o", str(out)], check=True
-    )
+    flags = ["-O3", "-std=c11", "-ffp-contract=off"]
+    command = builds.command(compiler, flags, "tests/c/test_accuracy.c", out, kernel=())
+    subprocess.run(command, check=True)
     done = subprocess.run([str(out)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     header = (ROOT / "src/fastinit/include/fastinit.h").read_text()

@@ -39,7 +39,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> hostile.Folder:
     return hostile.Folder(tmp_path_factory.mktemp("hostile") / "samples")
 
 
-KINDS = ("safetensors", "index", "raw", "npy", "toml", "spec", *hostile.CONFIGS)
 #: Bytes of memory while a file is read: so many for each of its own, and besides, for tables of dtypes and buffers.
 MEMORY_FACTOR, MEMORY = 400, 16_000_000
 #: What the description of a tensor takes, from a config of a few bytes.
@@ -59,7 +58,7 @@ def check_reading(folder: hostile.Folder, kind: str, content: bytes) -> None:
 
 def test_the_samples_are_valid(folder: hostile.Folder) -> None:
     """Else nothing but the first check of each reader would be tested."""
-    for kind in KINDS:
+    for kind in hostile.KINDS:
         path = folder.samples[kind]
         assert len(fi.Model.load(path) if kind not in ("raw", "npy") else read_stored(path.parent))
     model = fi.Model(hostile.TENSORS)
@@ -96,7 +95,7 @@ def edits(draw: st.DrawFn) -> Callable[[bytes], bytes]:
     return edit
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", hostile.KINDS)
 @given(changes=st.lists(edits(), min_size=1, max_size=3))
 @settings(FIXED, max_examples=20)
 def test_files_with_changed_bytes(
@@ -108,15 +107,14 @@ def test_files_with_changed_bytes(
     check_reading(folder, kind, content)
 
 
-@pytest.mark.parametrize("kind", sorted({*KINDS} - {"npy", "toml"}))
+@pytest.mark.parametrize("kind", sorted({*hostile.KINDS} - {"npy", "toml"}))
 @given(data=st.data())
 @settings(FIXED, max_examples=30)
 def test_files_with_changed_values(folder: hostile.Folder, kind: str, data: st.DataObject) -> None:
     """One value, at any depth, becomes another of `hostile.VALUES`; the header's length and the data stay right."""
     content, elements = folder.contents[kind], b""
     if kind == "safetensors":
-        length = int.from_bytes(content[:8], "little")
-        content, elements = content[8 : 8 + length], content[8 + length :]
+        content, elements = hostile.without_length(content)
     value = json.loads(content)
     for _ in range(data.draw(st.integers(1, 2))):
         place = data.draw(st.sampled_from(hostile.paths_in(value)))

@@ -6,7 +6,6 @@ chance once in a thousand.
 
 from __future__ import annotations
 
-import ctypes
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -19,9 +18,8 @@ from numpy.typing import NDArray
 
 import fastinit as fi
 import reference
-from reliability import battery
+from reliability import battery, builds
 
-ROOT = Path(__file__).parent.parent
 STEP = 10007  # every word of tests/c/test_transforms.c is a multiple of it
 BATCH = 4096
 
@@ -69,11 +67,10 @@ def test_transforms_of_words(tmp_path: Path, tier: str) -> None:
     if not all(map(shutil.which, [compiler, *runner])):
         pytest.skip(f"no {compiler} here, or nothing that runs its programs")
     out = tmp_path / "words"
-    subprocess.run(
-        [compiler, "-O3", "-std=c11", "-ffp-contract=off", "-static", "-I", str(ROOT / "src/fastinit/include"),
-         f'-DTIER="{ROOT / "csrc" / f"kernel_{tier}.c"}"', str(ROOT / "tests/c/test_transforms.c"), "-lm", "-o", str(out)],
-        check=True,
-    )  # fmt: skip
+    source = f'-DTIER="{builds.ROOT / "csrc" / f"kernel_{tier}.c"}"'
+    flags = ["-O3", "-std=c11", "-ffp-contract=off", "-static", source]
+    command = builds.command(compiler, flags, "tests/c/test_transforms.c", out, kernel=())
+    subprocess.run(command, check=True)
     done = subprocess.run([*runner, str(out), str(STEP)], capture_output=True, text=True)
     assert done.stdout.splitlines() == oracle_lines()
     assert done.returncode == 0
@@ -178,22 +175,13 @@ def test_the_battery_sees_words_that_have_something_in_common() -> None:
 @needs_gcc
 def test_words_are_compared() -> None:
     """Equal sequences have all bits in common, and products of a third; those of a test are the kernel's."""
-
-    def compare(key: int, c2: int, other: int) -> tuple[float, int]:
-        product, differing = ctypes.c_double(0), ctypes.c_int64(0)
-        battery.library().compare_words(
-            ctypes.c_uint64(key), ctypes.c_uint32(c2), ctypes.c_uint64(other), ctypes.c_uint32(c2),
-            ctypes.c_uint64(0), ctypes.byref(product), ctypes.byref(differing),
-        )  # fmt: skip
-        return product.value, differing.value
-
-    n = 2**14
-    product, differing = compare(3, 0, 3)
+    n = battery.WORDS
+    product, differing = battery.compare_words((3, 0), (3, 0), n)
     assert differing == 0
     assert product == pytest.approx(n / 3, rel=0.03)
     ours, others = (reference.random_words(key, 0, n) for key in (3, 4))
     exact = (ours.view(np.int32).astype(float) @ others.view(np.int32).astype(float)) * 2.0**-62
-    product, differing = compare(3, 0, 4)
+    product, differing = battery.compare_words((3, 0), (4, 0), n)
     assert product == pytest.approx(exact, rel=1e-9)
     assert differing == np.unpackbits((ours ^ others).view(np.uint8)).sum()
 

@@ -290,30 +290,35 @@ cdef class Turn:
         if self.lock is not NULL:
             PyThread_free_lock(self.lock)
 
-    def __call__(self, function, *args):
+    cdef void take(self) noexcept:
         with nogil:
             PyThread_acquire_lock(self.lock, WAIT_LOCK)
+
+    cdef void end(self) noexcept:
+        PyThread_release_lock(self.lock)
+
+    def __call__(self, function, *args):
+        self.take()
         try:
             return function(*args)
         finally:
-            PyThread_release_lock(self.lock)
+            self.end()
 
 
-def help_out(Turn turn not None, work, list going, list errors):
+def help_out(Turn turn not None, work, list going not None, list errors not None):
     """What a helper's thread does: `work()` while it has its turn, an error to the list.
 
     In Python, an exception that another thread sets could come before anything is there to catch
     it.
     """
-    with nogil:
-        PyThread_acquire_lock(turn.lock, WAIT_LOCK)
+    turn.take()
     try:
         work()
     except BaseException as error:
         going[0] = False
         errors.append(error)
     finally:
-        PyThread_release_lock(turn.lock)
+        turn.end()
 
 
 def run_then_wait(run, list going not None, list turns not None):
@@ -322,13 +327,12 @@ def run_then_wait(run, list going not None, list turns not None):
     In Python, an interrupt could come between any two instructions and end the wait.
     """
     cdef Turn turn
+    if None in turns:
+        raise TypeError("turns must be of Turn, got None")
     try:
         run()
     finally:
         going[0] = False
         for turn in turns:
-            if turn is None:
-                raise TypeError("turns must be of Turn, got None")
-            with nogil:
-                PyThread_acquire_lock(turn.lock, WAIT_LOCK)
-                PyThread_release_lock(turn.lock)
+            turn.take()
+            turn.end()

@@ -28,6 +28,7 @@
 #endif
 
 #include "fastinit.h"
+#include "small_float.h"
 
 #define REQUIRE(condition) ((condition) ? (void)0 : fail(#condition, __LINE__))
 
@@ -99,19 +100,6 @@ static const format formats[] = {
 };
 enum { DTYPES = sizeof formats / sizeof *formats };
 
-/* A number of sign, `exponent` and `mantissa` bits; infinities and NaN come out as NaN. */
-static double decode_bits(unsigned bits, int exponent_bits, int mantissa_bits, int has_infinity)
-{
-    const unsigned fields = 1u << exponent_bits, units = 1u << mantissa_bits;
-    const unsigned exponent = (bits >> mantissa_bits) % fields, mantissa = bits % units;
-    const int bias = (int)fields / 2 - 1;
-    if (exponent == fields - 1 && (has_infinity || mantissa == units - 1))
-        return NAN;
-    const double magnitude =
-        exponent ? ldexp(units + mantissa, (int)exponent - bias - mantissa_bits) : ldexp(mantissa, 1 - bias - mantissa_bits);
-    return bits >> (exponent_bits + mantissa_bits) & 1 ? -magnitude : magnitude;
-}
-
 static double decode(fi_dtype dtype, const unsigned char *item)
 {
     float single;
@@ -126,14 +114,14 @@ static double decode(fi_dtype dtype, const unsigned char *item)
         return value;
     case FI_FLOAT16:
         memcpy(&half, item, sizeof half);
-        return decode_bits(half, 5, 10, 1);
+        return decode_small(half, 5, 10, 1);
     case FI_BFLOAT16:
         memcpy(&half, item, sizeof half);
-        return decode_bits(half, 8, 7, 1);
+        return decode_small(half, 8, 7, 1);
     case FI_FLOAT8_E4M3FN:
-        return decode_bits(*item, 4, 3, 0);
+        return decode_small(*item, 4, 3, 0);
     default:
-        return decode_bits(*item, 5, 2, 1);
+        return decode_small(*item, 5, 2, 1);
     }
 }
 

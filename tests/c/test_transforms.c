@@ -11,6 +11,8 @@
 
 #include TIER
 
+#include "small_float.h"
+
 enum { BATCH = 4096 };
 typedef void transform(const uint32_t *words, float *out);
 
@@ -51,17 +53,16 @@ static const struct {
 /* A format of 16 or 8 bits: a sign, exponent bits and mantissa bits. */
 static const struct {
     const char *name;
-    int size, exponent, mantissa;
+    int size, exponent, mantissa, infinity;
     double largest;
-} formats[] = {
-    {"float16", 2, 5, 10, 65504}, {"bfloat16", 2, 8, 7, 0x1.FEp127}, {"float8_e4m3fn", 1, 4, 3, 448}, {"float8_e5m2", 1, 5, 2, 57344}};
+} formats[] = {{"float16", 2, 5, 10, 1, 65504},
+               {"bfloat16", 2, 8, 7, 1, 0x1.FEp127},
+               {"float8_e4m3fn", 1, 4, 3, 0, 448},
+               {"float8_e5m2", 1, 5, 2, 1, 57344}};
 
 static double decode(int format, unsigned bits)
 {
-    const int m = formats[format].mantissa, e = formats[format].exponent, bias = (1 << (e - 1)) - 1;
-    const int exponent = (int)(bits >> m) & ((1 << e) - 1), fraction = (int)bits & ((1 << m) - 1);
-    const double magnitude = exponent ? ldexp(fraction + (1 << m), exponent - bias - m) : ldexp(fraction, 1 - bias - m);
-    return bits >> (e + m) ? -magnitude : magnitude;
+    return decode_small(bits, formats[format].exponent, formats[format].mantissa, formats[format].infinity);
 }
 
 /* To the nearest number of the format, ties to even. */

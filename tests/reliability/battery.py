@@ -10,8 +10,8 @@ fresh values.
 Values are counted in 65,536 bins of nearly equal probability. The edges of bins lie between two
 neighbouring outputs. Where a float32 output depends on one word, the probability below an edge is
 the law's at the exact value of the words that give the smaller outputs, so that what is compared
-is the sampler and not the rounding; it must be within 4e-7 of the law at the edge itself. The Kolmogorov-Smirnov and Anderson-Darling statistics are taken
-at these edges, which costs them less than 1 % of their scale.
+is the sampler and not the rounding; it must be within 4e-7 of the law at the edge itself. The
+Kolmogorov-Smirnov and Anderson-Darling statistics are taken at these edges.
 
 False alarms: every p-value is two-sided; all are listed that are below 1e-3, and one below 1e-3
 divided by the number of tests fails: for a perfect sampler that happens in one run of a thousand.
@@ -38,11 +38,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import fastinit as fi  # noqa: E402
-import reference  # noqa: E402
+import fastinit as fi
+import reference
+from reliability import builds
 
 Array = NDArray[Any]
 
@@ -52,6 +52,7 @@ PLACES = 256
 TAILS = (4.0, 5.0, 5.5, 6.0)
 CHUNK = 2**18
 SAVE_EVERY = 2**28
+WORDS = 2**14  # that are compared at a time
 FALSE_ALARM = 1e-3
 NEAR = 64  # words on either side of an edge that are looked at
 
@@ -80,16 +81,22 @@ class Totals(ctypes.Structure):
 @cache
 def library() -> ctypes.CDLL:
     """accumulate.c, compiled for this machine."""
+    free = ["-fno-math-errno", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math"]
+    flags = ["-O3", "-march=native", *free, "-std=c11", "-shared", "-fPIC"]
+    others = [path for path in builds.KERNEL if path.name != "kernel_scalar.c"]  # which it includes
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "accumulate.so")
-        sources = [p for p in sorted((ROOT / "csrc").glob("*.c")) if p.name != "kernel_scalar.c"]
-        free = ["-fno-math-errno", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math"]
-        subprocess.run(
-            ["gcc", "-O3", "-march=native", *free, "-std=c11", "-shared", "-fPIC", "-I", str(ROOT / "src/fastinit/include"),
-             str(Path(__file__).with_name("accumulate.c")), *map(str, sources), "-lm", "-o", str(out)],
-            check=True,
-        )  # fmt: skip
-        return ctypes.CDLL(str(out))
+        command = builds.command("gcc", flags, "tests/reliability/accumulate.c", out, others)
+        subprocess.run(command, check=True)
+        made = ctypes.CDLL(str(out))
+    made.accumulate.argtypes = [
+        ctypes.POINTER(LawStruct), ctypes.POINTER(Totals), ctypes.POINTER(ctypes.c_double), ctypes.c_int64,
+    ]  # fmt: skip
+    made.compare_words.argtypes = [
+        ctypes.c_uint64, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_uint32, ctypes.c_uint64,
+        ctypes.POINTER(ctypes.c_double), ctypes.POINTER(ctypes.c_int64),
+    ]  # fmt: skip
+    return made
 
 
 # The laws
@@ -330,7 +337,7 @@ def run_law(name: str, dtype: str, samples: int, seed: int, state: Path) -> None
 
 def accumulate(lib: ctypes.CDLL, struct: LawStruct, totals: Totals, x: Array) -> None:
     pointer = x.ctypes.data_as(ctypes.POINTER(ctypes.c_double))
-    lib.accumulate(ctypes.byref(struct), ctypes.byref(totals), pointer, ctypes.c_int64(x.size))
+    lib.accumulate(struct, totals, pointer, x.size)
 
 
 def load_totals(path: Path) -> Totals:
@@ -373,24 +380,23 @@ def word_pairs(seed: int) -> Iterator[tuple[str, str, Sequence, Sequence]]:
         yield "attempts", str(attempt), (seed, REDRAW | attempt), (seed, REDRAW | attempt + 1)
 
 
+def compare_words(one: Sequence, other: Sequence, words: int) -> tuple[float, int]:
+    """The sum of products, as numbers in [-1, 1), of the first words of two sequences; and how many bits differ."""
+    product, differing = ctypes.c_double(0), ctypes.c_int64(0)
+    for first in range(0, words // 4, WORDS // 4):
+        library().compare_words(*one, *other, first, product, differing)
+    return product.value, differing.value
+
+
 def run_words(words: int, seed: int, state: Path) -> None:
     """Compare the first words of each pair of sequences, four words of each block."""
     path = state / f"words.{seed}.json"
     done: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    lib = library()
-    per_call = 2**14
-    words = -(-words // per_call) * per_call
-    for kind, name, (key, c2), (other_key, other_c2) in word_pairs(seed):
-        if done.get(f"{kind} {name}", [0])[0] >= words:
-            continue
-        product, differing = ctypes.c_double(0), ctypes.c_int64(0)
-        for first in range(0, words // 4, per_call // 4):
-            lib.compare_words(
-                ctypes.c_uint64(key), ctypes.c_uint32(c2), ctypes.c_uint64(other_key), ctypes.c_uint32(other_c2),
-                ctypes.c_uint64(first), ctypes.byref(product), ctypes.byref(differing),
-            )  # fmt: skip
-        done[f"{kind} {name}"] = [words, product.value, differing.value]
-        save(path, json.dumps(done).encode())
+    words = -(-words // WORDS) * WORDS
+    for kind, name, one, other in word_pairs(seed):
+        if done.get(f"{kind} {name}", [0])[0] < words:
+            done[f"{kind} {name}"] = [words, *compare_words(one, other, words)]
+            save(path, json.dumps(done).encode())
 
 
 # Judging
@@ -458,12 +464,8 @@ def judge_bounds(law: Law, dtype: str, t: Totals) -> Iterator[tuple[str, float]]
     for name, bound, count in (("low", law.lower, t.at_low), ("high", law.upper, t.at_high)):
         if abs(bound) < inf:
             at = np.array(bound, dtype)
-            width = (
-                float(
-                    np.nextafter(at, np.array(inf, dtype)) - np.nextafter(at, np.array(-inf, dtype))
-                )
-                / 2
-            )
+            below, above = (np.nextafter(at, np.array(side, dtype)) for side in (-inf, inf))
+            width = float(above - below) / 2
             p = stats.poisson(t.n * width * law.density(bound))
             yield f"at {name}", two_sided(p.cdf(count), p.sf(count - 1))
 

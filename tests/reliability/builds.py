@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,11 +71,24 @@ def builds() -> Iterator[Build]:
         yield Build("clang", clang, runner, target)
 
 
-def command(compiler: str, flags: list[str], source: str, out: Path) -> list[str]:
-    """Build a program from a source and the kernel."""
-    kernel = sorted(map(str, (ROOT / "csrc").glob("*.c")))
+KERNEL = sorted((ROOT / "csrc").glob("*.c"))
+
+
+def command(
+    compiler: str, flags: Sequence[str], source: str, out: Path, kernel: Sequence[Path] = KERNEL
+) -> list[str]:
+    """Build a program from a source and the kernel, or that part of it which the source does not include."""
     include = ["-I", str(ROOT / "src/fastinit/include")]
-    return [compiler, *flags, *include, str(ROOT / source), *kernel, "-lm", "-o", str(out)]
+    return [
+        compiler,
+        *flags,
+        *include,
+        str(ROOT / source),
+        *map(str, kernel),
+        "-lm",
+        "-o",
+        str(out),
+    ]
 
 
 def outcome(build: Build) -> tuple[bool, str]:

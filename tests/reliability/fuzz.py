@@ -21,7 +21,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 with atheris.instrument_imports(include=["fastinit", "tomllib", "json"]):
     import hostile
 
-KINDS = ("safetensors", "index", "raw", "npy", "toml", "spec", *hostile.CONFIGS)
 #: Layers of a config make tensors by the ten thousand: a size that is stated and bounded, but slow to fuzz.
 MOST_DIGITS = 3
 
@@ -29,7 +28,7 @@ MOST_DIGITS = 3
 def kind_and_content(data: bytes) -> tuple[str, bytes]:
     """Of a .safetensors file with an even first byte, the length of the header is put right."""
     first, content = data[0], data[1:]
-    kind = KINDS[first // 2 % len(KINDS)]
+    kind = hostile.KINDS[first // 2 % len(hostile.KINDS)]
     if kind == "safetensors" and first % 2 == 0:
         header, _, elements = content.partition(b"\0")
         content = hostile.with_length(header, elements)
@@ -46,12 +45,11 @@ def has_many_layers(kind: str, content: bytes) -> bool:
 
 
 def write_corpus(folder: Path, samples: hostile.Folder) -> None:
-    for i, kind in enumerate(KINDS):
+    for i, kind in enumerate(hostile.KINDS):
         content = samples.contents[kind]
         (folder / f"sample-{kind}").write_bytes(bytes([2 * i + 1]) + content)
         if kind == "safetensors":
-            length = int.from_bytes(content[:8], "little")
-            header, elements = content[8 : 8 + length], content[8 + length :]
+            header, elements = hostile.without_length(content)
             (folder / "sample-header").write_bytes(bytes([2 * i]) + header + b"\0" + elements)
 
 
