@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,6 +16,9 @@ import fastinit as fi
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+# Shells have background jobs ignore interrupts, and programs that tests start would take that over.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ISAS = ("avx512", "avx2", "sse2", "neon", "scalar")
 DTYPES = ("float32", "float64", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")

@@ -25,7 +25,6 @@ import ctypes, gc, os, signal, sys, threading, time, weakref
 import numpy as np
 import fastinit as fi
 from fastinit import threads
-signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have background jobs ignore it
 N = 2**21
 LAW = fi.TruncatedNormal(0, 1, 1, 9)
 def fill(n=N, seed=0, **options):

@@ -54,7 +54,6 @@ INTERRUPT = """
 import signal, threading, time
 import numpy as np
 import fastinit as fi
-signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have background jobs ignore it
 out = np.zeros((2**15, 2**13), np.float32)
 fi.he_normal.fill(out[:1], seed=0)
 timer = threading.Timer(0.05, signal.raise_signal, [signal.SIGINT])

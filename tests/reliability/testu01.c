@@ -1,9 +1,10 @@
 /* TestU01's batteries (L'Ecuyer and Simard, "TestU01: a C library for empirical testing of random number generators",
  * 2007) on the kernel's words.
  *
- *     ./testu01 SmallCrush|Crush|BigCrush|Rabbit stream|streams|seeds|domains|attempts [SEED [reversed]]
+ *     ./testu01 SmallCrush|Crush|BigCrush|Rabbit stream|streams|seeds|domains|attempts [SEED [forward|reversed [FIRST LAST]]]
  *
- * The batteries look at the high bits of words more than at the low ones: `reversed` turns the order round.
+ * The batteries look at the high bits of words more than at the low ones: `reversed` turns the order round. FIRST and
+ * LAST choose tests by their numbers, for a battery in parts: each part begins at the first word again.
  */
 #include <testu01/bbattery.h>
 #include <testu01/swrite.h>
@@ -36,25 +37,34 @@ static unsigned int next_word(void)
     return reversed ? reverse(w) : w;
 }
 
+enum { TESTS = 200 }; /* more than any battery has: BigCrush ends at 106 */
+
+static void rabbit(unif01_Gen *generator, int repetitions[]) { bbattery_RepeatRabbit(generator, 0x1p32, repetitions); }
+
+static const struct {
+    const char *name;
+    void (*run)(unif01_Gen *generator, int repetitions[]);
+} batteries[] = {
+    {"SmallCrush", bbattery_RepeatSmallCrush}, {"Crush", bbattery_RepeatCrush}, {"BigCrush", bbattery_RepeatBigCrush}, {"Rabbit", rabbit}};
+
 int main(int argc, char **argv)
 {
     fill = argc >= 3 ? find_source(argv[2], argv[3]) : NULL;
     if (!fill)
         return 2;
-    reversed = argc == 5;
+    reversed = argc >= 5 && strcmp(argv[4], "reversed") == 0;
+    const int first = argc == 7 ? atoi(argv[5]) : 1, last = argc == 7 ? atoi(argv[6]) : TESTS;
+    int repetitions[TESTS + 1] = {0};
+    for (int i = first; i >= 1 && i <= last && i <= TESTS; i++)
+        repetitions[i] = 1;
     swrite_Basic = FALSE;
-    unif01_Gen *generator = unif01_CreateExternGenBits(argv[2], next_word);
-    int known = 1;
-    if (strcmp(argv[1], "SmallCrush") == 0)
-        bbattery_SmallCrush(generator);
-    else if (strcmp(argv[1], "Crush") == 0)
-        bbattery_Crush(generator);
-    else if (strcmp(argv[1], "BigCrush") == 0)
-        bbattery_BigCrush(generator);
-    else if (strcmp(argv[1], "Rabbit") == 0)
-        bbattery_Rabbit(generator, 0x1p32);
-    else
-        known = 0;
-    unif01_DeleteExternGenBits(generator);
-    return known ? 0 : 2;
+    for (size_t i = 0; i < sizeof batteries / sizeof *batteries; i++) {
+        if (strcmp(argv[1], batteries[i].name) != 0)
+            continue;
+        unif01_Gen *generator = unif01_CreateExternGenBits(argv[2], next_word);
+        batteries[i].run(generator, repetitions);
+        unif01_DeleteExternGenBits(generator);
+        return 0;
+    }
+    return 2;
 }
