@@ -551,9 +551,9 @@ def test_every_allocation_that_can_fail(call: str) -> None:
         finally:
             _testcapi.remove_mem_hooks()
         assert same(small, want[0]) and same(large, want[1]), start
-    print(failed > 0)
+    print(failed)
     """
-    assert run(program) == "True\n"
+    assert int(run(program)) > 80
 
 
 # Guarded memory

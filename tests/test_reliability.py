@@ -6,6 +6,7 @@ chance once in a thousand.
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -162,6 +163,20 @@ def test_the_battery_sees(spoil: Callable[[NDArray[Any]], None], seen: set[str])
     failed = {name for name, p in battery.judge_law(law, "float64", totals) if p < 1e-6}
     assert seen <= failed
     assert bool(seen) == bool(failed)
+
+
+@needs_gcc
+def test_a_statistic_that_is_no_number_fails() -> None:
+    law = battery.LAWS["normal"]
+    totals = battery.Totals(n=2**21, least=-6.0, largest=6.0)
+    for sums in (totals.powers, totals.products, totals.square_products):
+        sums[:] = [math.nan] * len(sums)
+    with np.errstate(invalid="ignore"):  # of the counts, which are all 0
+        p = dict(battery.judge_law(law, "float64", totals))
+    sums = [name for name in p if name.startswith(("moment", "lag", "squares"))]
+    assert len(sums) == 24
+    assert {p[name] for name in sums} == {0.0}
+    assert battery.chi_square(np.array([1, 2]), np.array([1.0, math.nan])) == 0.0
 
 
 @needs_gcc

@@ -403,8 +403,9 @@ def run_words(words: int, seed: int, state: Path) -> None:
 
 
 def two_sided(below: float, above: float) -> float:
-    p = min(1.0, 2 * min(below, above))
-    return p if p == p else 0.0  # NaN is a failure
+    if math.isnan(below + above):  # a failure, which comparisons would hide
+        return 0.0
+    return min(1.0, 2 * min(below, above))
 
 
 def z_test(z: float) -> float:
