@@ -23,6 +23,7 @@ import pytest
 import fastinit as fi
 import reference
 from fastinit import write
+from fastinit.files import read_stored
 from fastinit.write import PIECE, STATE_HEADER
 from test_cli import run
 
@@ -222,6 +223,31 @@ def test_a_stop_between_the_last_piece_and_the_name(
     assert MODEL.write(target, seed=5, max_shard_size=3_000_000)
     assert MODEL.differences(tmp_path, seed=5) == []
     assert not (tmp_path / ".m.safetensors.partial").exists()
+
+
+def test_a_stop_between_the_names_of_raw_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No index is left that would read the new bytes as the old tensors."""
+
+    def model(shape: tuple[int, ...], dtype: str) -> fi.Model:
+        return fi.Model([fi.Tensor(name, shape, fi.Constant(1), dtype) for name in "ab"])
+
+    def stop_at_the_index(path: Path, to: Path) -> None:
+        if to.name == "tensors.json":
+            raise KeyboardInterrupt
+        path.replace(to)
+
+    new = model((2,), "float64")
+    model((4,), "float32").write(tmp_path, seed=0, format="raw")
+    with monkeypatch.context() as patch:
+        patch.setattr(write, "_move", stop_at_the_index)
+        with pytest.raises(KeyboardInterrupt):
+            new.write(tmp_path, seed=0, format="raw")
+    with pytest.raises(ValueError, match="raw files in it, got none"):
+        read_stored(tmp_path)
+    assert new.write(tmp_path, seed=0, format="raw")
+    assert new.differences(tmp_path, seed=0) == []
 
 
 def test_a_file_that_is_not_as_it_was_written_gets_no_name(tmp_path: Path) -> None:

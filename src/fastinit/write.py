@@ -356,9 +356,10 @@ class Output:
         state.end()
         names = {*self.extras, *(layout.name for layout in self.layouts)}
         for path in self.folder.iterdir():
-            # What an older output of this name leaves over; its index first of all, as it would describe a mixture.
-            if any(pattern.fullmatch(path.name) for pattern in self._replaced) and (
-                path.name not in names or path.name in self.extras
+            # An older index would describe a mixture; other files of an older output would be left over.
+            if path.name in self.extras or (
+                path.name not in names
+                and any(pattern.fullmatch(path.name) for pattern in self._replaced)
             ):
                 path.unlink()
         for i, layout in enumerate(self.layouts):
