@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 import fastinit as fi
 from conftest import DTYPES, as_bits
-from fastinit.files import read_stored
+from fastinit.exact import differences
+from fastinit.files import Stored, read_stored
 
 TENSORS = [
     fi.Tensor(f"layer.{dtype}", (3, 5, 7), fi.Normal(0, 0.25), dtype) for dtype in DTYPES
@@ -229,6 +230,9 @@ def test_bad_npy(tmp_path: Path) -> None:
         (f"'descr': '<f4', 'fortran_order': False, 'shape': ({'9' * 4000},) * 2", "not a .npy file that can be read"),
         (f"'descr': '<f4', 'fortran_order': False, 'shape': ({'9' * 4000}, {'9' * 4000})", "at most 64 sizes, got"),
         ("'descr': [('a', '<f2'), ('b', '<f2')], 'fortran_order': False, 'shape': (2,)", "expected numbers of a shape"),
+        ("'descr': ('|i1', (2,)), 'fortran_order': False, 'shape': (4,)", r"got dtype\(\('i1', \(2,\)\)\) of \(4,\)"),
+        ("'descr': '(2,)i1', 'fortran_order': False, 'shape': (4,)", r"got dtype\(\('i1', \(2,\)\)\) of \(4,\)"),
+        ("'descr': '|O', 'fortran_order': False, 'shape': (1,)", r"got dtype\('O'\) of \(1,\)"),
     ],
 )  # fmt: skip
 def test_bad_npy_headers(tmp_path: Path, fields: str, message: str) -> None:
@@ -239,6 +243,28 @@ def test_bad_npy_headers(tmp_path: Path, fields: str, message: str) -> None:
         read_stored(path)
     assert str(raised.value).startswith(str(path))
     assert len(str(raised.value)) < len(str(path)) + 250
+
+
+def test_little_memory_for_a_tensor_of_a_tebibyte(tmp_path: Path) -> None:
+    """The first report of a comparison comes before anything is held for each piece of a file of holes."""
+    path = tmp_path / "w.bin"
+    with path.open("wb") as file:
+        file.truncate(2**40)
+
+    def stop(done: int, total: int) -> None:
+        assert (done, total) == (2**20, 2**40)
+        raise KeyboardInterrupt
+
+    stored = Stored("w", "float32", (2**38,), path, 0, 2**40)
+    tracemalloc.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            differences(
+                [(stored, fi.Tensor("w", (2**38,), fi.Normal()))], 0, threads=1, progress=stop
+            )
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
 
 
 def test_no_memory_for_what_a_npy_header_states(tmp_path: Path) -> None:

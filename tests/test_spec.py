@@ -169,6 +169,7 @@ W = {"name": "w", "shape": [3], "init": "ones"}
         ({"tensors": [{"name": "w", "shape": [3]}]}, "tensor 'w': it has no init, and no rule matches it"),
         ({"tensors": [W | {"name": "\ud800"}]}, "stream must be valid Unicode text"),
         ({"tensors": [W | {"name": ""}]}, "tensor '': name must be a text of at least one character"),
+        ({"tensors": [W], "rules": [{"match": "[" * 1001, "init": "ones"}]}, r"rules\[0\]: match must have at most 1000 characters, got 1001"),
         ({"tensors": [W], "rules": [{"match": "*"}]}, r"rules\[0\]: the key 'init' is missing"),
         ({"tensors": [W], "rules": [{"match": "*", "init": "ones", "when": 3}]}, r"rules\[0\]: expected the keys .* got 'when'"),
         ({"tensors": [W], "axes": "oi"}, "axes must be one of in_out, out_in"),
@@ -192,8 +193,10 @@ def test_texts_that_are_no_specs(tmp_path: Path) -> None:
         fi.Model.load(tmp_path / "m.toml")
     with pytest.raises(ValueError, match=r"m.json: the key 'a' occurs twice"):
         fi.Model.load(tmp_path / "m.json")
-    for rule in ("*.bias", "=ones", "*=he", ""):
-        with pytest.raises(ValueError, match="expected"):
+    for rule in ("*.bias", "=ones", "*=he", "", "[" * 2000 + "=ones"):
+        with pytest.raises(
+            ValueError, match=r"expected|rule '\[+\.\.\.: match must have at most 1000"
+        ):
             fi.Model.load(tmp_path, rules=[rule])
 
 
@@ -201,6 +204,7 @@ def test_models_refuse_what_is_not_theirs(tmp_path: Path) -> None:
     w = fi.Tensor("w", (3, 4), fi.he_normal)
     with pytest.raises(ValueError, match="different names, got 'w' twice"):
         fi.Model([w, w])
+    assert type(fi.Tensor("v", (3, 4), fi.Normal(), padding_idx=np.int64(1)).padding_idx) is int
     with pytest.raises(TypeError, match=r"tensors must be fastinit.Tensor, got 3"):
         fi.Model([3])  # type: ignore[list-item]
     model = fi.Model([w])

@@ -380,7 +380,7 @@ def _read_npy(path: Path) -> Stored:
             )
             raise ValueError(f"{path}: not a .npy file that can be read: {reason}") from None
         offset = file.tell()
-    if not _is_shape(shape) or dtype.names is not None:
+    if not _is_shape(shape) or not _is_number(dtype):
         raise ValueError(
             f"{path}: expected numbers of a shape of at most {MAX_DIMS} sizes, got {shown(dtype)} of {shown(shape)}"
         )
@@ -390,6 +390,11 @@ def _read_npy(path: Path) -> Stored:
     if offset + nbytes != size:
         raise ValueError(f"{path}: expected {offset + nbytes} bytes, got a file of {size}")
     return Stored(path.stem, names.get(dtype.str, dtype.str), shape, path, offset, nbytes)
+
+
+def _is_number(dtype: np.dtype[Any]) -> bool:
+    """Not a record, an array or an object; numbers that NumPy does not know are void items."""
+    return dtype.names is None and dtype.subdtype is None and not dtype.hasobject
 
 
 def _read_raw(folder: Path) -> list[Stored]:

@@ -49,6 +49,8 @@ SKIP = "skip"
 MODEL_KEYS = {"dtype", "axes", "tensors", "tensors_from", "rules"}
 TENSOR_KEYS = {"name", "shape", "init", "dtype", "axes", "padding_idx"}
 RULE_KEYS = {"match", "init", "dtype", "axes", "padding_idx"}
+#: Of a rule's pattern: fnmatch takes the square of its opening brackets.
+LONGEST_MATCH = 1000
 
 
 @_kernel.in_default_arithmetic
@@ -143,6 +145,7 @@ def parse_rule(text: str) -> dict[str, Any]:
     match, equals, init = text.partition("=")
     if not match or not equals:
         raise ValueError(f"expected a rule such as '*.bias=zeros', got {shown(text)}")
+    _check_match(f"rule {shown(text)}", match)
     if init != SKIP:
         parse_initializer(init)
     return {"match": match, "init": init}
@@ -229,6 +232,7 @@ def _spec_tensors(path: Path, spec: Any, rules: Sequence[Mapping[str, Any]]) -> 
     for i, rule in enumerate(own_rules):
         where = f"{path}: rules[{i}]"
         _check_table(where, rule, RULE_KEYS, {"match": str}, required=("match", "init"))
+        _check_match(where, rule["match"])
     for i, table in enumerate(listed):
         where = f"{path}: tensors[{i}]"
         _check_table(where, table, TENSOR_KEYS, {"name": str}, required=("name", "shape"))
@@ -237,6 +241,13 @@ def _spec_tensors(path: Path, spec: Any, rules: Sequence[Mapping[str, Any]]) -> 
     for one in listed:
         tables.append({**defaults, **_rule(one, own_rules), **one, **_rule(one, rules)})
     return _tensors(path, tables)
+
+
+def _check_match(where: str, match: str) -> None:
+    if len(match) > LONGEST_MATCH:
+        raise ValueError(
+            f"{where}: match must have at most {LONGEST_MATCH} characters, got {len(match)}"
+        )
 
 
 def _rule(table: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

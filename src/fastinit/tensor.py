@@ -51,7 +51,8 @@ class Tensor:
                 raise ValueError(
                     f"padding_idx needs a row on the first axis, got shape {self.shape}"
                 )
-            check_int("padding_idx", self.padding_idx, 0, self.shape[0] - 1)
+            row = check_int("padding_idx", self.padding_idx, 0, self.shape[0] - 1)
+            object.__setattr__(self, "padding_idx", row)
 
     @property
     def size(self) -> int:

@@ -117,7 +117,7 @@ def share(
     remaining: Iterator[tuple[Callable[[int], None], int]]
     remaining = ((task, i) for i in spread(count, threads))
     going = [True]  # False when all are to stop
-    done: list[int] = []
+    done: list[None] = []  # one for each task: appending is atomic
     errors: list[BaseException] = []
 
     def work(report: Callable[[int], None] | None = None) -> None:
@@ -127,7 +127,7 @@ def share(
                 return
             run, i = job
             run(i)
-            done.append(i)
+            done.append(None)
             if report is not None:
                 report(len(done))
 
