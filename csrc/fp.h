@@ -5,7 +5,8 @@
 #ifndef FI_FP_H
 #define FI_FP_H
 
-#if defined(FI_X86)
+/* 32-bit x86 has two environments, of SSE and of x87, by which its libm computes: those of <fenv.h> are both. */
+#if defined(FI_X86) && !defined(__i386__)
 #include <xmmintrin.h>
 typedef unsigned fp_state;
 static inline fp_state enter_fp(void)

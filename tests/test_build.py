@@ -86,14 +86,15 @@ def extension_flags() -> list[str]:
         ("aarch64-linux-gnu", ("neon", "scalar")),
         ("s390x-linux-gnu", ("scalar",)),  # big-endian
         ("arm-linux-gnueabihf", ("scalar",)),  # 32 bits, and subnormals that can be flushed
+        ("i686-linux-gnu", ("avx2", "sse2", "scalar")),  # 32 bits, and x87 beside SSE
     ],
 )
 def test_c_tests_on_other_machines(tmp_path: Path, target: str, isas: tuple[str, ...]) -> None:
     """The golden hashes, of little-endian bytes: cross-compiled, run by the user-mode emulator."""
-    emulator, _ = builds.TARGETS[target]
+    emulator, needed = builds.TARGETS[target]
     if shutil.which(emulator) is None:
         pytest.skip(f"no {emulator} on this machine")
-    build(f"{target}-gcc", tmp_path / "test", *extension_flags(), "-static", *WARNINGS)
+    build(f"{target}-gcc", tmp_path / "test", *extension_flags(), *needed, "-static", *WARNINGS)
     run_c_tests(emulator, str(tmp_path / "test"), isas=isas)
 
 

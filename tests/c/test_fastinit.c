@@ -297,7 +297,38 @@ static const struct {
 enum { LAWS = sizeof laws / sizeof *laws };
 
 /* What a caller may have set: the rounding mode, flushing of subnormal numbers to zero, and exceptions that trap. */
-#if defined(__SSE2__)
+#if defined(__i386__) && defined(__SSE2__)
+/* Of SSE and of x87, whose precision may be less than long double's besides. */
+typedef struct {
+    unsigned sse, control, status;
+} environment;
+typedef struct {
+    uint32_t control, status, rest[5];
+} x87_environment;
+enum { X87_FLAGS = 0x3F };
+static environment get_environment(void)
+{
+    x87_environment x87;
+    __asm__ volatile("fnstenv %0\n\tfldenv %0" : "=m"(x87) : : "memory");
+    return (environment){_mm_getcsr(), x87.control & 0xFFFF, x87.status & X87_FLAGS};
+}
+static void set_environment(environment e)
+{
+    x87_environment x87;
+    __asm__ volatile("fnstenv %0" : "=m"(x87) : : "memory");
+    x87.control = e.control;
+    x87.status = (x87.status & ~(uint32_t)X87_FLAGS) | e.status;
+    __asm__ volatile("fldenv %0" : : "m"(x87) : "memory");
+    _mm_setcsr(e.sse);
+}
+/* With the exception flag of overflow up, which is to stay, and those down that arithmetic would raise. */
+static environment make_environment(unsigned rounding, int flush, int trap)
+{
+    const unsigned sse = (trap ? 0x400 : 0x1F80) | rounding << 13 | (flush ? 0x8040 : 0) | 0x8;
+    return (environment){sse, (trap ? 0x48 : 0x7F) | rounding << 10 | (flush ? 0 : 0x300), 0x8};
+}
+enum { ROUNDINGS = 4, FLUSHES = 2, TRAPS = 2 };
+#elif defined(__SSE2__)
 typedef unsigned environment;
 static environment get_environment(void) { return _mm_getcsr(); }
 static void set_environment(environment e) { _mm_setcsr(e); }
