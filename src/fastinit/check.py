@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastinit._kernel import DTYPE_SIZES
-from fastinit.checks import check_int, printable
+from fastinit.checks import check_callback, check_int, printable
 from fastinit.files import Stored
 from fastinit.initializers import Distribution, Normal, TruncatedNormal, Uniform
 from fastinit.measure import BUFFER_BYTES, SHORTEST_HEAD, Measured, measure
@@ -371,6 +371,7 @@ def check_tensors(
     many as both have. Among the pairs of 10,000 independent tensors one is flagged with a
     probability below 1e-30.
     """
+    check_callback("progress", progress)
     threads = get_num_threads() if threads is None else check_int("threads", threads, 1)
     expected = [None if tensor is None else tensor.init.resolve(tensor.shape) for _, tensor in pairs]  # fmt: skip
     measured: list[Measured | None] = [None] * len(pairs)

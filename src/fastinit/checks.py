@@ -63,6 +63,13 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {shown(value)}")
 
 
+def check_callback(name: str, value: Any) -> None:
+    if value is not None and not callable(value):
+        raise TypeError(
+            f"{name} must be callable or None, got {shown(value)} of type {type(value).__name__}"
+        )
+
+
 def shown(value: Any) -> str:
     """Any value as a literal, or the first 80 characters of it."""
     try:

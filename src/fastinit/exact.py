@@ -9,7 +9,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from fastinit.checks import check_int, shortened
+from fastinit.checks import check_callback, check_int, shortened
 from fastinit.files import Stored
 from fastinit.fill import dtype_size
 from fastinit.streams import stream_key
@@ -29,6 +29,8 @@ def differences(
 
     Streams through the files; memory is three pieces of 1 MiB for each thread, and 8 bytes a piece.
     """
+    check_callback("progress", progress)
+    threads = get_num_threads() if threads is None else check_int("threads", threads, 1)
     found = {}
     same = []  # in dtype and shape
     for number, (stored, tensor) in enumerate(pairs):
@@ -65,7 +67,6 @@ def differences(
                 first[number] = min(element, first.get(number, element))
 
     report = None if progress is None else lambda _: progress(compared, total)
-    threads = get_num_threads() if threads is None else check_int("threads", threads, 1)
     share(compare, first_piece[-1], threads, report)
     for number, element in first.items():
         where = np.unravel_index(element, pairs[number][1].shape)

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from fastinit import _kernel
-from fastinit.checks import check_int
+from fastinit.checks import check_callback, check_int
 from fastinit.files import Layout
 from fastinit.fill import Array, dtype_size
 from fastinit.initializers import prepare
@@ -234,6 +234,7 @@ class Output:
 
         A complete output is checked and moves to its names; `working` goes away then.
         """
+        check_callback("progress", progress)
         threads, buffer_size = _buffers(get_num_threads() if threads is None else threads, memory)
         for name in (*self.extras, *(layout.name for layout in self.layouts)):
             target = self.folder / name
