@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -138,10 +137,19 @@ def test_processes_at_once(tmp_path: Path, whole: bytes) -> None:
 BIG = fi.Model([fi.Tensor(f"t{i}", (4096, 4096), fi.he_normal) for i in range(6)]).to_json()
 
 
-def written_pieces(state: Path) -> np.ndarray:
-    """The numbers of the pieces that are done; -1 before there is a map."""
-    data = state.read_bytes() if state.exists() else b""
-    return np.flatnonzero(np.frombuffer(data[STATE_HEADER:], np.uint8))
+#: The command line, in a process that gets a signal when it has written 40 pieces.
+STOPPED = """
+import os, sys
+from fastinit import cli, write
+number, written, set_done = int(sys.argv[1]), [], write.State.set_done
+def count(state, piece):
+    set_done(state, piece)
+    written.append(piece)
+    if len(written) == 40:
+        os.kill(os.getpid(), number)
+write.State.set_done = count
+sys.exit(cli.main(sys.argv[2:]))
+"""
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -150,16 +158,12 @@ def test_goes_on_after_a_kill(tmp_path: Path, number: int) -> None:
     spec, target = tmp_path / "spec.json", tmp_path / "m.safetensors"
     spec.write_text(BIG)
     working = tmp_path / ".m.safetensors.partial"
-    command = [sys.executable, "-m", "fastinit", "model", spec, "--seed", "1", "-o", target]
-    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
-    while written_pieces(working / "state").size < 40 and process.poll() is None:
-        time.sleep(0.001)
-    process.send_signal(number)
-    _, errors = process.communicate()
-    assert process.returncode != 0
-    assert "Traceback" not in errors
+    command = [sys.executable, "-c", STOPPED, int(number), "model", spec, "--seed", 1, "-o", target]
+    stopped = subprocess.run(list(map(str, command)), stderr=subprocess.PIPE, text=True)
+    assert stopped.returncode != 0
+    assert "Traceback" not in stopped.stderr
     assert not target.exists()
-    done = written_pieces(working / "state")
+    done = np.flatnonzero(np.frombuffer((working / "state").read_bytes()[STATE_HEADER:], np.uint8))
     assert 40 <= done.size < 6 * 64 + 1
     # Change a piece that is done: were it done again, the change would be gone.
     tensor, at = divmod(
