@@ -27,6 +27,14 @@ def read_only() -> np.ndarray:
     return out
 
 
+def nested(depth: int) -> list[object]:
+    """A list whose literal has 2**depth items."""
+    pair: list[object] = []
+    for _ in range(depth):
+        pair = [pair, pair]
+    return pair
+
+
 CASES: list[tuple[str, Any, type[Exception], str]] = [
     ("seed below 0", fill(seed=-1), ValueError, r"seed must be an int in \[0, 18446744073709551615\], got -1"),
     ("seed 2**64", fill(seed=2**64), ValueError, r"seed must be .* got 18446744073709551616"),
@@ -70,6 +78,14 @@ CASES: list[tuple[str, Any, type[Exception], str]] = [
     ("axes equal", lambda: fi.VarianceScaling(1, in_axis=1)((3, 4), seed=0), ValueError, r"in_axis, out_axis and batch_axis must name different axes, got"),
     ("axis batch equal", lambda: fi.compute_fans((3, 4, 5), batch_axis=1), ValueError, r"must name different axes, got -2, -1 and 1"),
     ("axis float", lambda: fi.VarianceScaling(1, in_axis=0.5), TypeError, r"in_axis must be an int or a sequence of ints, got 0.5"),
+    ("axis bool", lambda: fi.VarianceScaling(1, out_axis=True), TypeError, r"out_axis must be an int or a sequence of ints, got True"),
+    ("axes bool", lambda: fi.compute_fans((3, 4, 5), batch_axis=[False]), TypeError, r"batch_axis must be an int or a sequence of ints, got \[False\]"),
+    ("axes bytes", lambda: fi.VarianceScaling(1, in_axis=bytearray(1)), TypeError, r"in_axis must be an int or a sequence of ints, got bytearray"),
+    ("axes nested", lambda: fi.VarianceScaling(1, in_axis=[[0]]), TypeError, r"in_axis must be an int or a sequence of ints, got \[\[0\]\]"),
+    ("axes twice", lambda: fi.compute_fans((3, 4, 5), in_axis=(0, -3)), ValueError, r"must name different axes, got \(0, -3\), -1 and"),
+    ("axes tree", lambda: fi.VarianceScaling(1, in_axis=nested(100)), TypeError, r"in_axis must be an int or a sequence of ints, got \[\["),
+    ("axes too many", lambda: fi.VarianceScaling(1, in_axis=range(10**30)), ValueError, r"in_axis must have at most 64 items, got range"),
+    ("axis never", lambda: fi.VarianceScaling(1, in_axis=-(10**5000)), ValueError, r"in_axis must lie in \[-64, 64\), got an int of 16610 bits"),
     ("nonlinearity", lambda: fi.calculate_gain("gelu"), ValueError, r"nonlinearity must be one of linear, .*leaky_relu, got 'gelu'"),
     ("slope bool", lambda: fi.calculate_gain("leaky_relu", True), TypeError, r"param must be a real number, got True"),
     ("slope text", lambda: fi.calculate_gain("leaky_relu", "1"), TypeError, r"param must be a real number, got '1'"),
@@ -78,6 +94,7 @@ CASES: list[tuple[str, Any, type[Exception], str]] = [
     ("dtype complex", lambda: fi.zeros(3, dtype=complex), TypeError, r"dtype must be float32"),
     ("dtype longdouble", lambda: fi.zeros(3, dtype=np.longdouble), TypeError, r"dtype must be float32"),
     ("dtype unknown", lambda: fi.zeros(3, dtype="float7"), TypeError, r"dtype must be float32, .* got 'float7'"),
+    ("dtype overflow", lambda: fi.zeros(3, dtype={"a": ("f4", 10**30)}), TypeError, r"dtype must be float32, .* got \{'a': \('f4', 10+\)\}"),
     ("dtype swapped", lambda: fi.zeros(3, dtype=np.dtype("f4").newbyteorder()), TypeError, r"in native byte order, got"),
     ("out read-only", lambda: fi.zeros.fill(read_only()), ValueError, r"out must be writable, got a read-only array"),
     ("out list", lambda: fi.zeros.fill([1.0, 2.0]), TypeError, r"out must be a numpy.ndarray, got list"),
@@ -98,8 +115,12 @@ CASES: list[tuple[str, Any, type[Exception], str]] = [
     ("index newaxis", fill(shape=(4, 6), index=(None, 0)), TypeError, r"index\[0\] must be an int, a slice or Ellipsis, got None"),
     ("index mask", fill(shape=(4, 6), index=np.ones(4, bool)), TypeError, r"index\[0\] must be an int, a slice or Ellipsis"),
     ("two ellipses", fill(shape=(4, 6), index=(..., ...)), ValueError, r"index must have at most one Ellipsis"),
-    ("too many elements", lambda: fi.zeros.shard((2**40, 2**40), (0, 0), seed=0), ValueError, r"shape must have at most 64 dimensions and 2\*\*64 elements, got"),
-    ("too many dimensions", lambda: fi.zeros((1,) * 65), ValueError, r"shape must have at most 64 dimensions"),
+    ("too many elements", lambda: fi.zeros.shard((2**40, 2**40), (0, 0), seed=0), ValueError, r"shape must have at most 2\*\*64 elements, sizes of 0 left out, got \(1099511627776, 1099511627776\)"),
+    ("too many elements beside 0", lambda: fi.zeros((0, 2**40, 2**40)), ValueError, r"shape must have at most 2\*\*64 elements, sizes of 0 left out, got \(0, "),
+    ("fan beside 0", lambda: fi.VarianceScaling(batch_axis=0).resolve((0, 10**400, 3, 4)), ValueError, r"shape must have at most .* got \(0, an int of 1329 bits, 3, 4\)"),
+    ("address space beside 0", lambda: fi.zeros((0, 2**62)), ValueError, r"shape must fit the address space as float32, got \(0, 4611686018427387904\)"),
+    ("too many dimensions", lambda: fi.zeros((1,) * 65), ValueError, r"shape must have at most 64 items, got \(1, 1,"),
+    ("endless dimensions", lambda: fi.zeros(range(10**30)), ValueError, r"shape must have at most 64 items, got range\(0, 10+\)"),
     ("too large for memory", lambda: fi.zeros.shard((2**64,), ..., seed=0), ValueError, r"shape must fit the address space as float32, got"),
     ("shape bool", lambda: fi.zeros((True, 2)), TypeError, r"shape must be an int or a sequence of ints, got \(True, 2\)"),
     ("shape set", lambda: fi.zeros({3, 2}), TypeError, r"shape must be an int or a sequence of ints, got"),
@@ -136,6 +157,61 @@ def test_bad_input(call: Any, error: type[Exception], message: str) -> None:
         call()
     assert type(caught.value) is error
     assert (OUT == 7.0).all()  # the array of `fill` was not touched
+
+
+class Shouting:
+    def __init__(self, text: str | None) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        if self._text is None:
+            raise OSError("no text\nat all")
+        return self._text
+
+
+class Unbounded(str):
+    def __repr__(self) -> str:
+        return "a\n" * 10**6
+
+
+ODD: dict[str, Any] = {
+    "lines": Shouting("a\nb\x1b[31m\u202e\x00"), "huge": Shouting("\x00" * 10**5), "raises": Shouting(None),
+    "array": np.ones((30, 30)), "long text": "x" * 10**5, "long list": ["a\n"] * 10**6, "text": Unbounded("zz"),
+    "digits": [10**5000], "fake": type("list", (), {})(), "bidi": "\u202e\u2066\ud800",
+}  # fmt: skip
+TAKERS: dict[str, Any] = {
+    "seed": lambda odd: fi.zeros(2, seed=odd),
+    "stream": lambda odd: fi.zeros(2, seed=0, stream=odd),
+    "shape": lambda odd: fi.zeros([odd]),
+    "dtype": lambda odd: fi.zeros(2, dtype=odd),
+    "index": lambda odd: fi.zeros.shard(2, odd, seed=0),
+    "slice": lambda odd: fi.zeros.shard(2, slice(odd, None), seed=0),
+    "two ellipses": lambda odd: fi.zeros.shard(2, (..., ..., odd), seed=0),
+    "mean": fi.Normal,
+    "mode": lambda odd: fi.VarianceScaling(1, odd),
+    "in_axis": lambda odd: fi.VarianceScaling(1, in_axis=odd),
+    "isa": lambda odd: fi.set_isa([odd]),
+    "tensor": lambda odd: fi.Tensor("a", 2, odd),
+    "model": lambda odd: fi.Model([odd]),
+    "name": lambda odd: fi.Model([])[Shouting(repr(odd))] if isinstance(odd, str) else fi.Model([])[(1,)],
+    "arrays": lambda odd: fi.Model([]).fill(odd, seed=0),
+    "out": lambda odd: fi.Model([fi.Tensor("a", 2, fi.ones)]).fill({"a": odd}, seed=0),
+    "rule": lambda odd: fi.Model.load("a.toml", rules=[[odd]]),
+    "path": lambda odd: fi.Model([fi.Tensor("a", 2, fi.ones)]).write("x" * 10**5, seed=0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("take", TAKERS.values(), ids=TAKERS)
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_errors_are_one_short_line(take: Any, odd: Any) -> None:
+    """Whatever `repr` makes of the value that came."""
+    if isinstance(odd, str) and take is TAKERS["stream"]:
+        return  # a good name, or refused as one
+    with pytest.raises((ValueError, TypeError, KeyError)) as raised:
+        take(odd)
+    text = str(raised.value)
+    assert text.isprintable(), text[:300]
+    assert len(text) < 320
 
 
 def test_everything_is_checked_before_the_seed_is_drawn() -> None:

@@ -18,6 +18,7 @@ import fastinit as fi
 from conftest import DTYPES, as_bits
 from fastinit.exact import differences
 from fastinit.files import Stored, read_stored
+from fastinit.model import recorded_model
 
 TENSORS = [
     fi.Tensor(f"layer.{dtype}", (3, 5, 7), fi.Normal(0, 0.25), dtype) for dtype in DTYPES
@@ -148,6 +149,42 @@ def test_bad_headers(tmp_path: Path, header: Any, data: bytes, message: str) -> 
     assert str(path) in str(raised.value)
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < len(str(path)) + 250
+
+
+RECORD = {"stream_version": 1, "seed": 1, "init": {"a": {"name": "normal"}}, "padding_idx": {}}
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ([], r"must be an object, got \[\]"),
+        (RECORD | {"stream_version": 2, "init": 3}, "written with stream version 2, this is 1"),
+        (RECORD | {"stream_version": True}, "written with stream version True, this is 1"),
+        (RECORD | {"init": ["a"]}, "must have the objects init and padding_idx"),
+        (RECORD | {"padding_idx": None}, "must have the objects init and padding_idx"),
+        (RECORD | {"init": {}}, "has other tensors than the header: 'a'"),
+        (RECORD | {"init": RECORD["init"] | {"b\n" * 99: {"name": "normal"}}}, r"has other tensors than the header: 'b\\nb\\n"),  # type: ignore[operator]
+        (RECORD | {"padding_idx": {"b": 0}}, "has other tensors than the header: 'b'"),
+        (RECORD | {"padding_idx": {"a": 1}}, r"'a': padding_idx must be an int in \[0, 0\], got 1"),
+        (RECORD | {"init": {"a": "he"}}, "'a': expected one of constant, .* got 'he'"),
+        (RECORD | {"init": {"a": {"name": "variance_scaling", "in_axis": 2}}}, r"'a': in_axis must lie in \[-2, 2\) for a shape of 2 dimensions, got \(2,\)"),
+        (RECORD | {"init": {"a": {"name": "constant", "value": 1e39}}}, "'a': values could exceed the largest finite number of the dtype"),
+        (RECORD | {"seed": 2**64}, "seed must be an int in"),
+        ({"stream_version": 1, "init": RECORD["init"], "padding_idx": {}}, "seed must be an int in .* got None"),
+    ],
+)  # fmt: skip
+def test_bad_records(tmp_path: Path, record: Any, message: str) -> None:
+    """What a header says of initializers has to be of its own tensors, and what can have made them."""
+    header = {
+        "__metadata__": {"fastinit": json.dumps(record)},
+        "a": {"dtype": "F32", "shape": [1, 2], "data_offsets": [0, 8]},
+    }
+    path = write_header(tmp_path / "bad.safetensors", header, bytes(8))
+    with pytest.raises(ValueError, match=message) as raised:
+        recorded_model(path)
+    assert str(raised.value).startswith(str(path))
+    assert str(raised.value).isprintable()
+    assert len(str(raised.value)) < len(str(path)) + 350
 
 
 @pytest.mark.parametrize("size", [0, 7, 8, 20])

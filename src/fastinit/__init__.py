@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from fastinit import _kernel, tf_contrib
 from fastinit._kernel import STREAM_VERSION
-from fastinit.checks import check_int
+from fastinit.checks import check_int, shown
 from fastinit.fans import calculate_gain, compute_fans, truncated_std
 from fastinit.fill import Index
 from fastinit.initializers import (
@@ -147,7 +147,9 @@ def set_isa(name: str | None) -> None:
     """
     names = available_isas()
     if name is not None and name not in names:
-        raise ValueError(f"name must be one of {', '.join(names)} on this machine, got {name!r}")
+        raise ValueError(
+            f"name must be one of {', '.join(names)} on this machine, got {shown(name)}"
+        )
     _kernel.set_isa(names[0] if name is None else str(name))
 
 

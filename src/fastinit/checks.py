@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import re
+import reprlib
 from typing import Any
 
 
@@ -70,18 +72,38 @@ def check_callback(name: str, value: Any) -> None:
         )
 
 
+class _Brief(reprlib.Repr):
+    """`repr` that looks at no more of a value than is shown, and that no value stops."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 3
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = 30
+        self.maxstring = self.maxother = 200
+
+    def repr_int(self, x: int, level: int) -> str:
+        return _shown(x)
+
+
 def shown(value: Any) -> str:
-    """Any value as a literal, or the first 80 characters of it."""
+    """Any value as a literal on one line, or the first 80 characters of it."""
     try:
-        text = repr(value)
+        text = re.sub(r"\s*\n\s*", " ", _Brief().repr(value))  # arrays have several lines
+        text = printable(text[:81])
         return text if len(text) <= 80 else text[:80] + "..."
-    except (ValueError, RecursionError):  # an int of thousands of digits, nesting beyond all bounds
+    except Exception:  # of the value's own methods
         return f"a {type(value).__name__} that cannot be printed"
 
 
 def shortened(name: str) -> str:
     """A name from a file as a literal on one line, without its middle if it is long."""
-    return repr(name if len(name) <= 80 else f"{name[:40]}...{name[-37:]}")
+    return repr(without_middle(name))
+
+
+def without_middle(name: str, length: int = 80) -> str:
+    """A name, or `length` characters of its ends."""
+    half = length // 2
+    return name if len(name) <= length else f"{name[:half]}...{name[half + 3 - length :]}"
 
 
 def printable(text: str) -> str:

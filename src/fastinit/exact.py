@@ -57,7 +57,7 @@ def differences(
         fill_bytes(expected, tensor, begin, distribution, key)
         got = np.fromfile(stored.path, np.uint8, size, offset=stored.offset + begin)
         if got.size < size:
-            raise ValueError(f"{stored.path}: {stored.name}: the file ends early")
+            raise ValueError(f"{stored.path}: {shortened(stored.name)}: the file ends early")
         different = got != expected
         at = int(different.argmax())  # the first, if there is one
         with counting:

@@ -6,6 +6,8 @@ import math
 import operator
 from collections.abc import Sequence
 from functools import cache, lru_cache
+from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +26,28 @@ TRUNCATED_STD_2 = 0.87962566103423978
 
 def normalize_axes(name: str, axes: Axes) -> tuple[int, ...]:
     """`axes` as a tuple of Python integers."""
+    result = _integers(name, axes)
+    if not all(-MAX_DIMS <= axis < MAX_DIMS for axis in result):
+        raise ValueError(f"{name} must lie in [{-MAX_DIMS}, {MAX_DIMS}), got {shown(axes)}")
+    return result
+
+
+def _integers(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
+    """An int, or a few of them, as a tuple of Python integers."""
+    is_sequence = isinstance(value, (tuple, list, range)) or (
+        isinstance(value, np.ndarray) and value.ndim > 0
+    )
+    given: Any = value if is_sequence else (value,)
+    items = tuple(islice(given, MAX_DIMS + 1))
+    if len(items) > MAX_DIMS:
+        raise ValueError(f"{name} must have at most {MAX_DIMS} items, got {shown(value)}")
     try:
-        return tuple(operator.index(axis) for axis in np.atleast_1d(np.asarray(axes, object)))
+        result = tuple(map(operator.index, items))
     except TypeError:
-        raise TypeError(f"{name} must be an int or a sequence of ints, got {shown(axes)}") from None
+        result = None
+    if result is None or any(isinstance(item, bool) for item in items):
+        raise TypeError(f"{name} must be an int or a sequence of ints, got {shown(value)}")
+    return result
 
 
 def _positive_axes(name: str, axes: Axes, ndim: int) -> list[int]:
@@ -98,21 +118,16 @@ def compute_fans(
 
 
 def normalize_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
-    """`shape` as a tuple of non-negative Python integers, at most 2**64 elements."""
-    given = shape if isinstance(shape, (tuple, list, range, np.ndarray)) else (shape,)
-    try:
-        dims = tuple(map(operator.index, given))
-    except TypeError:
-        dims = None
-    if dims is None or any(isinstance(n, bool) for n in given):
-        raise TypeError(f"shape must be an int or a sequence of ints, got {shown(shape)}")
+    """`shape` as a tuple of non-negative Python integers, of a product of at most 2**64 without zeros."""
+    dims = _integers("shape", shape)
     if dims and min(dims) < 0:
         raise ValueError(
-            f"shape must not have negative dimensions, got {min(dims)} in {shown(shape)}"
+            f"shape must not have negative dimensions, got {shown(min(dims))} in {shown(shape)}"
         )
-    if len(dims) > MAX_DIMS or math.prod(dims) > 2**64:
+    # Sizes beside a zero have products too, in fans and in NumPy.
+    if math.prod(filter(None, dims)) > 2**64:
         raise ValueError(
-            f"shape must have at most {MAX_DIMS} dimensions and 2**64 elements, got {shown(shape)}"
+            f"shape must have at most 2**64 elements, sizes of 0 left out, got {shown(shape)}"
         )
     return dims
 

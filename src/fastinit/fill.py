@@ -61,8 +61,8 @@ def output_dtype(dtype: DTypeLike) -> np.dtype[Any]:
         if dtype is None:
             raise TypeError("None is float64 to NumPy, which nobody would expect here")
         result: np.dtype[Any] = np.dtype(dtype)
-    except (TypeError, ValueError, SyntaxError) as error:
-        raise TypeError(f"dtype must be {expected_dtypes()}, got {dtype!r}") from error
+    except Exception as error:  # NumPy asks the object for its attributes, and for its text
+        raise TypeError(f"dtype must be {expected_dtypes()}, got {shown(dtype)}") from error
     dtype_name(result, "dtype")
     return result
 
@@ -70,7 +70,7 @@ def output_dtype(dtype: DTypeLike) -> np.dtype[Any]:
 def new_array(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     """An uninitialised C-contiguous array."""
     made = output_dtype(dtype)
-    if math.prod(shape) * made.itemsize > sys.maxsize:
+    if math.prod(filter(None, shape)) * made.itemsize > sys.maxsize:
         raise ValueError(f"shape must fit the address space as {made.name}, got {shape}")
     return np.empty(shape, made)
 
@@ -83,7 +83,7 @@ def dtype_name(dtype: np.dtype[Any], argument: str) -> str:
         # ml_dtypes registers its own as user types; its import is the user's.
         if name not in _FROM_ML_DTYPES or dtype.isbuiltin != 2:
             order = "" if dtype.isnative else " in native byte order"
-            raise TypeError(f"{argument} must be {expected_dtypes()}{order}, got {dtype!r}")
+            raise TypeError(f"{argument} must be {expected_dtypes()}{order}, got {shown(dtype)}")
     return name
 
 
@@ -152,11 +152,11 @@ def expand(shape: tuple[int, ...], index: Index) -> list[Any]:
     items: list[Any] = list(index) if isinstance(index, tuple) else [index]
     ellipses = [i for i, item in enumerate(items) if item is Ellipsis]
     if len(ellipses) > 1:
-        raise ValueError(f"index must have at most one Ellipsis, got {index!r}")
+        raise ValueError(f"index must have at most one Ellipsis, got {shown(index)}")
     missing = len(shape) - (len(items) - len(ellipses))
     if missing < 0:
         raise ValueError(
-            f"index must have at most {len(shape)} items for shape {shape}, got {index!r}"
+            f"index must have at most {len(shape)} items for shape {shape}, got {shown(index)}"
         )
     at = ellipses[0] if ellipses else len(items)
     items[at : at + len(ellipses)] = [slice(None)] * missing
@@ -169,16 +169,18 @@ def _select_axis(axis: int, n: int, item: Any) -> tuple[int, int, int]:
         try:
             start, stop, step = item.indices(n)
         except TypeError as error:
-            raise TypeError(f"index[{axis}] must be a slice of ints, got {item!r}") from error
+            raise TypeError(f"index[{axis}] must be a slice of ints, got {shown(item)}") from error
         except ValueError as error:
-            raise ValueError(f"index[{axis}] must not have a step of 0, got {item!r}") from error
+            raise ValueError(
+                f"index[{axis}] must not have a step of 0, got {shown(item)}"
+            ) from error
         if any(end is not None and not -n <= end <= n for end in (item.start, item.stop)):
             raise ValueError(
-                f"index[{axis}] must have its ends in [{-n}, {n}], those of axis {axis}, got {item!r}"
+                f"index[{axis}] must have its ends in [{-n}, {n}], those of axis {axis}, got {shown(item)}"
             )
         return start, step, max(0, -((start - stop) // step))
     if isinstance(item, bool) or not isinstance(item, (int, np.integer)):
-        raise TypeError(f"index[{axis}] must be an int, a slice or Ellipsis, got {item!r}")
+        raise TypeError(f"index[{axis}] must be an int, a slice or Ellipsis, got {shown(item)}")
     i = check_int(f"index[{axis}]", item, -n, n - 1)
     return i % n, 1, 1
 
@@ -221,7 +223,7 @@ def check_part(out: Array, shape: tuple[int, ...], index: Index | None) -> tuple
         wanted = tuple(counts[axis] for axis in kept)
         steps = [all_steps[axis] for axis in kept]
     if out.shape != wanted:
-        part = "" if index is None else f" of index {index!r} of shape {shape}"
+        part = "" if index is None else f" of index {shown(index)} of shape {shape}"
         raise ValueError(f"out must have the shape {wanted}{part}, got {out.shape}")
     return first, steps
 

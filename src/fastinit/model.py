@@ -10,7 +10,7 @@ from typing import Any
 
 from fastinit import _kernel, files
 from fastinit.check import Checked, check_tensors
-from fastinit.checks import check_choice, check_int, shortened
+from fastinit.checks import check_choice, check_int, shortened, shown
 from fastinit.exact import differences
 from fastinit.files import Layout, Stored, read_stored
 from fastinit.fill import (
@@ -57,9 +57,11 @@ class Model:
         self._tensors: dict[str, Tensor] = {}
         for tensor in tensors:
             if not isinstance(tensor, Tensor):
-                raise TypeError(f"tensors must be fastinit.Tensor, got {tensor!r}")
+                raise TypeError(f"tensors must be fastinit.Tensor, got {shown(tensor)}")
             if tensor.name in self._tensors:
-                raise ValueError(f"tensors must have different names, got {tensor.name!r} twice")
+                raise ValueError(
+                    f"tensors must have different names, got {shortened(tensor.name)} twice"
+                )
             self._tensors[tensor.name] = tensor
 
     @classmethod
@@ -97,7 +99,7 @@ class Model:
         try:
             return self._tensors[name]
         except KeyError:
-            raise KeyError(f"the model has no tensor {name!r}") from None
+            raise KeyError(f"the model has no tensor {shown(name)}") from None
 
     def __repr__(self) -> str:
         return f"Model of {len(self)} tensors, {self.size} elements, {self.nbytes} bytes"
@@ -160,14 +162,17 @@ class Model:
             An unknown name; an array that initializers would refuse.
         """
         value = seed_value(_given(seed))
-        parts = index or {}
+        parts = {} if index is None else index
+        for argument, given in (("arrays", arrays), ("index", parts)):
+            if not isinstance(given, Mapping):
+                raise TypeError(f"{argument} must be a mapping from names, got {shown(given)}")
         for name in parts:
             if name not in arrays:
-                raise ValueError(f"index must be of arrays that are given, got {name!r}")
+                raise ValueError(f"index must be of arrays that are given, got {shown(name)}")
         for name, out in arrays.items():
-            tensor = self[name]
+            tensor, dtype = self[name], check_output(out)
             check_part(out, tensor.shape, parts.get(name))
-            prepare(tensor.init, tensor.shape, check_output(out))
+            prepare(tensor.init, tensor.shape, dtype)
         for name, out in arrays.items():
             self._fill(self[name], out, value, parts.get(name), threads)
 
@@ -275,7 +280,7 @@ class Model:
         tensors = list(self)
         if format == "safetensors":
             if target.suffix != ".safetensors":
-                raise ValueError(f"path must end in .safetensors, got {str(target)!r}")
+                raise ValueError(f"path must end in .safetensors, got {shortened(str(target))}")
             if limit is not None:
                 check_int("max_shard_size", limit, 1)
             return files.safetensors_set(

@@ -118,7 +118,7 @@ def initializer_table(init: Initializer) -> dict[str, Any]:
     """The table of an initializer's name and the arguments that are not its defaults."""
     name = next((name for name, cls in CLASSES.items() if type(init) is cls), None)
     if name is None or not dataclasses.is_dataclass(init):
-        raise TypeError(f"an initializer of one's own has no text: {init!r}")
+        raise TypeError(f"an initializer of one's own has no text: {shown(init)}")
     table: dict[str, Any] = {"name": name}
     plain = CLASSES[name]()
     for field in dataclasses.fields(init):
@@ -142,7 +142,7 @@ def tensor_table(tensor: Tensor) -> dict[str, Any]:
 
 def parse_rule(text: str) -> dict[str, Any]:
     """``*.bias=zeros`` as a rule of a spec."""
-    match, equals, init = text.partition("=")
+    match, equals, init = text.partition("=") if isinstance(text, str) else ("", "", "")
     if not match or not equals:
         raise ValueError(f"expected a rule such as '*.bias=zeros', got {shown(text)}")
     _check_match(f"rule {shown(text)}", match)
@@ -333,23 +333,35 @@ def recorded(path: Path) -> tuple[dict[str, Tensor], int | None]:
     if "fastinit" not in metadata:
         return {}, None
     record = parse_json(path, metadata["fastinit"].encode(errors="surrogatepass"))
-    try:
-        tensors = {
-            s.name: Tensor(
-                s.name,
-                s.shape,
-                initializer_from(record["init"][s.name]),
-                s.dtype,
-                record["padding_idx"].get(s.name),
-            )
-            for s in stored
-        }
-        seed = check_int("seed", record["seed"], 0, MAX_UINT64)
-        version = record["stream_version"]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: __metadata__ of fastinit cannot be read: {error}") from None
-    if version != _kernel.STREAM_VERSION:
+    where = f"{path}: __metadata__ of fastinit"
+    if not isinstance(record, dict):
+        raise ValueError(f"{where} must be an object, got {shown(record)}")
+    version = record.get("stream_version")
+    if type(version) is not int or version != _kernel.STREAM_VERSION:
         raise ValueError(
             f"{path}: written with stream version {shown(version)}, this is {_kernel.STREAM_VERSION}"
         )
+    inits, rows = record.get("init"), record.get("padding_idx")
+    if not isinstance(inits, dict) or not isinstance(rows, dict):
+        raise ValueError(f"{where} must have the objects init and padding_idx")
+    names = {s.name for s in stored}
+    if other := (inits.keys() ^ names) | (rows.keys() - names):
+        raise ValueError(f"{where} has other tensors than the header: {shortened(min(other))}")
+    tensors = {}
+    for s in stored:
+        try:
+            tensors[s.name] = _recorded_tensor(s, inits[s.name], rows.get(s.name))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{where}: {shortened(s.name)}: {error}") from None
+    try:
+        seed = check_int("seed", record.get("seed"), 0, MAX_UINT64)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where}: {error}") from None
     return tensors, seed
+
+
+def _recorded_tensor(stored: Stored, init: Any, padding_idx: Any) -> Tensor:
+    """A tensor whose initializer can have made it: its shape has the axes, its dtype the values."""
+    made = Tensor(stored.name, stored.shape, initializer_from(init), stored.dtype, padding_idx)
+    made.init.resolve(made.shape).prepare(made.dtype)
+    return made

@@ -44,7 +44,7 @@ class Tensor:
         stream_name(self.name)
         object.__setattr__(self, "shape", normalize_shape(self.shape))
         if not isinstance(self.init, Initializer):
-            raise TypeError(f"init must be an initializer, got {self.init!r}")
+            raise TypeError(f"init must be an initializer, got {shown(self.init)}")
         dtype_size(self.dtype)
         if self.padding_idx is not None:
             if not self.shape or not self.shape[0]:

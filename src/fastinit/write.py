@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from fastinit import _kernel
-from fastinit.checks import check_callback, check_int
+from fastinit.checks import check_callback, check_int, shortened
 from fastinit.files import Layout
 from fastinit.fill import Array, dtype_size
 from fastinit.initializers import prepare
@@ -335,7 +335,7 @@ class Output:
         i, begin, size = self.pieces.find(piece)
         file, tensor, offset, _ = self.pieces.segments[i]
         fill = self._fills[i]
-        what = self.layouts[file].name if tensor is None else f"tensor {tensor.name!r}"
+        what = self.layouts[file].name if tensor is None else f"tensor {shortened(tensor.name)}"
         with _naming(self.folder / self.layouts[file].name, what):
             fd = worker.open(file)
             if tensor is None or fill is None:
@@ -410,7 +410,7 @@ def prepared(tensor: Tensor) -> _kernel.Distribution:
     try:
         return prepare(tensor.init, tensor.shape, tensor.dtype)
     except ValueError as error:
-        raise ValueError(f"tensor {tensor.name!r}: {error}") from None
+        raise ValueError(f"tensor {shortened(tensor.name)}: {error}") from None
 
 
 def _buffers(threads: int, memory: int | None) -> tuple[int, int]:
