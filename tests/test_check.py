@@ -248,17 +248,63 @@ def test_bad_files_are_named_with_the_tensor(tmp_path: Path) -> None:
     good = store(tmp_path, np.zeros((3, 4), np.float32))
     short = Stored("w", "float32", (300, 4), good.path, 24, 4800)
     with pytest.raises(
-        ValueError, match=r"w\.bin: w: expected 4800 bytes from 24 on, .* after 57 of"
+        ValueError, match=r"w\.bin: 'w': expected 4800 bytes from 24 on, .* after 57 of"
     ):
         measure(short)
     with pytest.raises(
-        ValueError, match=r"w\.bin: w: float32 of shape .* must have 48 bytes, got 44"
+        ValueError, match=r"w\.bin: 'w': float32 of shape .* must have 48 bytes, got 44"
     ):
         measure(Stored("w", "float32", (3, 4), good.path, 24, 44))
-    with pytest.raises(ValueError, match=r"w\.bin: w: dtype must be one of float32.*got I64"):
+    with pytest.raises(ValueError, match=r"w\.bin: 'w': dtype must be one of float32.*got I64"):
         measure(Stored("w", "I64", (3, 4), good.path, 24, 96))
-    with pytest.raises(ValueError, match=r"w\.bin: w: padding_idx must be .*, got 3"):
+    with pytest.raises(ValueError, match=r"w\.bin: 'w': padding_idx must be .*, got 3"):
         measure(good, None, 3)
+
+
+@pytest.mark.parametrize(("kind", "largest"), [("f4", 3.4e38), ("f8", 1.7e308)])
+@pytest.mark.parametrize("low", [-1, 0, 1])
+def test_the_largest_numbers(tmp_path: Path, kind: str, largest: float, low: int) -> None:
+    """Differences of them are infinite: no error, no warning, and the right extremes."""
+    a = np.array([low * largest] * 30 + [largest] * 70, kind)
+    for expected in (None, fi.Uniform(-largest, largest), fi.Normal(0, 1)):
+        found = measure(store(tmp_path, a), expected)
+        assert (found.min, found.max) == (float(a[0]), float(a[-1]))
+        assert found.counts.sum() == 100
+        assert np.isfinite(found.edges).all()
+    assert measure(store(tmp_path, a)).counts.sum() == 100
+
+
+EXTREME = [
+    (fi.Normal(0, 1e-320), "float32"),  # the std of the values is infinite times its own
+    (fi.Uniform(0, 1e-320), "float32"),
+    (fi.TruncatedNormal(0, 1e-320, -1, 1), "float32"),
+    (fi.TruncatedNormal(0, 1, 0, 1e-320), "float32"),
+    (fi.TruncatedNormal(0, 1e-30, -1e300, 1e300), "float32"),
+    (fi.TruncatedNormal(0, 1e300, -1, 1), "float64"),
+    (fi.TruncatedNormal(1e154, 1e154, -1e300, 1e300), "float64"),
+    (fi.TruncatedNormal(1.7e308, 1.7e308, -1, 1), "float64"),
+    (fi.Constant(1e300), "float64"),
+]
+
+
+@pytest.mark.parametrize(("law", "dtype"), EXTREME, ids=str)
+@pytest.mark.parametrize("kind", ["f4", "f8", "f2"])
+def test_laws_at_the_ends_of_the_range(
+    tmp_path: Path, law: fi.Distribution, dtype: str, kind: str
+) -> None:
+    """A file may record any: what is off is flagged, without an error or a warning."""
+    np.save(tmp_path / "w.npy", np.linspace(-1, 1, 70).astype(kind))
+    (one,) = fi.Model([Tensor("w", (70,), law, dtype)]).check(tmp_path / "w.npy")
+    assert one.flags
+    assert len(table([one]).splitlines()) > 2
+
+
+def test_one_long_name_does_not_widen_all_rows(tmp_path: Path) -> None:
+    names = ["n\n" * 10**5, *map(str, range(1000))]
+    where = [Stored(name, "I64", (0,), tmp_path / "w", 0, 0) for name in names]
+    text = table([Checked(one, None, None, None, ()) for one in where])
+    assert len(text) < 600_000
+    assert text.splitlines()[1].startswith("n\\nn\\n")
 
 
 # Theory

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastinit._kernel import DTYPE_SIZES
-from fastinit.checks import check_callback, check_int, printable
+from fastinit.checks import check_callback, check_int, printable, without_middle
 from fastinit.files import Stored
 from fastinit.initializers import Distribution, Normal, TruncatedNormal, Uniform
 from fastinit.measure import BUFFER_BYTES, SHORTEST_HEAD, Measured, measure
@@ -196,7 +196,8 @@ def _other_fan(
 ) -> tuple[str, Distribution] | None:
     """Words about the fan that explains the standard deviation, and the distribution with it."""
     ratio = measured.std / known.std
-    k = round(max(ratio, 1 / ratio) * max(ratio, 1 / ratio)) if ratio > 0 else 0
+    square = max(ratio, 1 / ratio) * max(ratio, 1 / ratio) if ratio > 0 else 0.0
+    k = round(square) if math.isfinite(square) else 0
     if k < 2 or abs(known.mean) > 1e-6 * known.std:
         return None
     other = rescaled(expected, math.sqrt(k) if ratio > 1 else math.sqrt(1 / k))
@@ -282,12 +283,12 @@ def _repeats(stored: Sequence[Stored], measured: Sequence[Measured | None]) -> d
             continue
         other = first.setdefault((where.dtype, found.digest), i)
         if other != i and found.size >= 16:  # so that chance has no part in it
-            flags[i] = f"repeats {stored[other].name}"
+            flags[i] = f"repeats {without_middle(stored[other].name)}"
         # Of a few lengths, however many sizes there are: each length is compared with all that are longer.
         elif _is_spread(head := found.head[: 1 << found.head.size.bit_length() >> 1]):
             heads[i] = head
     for i, j, r in _proportional(heads):
-        flags[i] = f"proportional to {stored[j].name}: correlation {r:.4f}"
+        flags[i] = f"proportional to {without_middle(stored[j].name)}: correlation {r:.4f}"
     return flags
 
 
@@ -393,10 +394,11 @@ def check_tensors(
     order = dict(zip(turns, largest, strict=True))
     share(task, len(pairs), threads)
     repeats = _repeats([stored for stored, _ in pairs], measured)
-    return [
-        _checked(stored, tensor, expected[i], measured[i], repeats.get(i))
-        for i, (stored, tensor) in enumerate(pairs)
-    ]
+    with np.errstate(all="ignore"):  # of laws at the ends of the range of a float
+        return [
+            _checked(stored, tensor, expected[i], measured[i], repeats.get(i))
+            for i, (stored, tensor) in enumerate(pairs)
+        ]
 
 
 class _Count:
@@ -441,6 +443,10 @@ def _checked(
 COLUMNS = ("name", "dtype", "shape", "mean", "std", "std/theory", "min", "max", "on bounds", "KS", "limit")  # fmt: skip
 
 
+#: Characters; all rows are as wide as the longest.
+WIDEST_NAME = 200
+
+
 def table(checked: Sequence[Checked]) -> str:
     """The measurements as aligned lines, each followed by its flags on lines of their own."""
     rows = [COLUMNS, *(_row(one) for one in checked)]
@@ -458,7 +464,7 @@ def table(checked: Sequence[Checked]) -> str:
 
 def _row(one: Checked) -> tuple[str, ...]:
     shape = "x".join(map(str, one.stored.shape)) or "()"
-    name = printable(one.stored.name)
+    name = printable(without_middle(one.stored.name, WIDEST_NAME))
     found, known = one.measured, one.theory
     if found is None or not found.finite:
         return name, one.stored.dtype, shape, *[""] * (len(COLUMNS) - 3)

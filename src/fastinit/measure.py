@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastinit._kernel import DTYPE_SIZES
-from fastinit.checks import check_int
+from fastinit.checks import check_int, shortened
 from fastinit.files import Stored
 from fastinit.initializers import Distribution
 from fastinit.theory import (
@@ -144,11 +144,11 @@ def measure(
     item = DTYPE_SIZES[stored.dtype]
     buffer = bytearray(min(max(8, buffer_bytes // 8 * 8), max(stored.nbytes, 1)))
     values: _Codes | _Floats
-    values = (_Codes if stored.dtype in CODES else _Floats)(stored.dtype, expected, len(buffer))
     digest = hashlib.blake2b(digest_size=16)
     head = bytearray()
     padding_is_zero = True
     with np.errstate(all="ignore"):
+        values = (_Codes if stored.dtype in CODES else _Floats)(stored.dtype, expected, len(buffer))
         for data, is_padding in _pieces(stored, padding_idx, buffer):
             digest.update(data)
             if is_padding:
@@ -162,7 +162,7 @@ def measure(
 
 
 def _check_stored(stored: Stored, padding_idx: int | None) -> None:
-    where = f"{stored.path}: {stored.name}"
+    where = f"{stored.path}: {shortened(stored.name)}"
     if stored.dtype not in DTYPE_SIZES:
         raise ValueError(
             f"{where}: dtype must be one of {', '.join(DTYPE_SIZES)}, got {stored.dtype}"
@@ -192,7 +192,7 @@ def _pieces(
                 piece = view[: min(len(buffer), stop - at)]
                 if (got := _read_into(file, piece)) < len(piece):
                     raise ValueError(
-                        f"{stored.path}: {stored.name}: expected {stored.nbytes} bytes from "
+                        f"{stored.path}: {shortened(stored.name)}: expected {stored.nbytes} bytes from "
                         f"{stored.offset} on, the file ends after {at + got} of them"
                     )
                 yield piece, start == first and stop == after
@@ -333,7 +333,8 @@ class _Floats:
             return
         self._count_extremes(x)
         if math.isnan(self.center):
-            self.center, self.half = _extent_of(*np.quantile(x, QUANTILES))
+            # Of quarters: differences of the largest numbers are infinite.
+            self.center, self.half = _extent_of(*4 * np.quantile(x / 4, QUANTILES).astype(float))
         # All in float64: it costs 0.6 ns an element more than float32, where the hash takes 4, and bins
         # and moments need no allowance for rounding.
         d = np.subtract(x, self.center, out=self.scratch[: x.size], dtype=np.float64)
@@ -412,11 +413,14 @@ def _extent(expected: Distribution) -> tuple[float, float]:
     """Middle and half width of the bins; bounds fall on their edges, unless they are wide."""
     known = theory(expected, 1)
     low, high = bounds(expected)
-    if 0 < high - low <= REACH * known.std:
-        return low / 2 + high / 2, 2 * (high - low)
-    return known.mean, _width(known.mean, REACH * known.std)
+    if 0 < high - low <= REACH * known.std and math.isfinite(high - low):
+        return low / 2 + high / 2, _width(low / 2 + high / 2, 2 * (high - low))
+    center = known.mean if math.isfinite(known.mean) else 0.0
+    return center, _width(center, REACH * known.std)
 
 
+#: Of half the bins' width: the double of it is finite.
+WIDEST = 2.0**1000
 #: What tells where the values of an unknown distribution lie: outliers do not move them.
 QUANTILES = (0.16, 0.5, 0.84)
 
@@ -428,7 +432,8 @@ def _extent_of(below: float, middle: float, above: float) -> tuple[float, float]
 
 def _width(center: float, half: float) -> float:
     """`half`, or where it is of no use, something that is."""
-    return half if half > 0 and math.isfinite(BINS / half) else max(1.0, abs(center))
+    is_of_use = 0 < half < WIDEST and math.isfinite(BINS / half)
+    return half if is_of_use else min(max(1.0, abs(center)), WIDEST)
 
 
 def _piled(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from statistics import NormalDist
@@ -10,6 +11,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from fastinit.checks import shown
 from fastinit.fans import truncated_moments
 from fastinit.initializers import Constant, Distribution, Normal, TruncatedNormal, Uniform
 
@@ -75,7 +77,7 @@ def theory(distribution: Distribution, n: int, dtype: str | None = None) -> Theo
             mean, std = mean + stddev * z_mean, stddev * z_std
             kurtosis = _truncated_kurtosis(lower, upper)
         case _:
-            raise TypeError(f"no theory of {distribution!r}")
+            raise TypeError(f"no theory of {shown(distribution)}")
     if dtype in CODES and std > 0:
         mean, std, kurtosis = moments(grid(dtype)[0], probabilities(distribution, dtype))
         if not isinstance(distribution, Normal):
@@ -193,19 +195,20 @@ def _inward(low: float, dtype: str) -> float:
 
 
 def rescaled(distribution: Distribution, factor: float) -> Distribution:
-    """The distribution with `factor` times its deviations from its mean."""
+    """The distribution with `factor` times its deviations from its mean, if a float can hold them."""
     center = theory(distribution, 1).mean
 
     def moved(x: float) -> float:
         return center + (x - center) * factor
 
-    match distribution:
-        case Uniform(low, high):
-            return Uniform(moved(low), moved(high))
-        case Normal(mean, std):
-            return Normal(mean, std * factor)
-        case TruncatedNormal(mean, stddev, lower, upper):
-            return TruncatedNormal(moved(mean), stddev * factor, lower, upper)
+    with suppress(ValueError):  # not finite
+        match distribution:
+            case Uniform(low, high):
+                return Uniform(moved(low), moved(high))
+            case Normal(mean, std):
+                return Normal(mean, std * factor)
+            case TruncatedNormal(mean, stddev, lower, upper):
+                return TruncatedNormal(moved(mean), stddev * factor, lower, upper)
     return distribution
 
 
