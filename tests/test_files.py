@@ -227,6 +227,10 @@ def test_any_bytes_are_tensors_or_an_error(
         ({"tensors.json": {"a": {"file": "\ud800", "dtype": "float32", "shape": []}}}, r"'a': file must be the name of one next to it"),
         ({"tensors.json": {"a": {"file": "pipe", "dtype": "float32", "shape": [0]}}}, r"pipe: expected a regular file"),
         ({"tensors.json": {"a": {"file": "x"}}}, "'a': expected file, dtype and shape"),
+        ({"tensors.json": {"a": {"file": "x" * 10**5, "dtype": "float32", "shape": []}}}, r"'a': file must be the name of one next to it, got 'x"),
+        ({"tensors.json": {n: {"file": "x.bin", "dtype": "float32", "shape": [1]} for n in "ab"}, "x.bin": 1234}, "'b': its file is that of 'a' already"),
+        ({"m.safetensors.index.json": {"weight_map": {"a": "x" * 10**5}}}, "expected files next to it, got 'x"),
+        ({f"{i}" * 200 + ".safetensors": {} for i in range(9)}, r"expected one file \*\.safetensors, got \['000"),
         ({}, "expected .safetensors, .npy or raw files in it, got none"),
         ({"a.safetensors": {}, "b.safetensors": {}}, "expected one file"),
         ({"a.safetensors": {}, "a.safetensors.index.json": {}}, "expected one model, got a.safetensors and a.safetensors.index.json"),
@@ -239,8 +243,38 @@ def test_bad_folders(tmp_path: Path, files: dict[str, Any], message: str) -> Non
             write_header(tmp_path / name, content, b"1" * 8 * len(content))
         else:
             (tmp_path / name).write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as raised:
         read_stored(tmp_path)
+    assert len(str(raised.value)) < len(str(tmp_path)) + 350
+
+
+def test_folders_whose_entries_are_no_files(tmp_path: Path) -> None:
+    """Folders, links that lead nowhere or to the folder itself, and files of /proc, whose size is 0 and which may not end."""
+    (tmp_path / "w.npy").mkdir()
+    with pytest.raises(ValueError, match=r"w\.npy: expected a regular file"):
+        read_stored(tmp_path)
+    (tmp_path / "w.npy").rmdir()
+    (tmp_path / "w.npy").symlink_to("nowhere")
+    with pytest.raises(FileNotFoundError, match=r"w\.npy"):
+        read_stored(tmp_path)
+    (tmp_path / "m.safetensors").symlink_to(".")
+    with pytest.raises(ValueError, match=r"/m\.safetensors: expected a regular file"):
+        read_stored(tmp_path)
+    (tmp_path / "m.safetensors").unlink()
+    (tmp_path / "w.npy").unlink()
+    for name in ("w.npy", "m.safetensors", "tensors.json", "config.json", "spec.toml"):
+        link = tmp_path / name
+        link.symlink_to("/proc/self/mem")  # to read it is an error without a name
+        source = link if link.suffix == ".toml" else tmp_path
+        with pytest.raises(ValueError, match=rf"{name}: (not|expected)"):
+            fi.Model.load(source)
+        link.unlink()
+
+
+def test_the_longest_names(tmp_path: Path) -> None:
+    """Nothing longer is asked for, such as the index of a file whose name leaves no room for one."""
+    path = write_header(tmp_path / ("n" * 243 + ".safetensors"), {"a": F32}, bytes(8))
+    assert [s.path for s in read_stored(tmp_path)] == [path]
 
 
 def test_bad_npy(tmp_path: Path) -> None:

@@ -276,6 +276,19 @@ def test_values_that_cannot_be_printed(tmp_path: Path) -> None:
         fi.Model.load(tmp_path / "m.json")
 
 
+@pytest.mark.parametrize("text", ["x" * 513, "x/" * 3000, "/" * 10**6])
+def test_long_paths(tmp_path: Path, text: str) -> None:
+    """The operating system would repeat them in its error."""
+    (tmp_path / "m.json").write_text(json.dumps({"tensors_from": text}))
+    with pytest.raises(ValueError, match=r"m\.json: tensors_from cannot be a path: '[x/]+\.\.\.") as raised:  # fmt: skip
+        fi.Model.load(tmp_path / "m.json")
+    assert len(str(raised.value)) < len(str(tmp_path)) + 150
+    source = fi.Model([fi.Tensor("a", (2,), fi.ones)])
+    source.write(tmp_path / "a.safetensors", seed=0)
+    (tmp_path / "m.json").write_text(json.dumps({"tensors_from": "./" * 249 + "a.safetensors", "rules": [{"match": "*", "init": "ones"}]}))  # fmt: skip
+    assert list(fi.Model.load(tmp_path / "m.json")) == list(source)
+
+
 def test_long_values_are_shortened(tmp_path: Path) -> None:
     config = {"model_type": "gpt2", "n_embd": "x" * 10_000}
     (tmp_path / "config.json").write_text(json.dumps(config))

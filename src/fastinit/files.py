@@ -197,30 +197,36 @@ def read_stored(path: Path) -> list[Stored]:
 def _read_folder(path: Path) -> list[Stored]:
     if (path / RAW_INDEX).is_file():
         return _read_raw(path)
-    single = [p for p in path.glob("*.safetensors") if (path / f"{p.name}.index.json").exists()]
-    if single:
-        name = single[0].name
-        raise ValueError(f"{path}: expected one model, got {name} and {name}.index.json")
-    for pattern, read in (
-        ("*.safetensors.index.json", _read_index),
-        ("*.safetensors", read_stored),
-    ):
-        found = sorted(path.glob(pattern))
+    names = dict.fromkeys(sorted(os.listdir(path)))
+    for name in names:
+        if name.endswith(".safetensors") and f"{name}.index.json" in names:
+            raise ValueError(f"{path}: expected one model, got {name} and {name}.index.json")
+    for suffix in (".safetensors.index.json", ".safetensors"):
+        found = [name for name in names if name.endswith(suffix)]
         if len(found) > 1:
-            names = ", ".join(p.name for p in found)
-            raise ValueError(f"{path}: expected one file {pattern}, got {names}")
+            raise ValueError(f"{path}: expected one file *{suffix}, got {shown(found)}")
         if found:
-            return read(found[0])
-    arrays = sorted(path.glob("*.npy"))
+            one = path / found[0]
+            return read_safetensors(one)[0] if suffix == ".safetensors" else _read_index(one)
+    arrays = [path / name for name in names if name.endswith(".npy")]
     if not arrays:
         raise ValueError(f"{path}: expected .safetensors, .npy or raw files in it, got none")
     return [_read_npy(p) for p in arrays]
 
 
-def check_regular(path: Path) -> None:
-    """Refuse pipes and devices, which may have no end."""
-    if not stat.S_ISREG(path.stat().st_mode):
+def regular_size(path: Path) -> int:
+    """The size of a file, beyond which nothing should be read: pipes, devices and files of /proc may have no end."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
         raise ValueError(f"{path}: expected a regular file")
+    return found.st_size
+
+
+def read_regular(path: Path) -> bytes:
+    """The content of a file that has an end."""
+    size = regular_size(path)
+    with path.open("rb") as file:
+        return file.read(size)
 
 
 def is_path(text: str) -> bool:
@@ -233,13 +239,14 @@ def is_path(text: str) -> bool:
 
 def _is_neighbour(name: str) -> bool:
     """Whether a text is the name of a file in some folder, and leads nowhere else."""
-    return is_path(name) and Path(name).name == name and name not in ("", "..")
+    if not is_path(name) or len(os.fsencode(name)) > LONGEST_NAME:
+        return False
+    return Path(name).name == name and name not in ("", "..")
 
 
 def read_json(path: Path) -> Any:
     """The content of a JSON file; duplicate keys are errors."""
-    check_regular(path)
-    return parse_json(path, path.read_bytes())
+    return parse_json(path, read_regular(path))
 
 
 def parse_json(path: Path, text: bytes) -> Any:
@@ -272,10 +279,9 @@ def read_safetensors(path: Path) -> tuple[list[Stored], dict[str, str]]:
         The header is cut short, too long or not JSON; an entry has unknown fields, or
         offsets that do not fit its shape, the file or its neighbours.
     """
-    check_regular(path)
-    size = path.stat().st_size
+    size = regular_size(path)
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
+        length = int.from_bytes(file.read(min(size, 8)), "little")
         if size < 8 or length > size - 8 or length > LONGEST_HEADER:
             limit = min(max(size - 8, 0), LONGEST_HEADER)
             raise ValueError(
@@ -365,11 +371,10 @@ _NPY_READERS = {
 
 def _read_npy(path: Path) -> Stored:
     names = {descr: name for name, descr in NPY.items() if not descr.startswith("|V1")}
-    check_regular(path)
-    size = path.stat().st_size
+    size = regular_size(path)
     with path.open("rb") as whole, warnings.catch_warnings():
         # Of what is in memory, no more is read than there is, whatever length a header states.
-        file = io.BytesIO(whole.read(LONGEST_NPY_HEADER))
+        file = io.BytesIO(whole.read(min(size, LONGEST_NPY_HEADER)))
         warnings.simplefilter("ignore")  # of headers from Python 2
         try:
             version = np.lib.format.read_magic(file)
@@ -402,7 +407,13 @@ def _read_raw(folder: Path) -> list[Stored]:
     index = read_json(path)
     if not isinstance(index, dict):
         raise ValueError(f"{path}: expected an object from tensors to files")
-    return [_raw_entry(path, name, entry) for name, entry in index.items()]
+    found: dict[Path, Stored] = {}
+    for name, entry in index.items():
+        stored = _raw_entry(path, name, entry)
+        if found.setdefault(stored.path, stored) is not stored:
+            first = shortened(found[stored.path].name)
+            raise ValueError(f"{path}: {shortened(name)}: its file is that of {first} already")
+    return list(found.values())
 
 
 def _raw_entry(path: Path, name: str, entry: Any) -> Stored:
@@ -421,8 +432,7 @@ def _raw_entry(path: Path, name: str, entry: Any) -> Stored:
             f"{where}: dtype must be one of {', '.join(DTYPE_SIZES)}, got {shown(dtype)}"
         )
     nbytes = math.prod(shape) * dtype_size(dtype)
-    check_regular(path.parent / file)
-    size = (path.parent / file).stat().st_size
+    size = regular_size(path.parent / file)
     if size != nbytes:
         raise ValueError(f"{where}: expected {nbytes} bytes in {shortened(file)}, got {size}")
     return Stored(name, dtype, tuple(shape), path.parent / file, 0, nbytes)

@@ -61,6 +61,8 @@ def output_dtype(dtype: DTypeLike) -> np.dtype[Any]:
         if dtype is None:
             raise TypeError("None is float64 to NumPy, which nobody would expect here")
         result: np.dtype[Any] = np.dtype(dtype)
+    except MemoryError:
+        raise
     except Exception as error:  # NumPy asks the object for its attributes, and for its text
         raise TypeError(f"dtype must be {expected_dtypes()}, got {shown(dtype)}") from error
     dtype_name(result, "dtype")

@@ -17,10 +17,10 @@ from fastinit.architectures import config_tensors
 from fastinit.checks import check_choice, check_int, shortened, shown
 from fastinit.files import (
     Stored,
-    check_regular,
     is_path,
     parse_json,
     read_json,
+    read_regular,
     read_safetensors,
     read_stored,
 )
@@ -49,6 +49,8 @@ SKIP = "skip"
 MODEL_KEYS = {"dtype", "axes", "tensors", "tensors_from", "rules"}
 TENSOR_KEYS = {"name", "shape", "init", "dtype", "axes", "padding_idx"}
 RULE_KEYS = {"match", "init", "dtype", "axes", "padding_idx"}
+#: Of a path in a spec: errors of the operating system repeat it.
+LONGEST_PATH = 512
 #: Of a rule's pattern: fnmatch takes the square of its opening brackets.
 LONGEST_MATCH = 1000
 
@@ -187,9 +189,9 @@ _LONG_KEY = re.compile(
 
 
 def _read_toml(path: Path) -> Any:
-    check_regular(path)
+    content = read_regular(path)
     try:
-        text = path.read_bytes().decode()
+        text = content.decode()
         # tomllib takes time and memory by the square of a key's parts: gigabytes for a file of 50 kB.
         if any(match["key"] for match in _LONG_KEY.finditer(text)):
             raise ValueError(f"a key of more than {MOST_KEY_PARTS} parts")
@@ -220,7 +222,7 @@ def _spec_tensors(path: Path, spec: Any, rules: Sequence[Mapping[str, Any]]) -> 
     check_choice(f"{path}: axes", spec.get("axes", "in_out"), tuple(AXES))
     stored: list[dict[str, Any]] = []
     if "tensors_from" in spec:
-        if not is_path(spec["tensors_from"]):
+        if len(spec["tensors_from"]) > LONGEST_PATH or not is_path(spec["tensors_from"]):
             raise ValueError(
                 f"{path}: tensors_from cannot be a path: {shown(spec['tensors_from'])}"
             )
