@@ -138,6 +138,32 @@ def test_usage_errors_exit_with_2(tmp_path: Path, arguments: list[str], message:
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--shape", "9" * 100_000],
+        ["--seed", "9" * 100_000],
+        ["--init", "\u202e\n" * 1000],
+        ["-o", "x" * 100_000],
+        ["--\x1b[31m\n\udcff", "1"],
+        ["--shape=--"],
+        ["-o--"],
+    ],
+)
+def test_errors_about_arguments_of_any_kind(tmp_path: Path, arguments: list[str]) -> None:
+    """A usage, if it is one, and a last line that is short and printable."""
+    given = ["--init=ones", "--shape=3", "-o", str(tmp_path / "w.npy"), *arguments]
+    done = run("fill", *given)
+    assert done.returncode in (1, 2)
+    *usage, last = done.stderr.removesuffix("\n").split("\n")
+    assert last.startswith("fastinit")
+    assert last.isprintable()
+    assert len(last) < 1100
+    assert not usage or usage[0].startswith("usage: ")
+    assert sum(map(len, usage)) < 500
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--seed", "-1"], "fastinit: seed must be an int in"),
@@ -220,6 +246,13 @@ def test_a_full_disk_is_an_error_not_a_crash(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
     assert [p.name for p in tmp_path.iterdir()] == ["w.npy"]
     assert target.read_bytes() == b"old"
+
+
+def test_names_that_are_not_unicode(tmp_path: Path) -> None:
+    target = tmp_path / "w\udcff\n.npy"
+    done = run("fill", "--init", "ones", "--shape", "3", "-o", target)
+    assert (done.returncode, done.stderr) == (0, "")
+    np.testing.assert_array_equal(np.load(target), np.ones(3, np.float32))
 
 
 def test_info() -> None:

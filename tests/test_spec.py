@@ -289,6 +289,22 @@ def test_long_paths(tmp_path: Path, text: str) -> None:
     assert list(fi.Model.load(tmp_path / "m.json")) == list(source)
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"model_type": "gpt2", "n_embd": 10**4000 + 1},
+        {"model_type": "bert", "num_attention_heads": 10**4000},
+        {"model_type": "llama", "num_key_value_heads": 10**4000},
+        {"model_type": "vit", "patch_size": 10**4000},
+    ],
+)
+def test_long_numbers_in_configs(tmp_path: Path, config: dict[str, Any]) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"must (divide|not be above)") as raised:
+        fi.Model.load(tmp_path)
+    assert len(str(raised.value)) < len(str(tmp_path)) + 250
+
+
 def test_long_values_are_shortened(tmp_path: Path) -> None:
     config = {"model_type": "gpt2", "n_embd": "x" * 10_000}
     (tmp_path / "config.json").write_text(json.dumps(config))

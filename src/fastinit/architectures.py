@@ -148,7 +148,7 @@ def _optional_size(config: Config, key: str, default: int) -> int:
 def _heads(config: Config, key: str, default: int, width: int) -> int:
     heads = _size(config, key, default)
     if width % heads:
-        raise ValueError(f"{key} must divide the hidden size, {width}, got {heads}")
+        raise ValueError(f"{key} must divide the hidden size, {shown(width)}, got {shown(heads)}")
     return heads
 
 
@@ -246,7 +246,7 @@ def _llama(config: Config) -> Iterator[Tensor]:
     groups = _optional_size(config, "num_key_value_heads", heads)
     if heads % groups:
         raise ValueError(
-            f"num_key_value_heads must divide num_attention_heads, {heads}, got {groups}"
+            f"num_key_value_heads must divide num_attention_heads, {shown(heads)}, got {shown(groups)}"
         )
     size = _optional_size(config, "head_dim", width // heads)
     outputs = {"q_proj": heads * size, "k_proj": groups * size, "v_proj": groups * size}
@@ -303,7 +303,9 @@ def _vit(config: Config, pooler: bool = True) -> Iterator[Tensor]:
     total = heads * _optional_size(config, "head_dim", width // heads)
     image, patch = _pair(config, "image_size", 224), _pair(config, "patch_size", 16)
     if patch[0] > image[0] or patch[1] > image[1]:
-        raise ValueError(f"patch_size must not be above image_size, {image}, got {patch}")
+        raise ValueError(
+            f"patch_size must not be above image_size, {shown(image)}, got {shown(patch)}"
+        )
     patches = (image[0] // patch[0]) * (image[1] // patch[1])
     pixels = (_size(config, "num_channels", 3), *patch)
     qkv_bias = _flag(config, "qkv_bias", True)

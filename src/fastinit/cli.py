@@ -15,14 +15,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 import fastinit as fi
 from fastinit._kernel import DTYPE_SIZES
 from fastinit.check import table
-from fastinit.checks import printable
+from fastinit.checks import printable, without_middle
 from fastinit.files import NPY, Layout, Stored, npy_header
 from fastinit.fill import output_dtype
 from fastinit.measure import measure
@@ -35,6 +35,8 @@ from fastinit.write import Output
 
 #: A progress bar appears when the work takes longer than this.
 PROGRESS_AFTER_SECONDS = 0.5
+#: Characters of an error.
+LONGEST_MESSAGE = 1000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,19 +44,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names that the terminal cannot show
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_args(sys.argv[1:] if argv is None else argv)
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, _terminate)
     try:
         status: int = arguments.run(arguments) or 0
     except (ValueError, TypeError, ImportError, OSError, MemoryError) as error:
-        message = str(error) or type(error).__name__
-        print("fastinit:", printable(message), file=sys.stderr)
+        print("fastinit:", _one_line(str(error) or type(error).__name__), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("fastinit: interrupted", file=sys.stderr)
         return 130
     return status
+
+
+def _one_line(message: str) -> str:
+    """What came with a message may be of any length, and of any characters."""
+    return without_middle(printable(message), LONGEST_MESSAGE)
+
+
+class _Parser(argparse.ArgumentParser):
+    """With errors of one line, also about ``--shape=--``, which argparse takes for an empty list."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        for argument in args:
+            if re.fullmatch("(--[a-z-]+=|-[a-z])--", argument):
+                self.error(f"expected a value, got {argument}")
+        return super().parse_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        super().error(_one_line(message))
 
 
 def _terminate(number: int, _: object) -> None:
@@ -63,7 +82,7 @@ def _terminate(number: int, _: object) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fastinit", description=(fi.__doc__ or "").split("\n")[0])
+    parser = _Parser(prog="fastinit", description=(fi.__doc__ or "").split("\n")[0])
     parser.add_argument("--version", action="version", version=f"fastinit {fi.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -211,7 +230,7 @@ def _run_fill(arguments: argparse.Namespace) -> None:
     seed = seed_value(arguments.seed)
     dtype = output_dtype(arguments.dtype).name
     path = Path(os.path.realpath(arguments.output))
-    tensor = fi.Tensor(path.name, arguments.shape, initializer, dtype)
+    tensor = fi.Tensor(printable(path.name), arguments.shape, initializer, dtype)
     header = npy_header(tensor)
     layout = Layout(path.name, header, (tensor,))
     output = Output(path.parent, [layout], {}, lambda _: stream_key(seed, arguments.stream))

@@ -28,6 +28,8 @@ def check_drawable(path: Path) -> Any:
     """Refuse, before anything is measured, what cannot be drawn; returns matplotlib's type of figures."""
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
