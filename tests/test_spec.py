@@ -226,6 +226,19 @@ def test_models_refuse_what_is_not_theirs(tmp_path: Path) -> None:
         model.check(tmp_path / "m.safetensors")
 
 
+@pytest.mark.parametrize("path", ["a\0.safetensors", "\ud800.safetensors"])
+def test_texts_that_are_no_paths(path: str) -> None:
+    model = fi.Model([fi.Tensor("w", (3, 4), fi.he_normal)])
+    for argument, use in (
+        ("source", fi.Model.load),
+        ("path", lambda p: model.write(p, seed=0)),
+        ("path", model.check),
+        ("path", lambda p: model.differences(p, seed=0)),
+    ):
+        with pytest.raises(ValueError, match=rf"^{argument} must be a path, got '"):
+            use(path)
+
+
 LONG_KEY = "a" + ".a" * 33
 TENSOR = '[[tensors]]\nname = "a"\nshape = [1]\n'
 

@@ -369,6 +369,17 @@ def test_links_in_the_working_folder_are_not_followed(
     assert not other.exists() if dangling else other.read_bytes() == b""
 
 
+@pytest.mark.parametrize("planted", ["0.partial", "1.partial", "state", "extra"])
+def test_pipes_in_the_working_folder_are_refused(tmp_path: Path, planted: str) -> None:
+    """Nobody reads from them: to open one for writing is to wait for ever."""
+    working = tmp_path / ".m.safetensors.partial"
+    working.mkdir()
+    os.mkfifo(working / planted)
+    with pytest.raises(OSError, match=re.escape(str(working / planted))):
+        MODEL.write(tmp_path / "m.safetensors", seed=5, max_shard_size=2**22)
+    assert not (tmp_path / "m.safetensors.index.json").exists()
+
+
 @pytest.mark.parametrize("dangling", [False, True])
 def test_a_link_in_the_place_of_the_working_folder_is_refused(
     tmp_path: Path, dangling: bool

@@ -12,7 +12,7 @@ from fastinit import _kernel, files
 from fastinit.check import Checked, check_tensors
 from fastinit.checks import check_choice, check_int, shortened, shown
 from fastinit.exact import differences
-from fastinit.files import Layout, Stored, read_stored
+from fastinit.files import Layout, Stored, is_path, read_stored
 from fastinit.fill import (
     Array,
     Index,
@@ -87,7 +87,7 @@ class Model:
         ValueError, TypeError, OSError
             A file that cannot be read, or is not what it should be, named with the key.
         """
-        return cls(read_tensors(Path(source), [parse_rule(rule) for rule in rules]))
+        return cls(read_tensors(_path("source", source), [parse_rule(rule) for rule in rules]))
 
     def __iter__(self) -> Iterator[Tensor]:
         return iter(self._tensors.values())
@@ -246,7 +246,7 @@ class Model:
         """
         rank = check_int("rank", rank, 0, check_int("world", world, 1) - 1)
         value = seed_value(_given(seed))
-        target = Path(os.path.realpath(path))
+        target = Path(os.path.realpath(_path("path", path)))
         layouts, extras = self._layouts(target, value, format, max_shard_size)
         if format == "safetensors":
             folder, working = target.parent, target.parent / f".{target.name}.partial"
@@ -302,7 +302,7 @@ class Model:
         See `fastinit.check.check_tensors`; tensors that are missing in the file raise
         ValueError, those that are not the model's are measured alone.
         """
-        stored = read_stored(Path(path))
+        stored = read_stored(_path("path", path))
         self._check_names(path, stored)
         pairs = [(s, self._tensors.get(s.name)) for s in stored]
         return check_tensors(pairs, threads=threads, progress=progress)
@@ -316,7 +316,7 @@ class Model:
         progress: Progress | None = None,
     ) -> list[str]:
         """What in a file is not exactly what this model and a seed give, a line for each tensor; empty if all is."""
-        stored = read_stored(Path(path))
+        stored = read_stored(_path("path", path))
         self._check_names(path, stored)
         unknown = [
             f"{shortened(s.name)}: not a tensor of the model"
@@ -348,6 +348,13 @@ def recorded_model(path: Path) -> tuple[Model, int | None]:
     if len(seeds) > 1:
         raise ValueError(f"{path}: its files record different seeds")
     return Model(tensors.values()), seeds.pop() if seeds else None
+
+
+def _path(name: str, value: str | os.PathLike[str]) -> Path:
+    path = Path(value)
+    if not is_path(str(path)):
+        raise ValueError(f"{name} must be a path, got {shown(value)}")
+    return path
 
 
 def _given(seed: Seed) -> Seed:

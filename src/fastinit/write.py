@@ -46,6 +46,8 @@ STATE_HEADER = 2**16
 
 #: Others may write to the folder of an output: nothing in the working folder is followed to elsewhere.
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # not on Windows
+#: Nor is a pipe waited for, of which nobody reads.
+NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 
 STATE = "state"
 #: Of files until they are finished.
@@ -107,6 +109,9 @@ class State:
     def __init__(self, path: Path, plan: str, count: int) -> None:
         self.path, self._plan, self._count = path, plan, count
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | NO_FOLLOW, 0o666)
+        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+            self.close()
+            raise OSError(f"{path} is not a regular file, expected the state of an output")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -499,8 +504,8 @@ def _used(working: Path) -> int:
 
 
 def _open_here(path: str, flags: int) -> int:
-    """An opener of files that are not links to others."""
-    return os.open(path, flags | NO_FOLLOW, 0o666)
+    """An opener of files that are not links to others, nor pipes."""
+    return os.open(path, flags | NO_FOLLOW | NO_WAIT, 0o666)
 
 
 def _check_written(path: Path, layout: Layout) -> None:
