@@ -110,9 +110,11 @@ VALUES: Sequence[Any] = (
     "", ".", "..", "../stored.safetensors", "/etc/passwd", "\0", "\ud800", "\udcff", "a\nb", "x" * 9000,
     "F32", "I64", "float32", "float64", "in_out", "skip", "normal", "uniform:low=nan", "normal:stddev=-1",
     "truncated_normal:lower=1e9,upper=2e9", "variance_scaling:in_axis=9", "constant:value=1e39", "[", "*",
-    [], {}, [[]], [0], [-1], [True], [1.0], [2**64 - 1, 0], [2**32, 2**33], [1] * 65, [2**64 - 1] * 3000, ["a"],
+    [], {}, [[]], [0], [-1], [True], [1.0], [2**64 - 1, 0], [2**32, 2**33], [0, 2**40, 2**40], [1] * 65, [2**64 - 1] * 3000, ["a"],
     {"name": "normal"}, {"name": "normal", "mean": math.nan}, {"name": "uniform", "low": 5}, {"name": []},
-    {"name": "variance_scaling", "in_axis": [[0], [1]]}, {"": ""}, {"a": {"b": {}}},
+    {"name": "variance_scaling", "in_axis": [[0], [1]]}, {"name": "variance_scaling", "batch_axis": True}, "/proc/self/mem",
+    {"name": "constant", "value": 1e39}, {"name": "normal", "stddev": 5e-324}, "/dev/tty", "x" * 256, "x/" * 400, 10**4000,
+    {"": ""}, {"a": {"b": {}}},
 )  # fmt: skip
 
 
