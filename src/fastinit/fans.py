@@ -6,7 +6,6 @@ import math
 import operator
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -32,20 +31,19 @@ def normalize_axes(name: str, axes: Axes) -> tuple[int, ...]:
     return result
 
 
-def _integers(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
+def _integers(name: str, value: Any) -> tuple[int, ...]:
     """An int, or a few of them, as a tuple of Python integers."""
     is_sequence = isinstance(value, (tuple, list, range)) or (
         isinstance(value, np.ndarray) and value.ndim > 0
     )
-    given: Any = value if is_sequence else (value,)
-    items = tuple(islice(given, MAX_DIMS + 1))
+    items = value[: MAX_DIMS + 1] if is_sequence else (value,)  # `len` of a range has a limit
     if len(items) > MAX_DIMS:
         raise ValueError(f"{name} must have at most {MAX_DIMS} items, got {shown(value)}")
     try:
         result = tuple(map(operator.index, items))
     except TypeError:
         result = None
-    if result is None or any(isinstance(item, bool) for item in items):
+    if result is None or bool in map(type, items):
         raise TypeError(f"{name} must be an int or a sequence of ints, got {shown(value)}")
     return result
 
