@@ -36,11 +36,15 @@ if [ "$tool" = asan ]; then
     LD_PRELOAD=$preload ASAN_OPTIONS=$options UBSAN_OPTIONS=print_stacktrace=1 \
         python -m pytest "${arguments[@]}"
 else
-    # Python's own reads are not in question: only errors with our module in their stack count.
-    valgrind --log-file=valgrind.log --num-callers=30 python -m pytest "${arguments[@]}"
+    # Here the processor cannot flush subnormal numbers, and has other instruction sets than for what tests start.
+    arguments+=(--deselect tests/test_environment.py --deselect tests/test_cli.py::test_info)
+    status=0
+    valgrind --log-file=valgrind.log --num-callers=30 python -m pytest "${arguments[@]}" || status=$?
     tail -3 valgrind.log
+    # Python's own reads are not in question: only errors with our module in their stack count.
     ! grep -q _kernel valgrind.log || {
         cat valgrind.log
         exit 1
     }
+    exit $status
 fi
