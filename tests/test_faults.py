@@ -323,6 +323,8 @@ EXITS = {
 @pytest.mark.parametrize("kind", EXITS)
 def test_exit_with_fills_under_way(kind: str) -> None:
     """Ends at once and well, several times over; what still runs its course is right."""
+    if FREE_THREADED and "daemon" in EXITS[kind]:
+        pytest.skip("free-threaded CPython 3.13 itself may hang where daemon threads start others")
     program = """
     want = expected()
     def loop():
