@@ -8,6 +8,7 @@ import os
 import random
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -340,6 +341,96 @@ def test_equal_processes_at_once(tmp_path: Path) -> None:
             assert not (tmp_path / ".m.safetensors.partial").exists()
 
 
+TWO = fi.Model([fi.Tensor("a", (10,), fi.zeros), fi.Tensor("b", (10,), fi.zeros)])
+
+
+def test_another_process_ends_the_output_while_space_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "m.safetensors"
+    disk_usage = shutil.disk_usage
+
+    def after_the_end(path: Path) -> object:
+        monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+        assert TWO.write(target, seed=1)
+        return disk_usage(path)
+
+    assert not TWO.write(target, seed=1, rank=0, world=2)
+    monkeypatch.setattr(shutil, "disk_usage", after_the_end)
+    assert TWO.write(target, seed=1)
+    assert TWO.differences(target, seed=1) == []
+
+
+def test_another_process_ends_the_output_while_its_folder_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is there when it is to be made, and gone when `mkdir` looks what is in its way."""
+    mkdir = os.mkdir
+
+    def gone_then(path: Path, mode: int) -> None:
+        monkeypatch.setattr(os, "mkdir", mkdir)
+        try:
+            mkdir(path, mode)
+        except FileExistsError:
+            os.rmdir(path)
+            raise
+
+    (tmp_path / ".m.safetensors.partial").mkdir()
+    monkeypatch.setattr(os, "mkdir", gone_then)
+    assert TWO.write(tmp_path / "m.safetensors", seed=1)
+
+
+def test_another_process_moves_the_files_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have their names, and the state is still there, when this one wants to write into them."""
+    arguments: dict[str, Any] = {"seed": 1, "max_shard_size": 1, "threads": 1}
+    target = tmp_path / "m.safetensors"
+    moved, look = threading.Event(), threading.Event()
+    move, open_file = write._move, write._Worker.open
+
+    def move_and_wait(path: Path, to: Path) -> None:
+        move(path, to)
+        if path.name == "1.partial":
+            moved.set()
+            look.wait(1)  # long enough for the other one to see the state, were it not for the lock
+
+    def open_after_the_move(worker: write._Worker, file: int) -> int:
+        if threading.current_thread() is threading.main_thread() and not moved.is_set():
+            other.start()
+            assert moved.wait(60)
+        return open_file(worker, file)
+
+    other = threading.Thread(target=TWO.write, args=(target,), kwargs=arguments)
+    monkeypatch.setattr(write, "_move", move_and_wait)
+    monkeypatch.setattr(write._Worker, "open", open_after_the_move)
+    assert TWO.write(target, **arguments)
+    other.join()
+    assert TWO.differences(tmp_path, seed=1) == []
+
+
+def test_another_process_replaces_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is there when targets are looked at, and gone a moment later."""
+    target, index = tmp_path / "m.safetensors", tmp_path / "m.safetensors.index.json"
+    assert TWO.write(target, seed=1, max_shard_size=1)
+    exists = Path.exists
+
+    def exists_then_gone(path: Path) -> bool:
+        found = exists(path)
+        if path == index:
+            index.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(Path, "exists", exists_then_gone)
+    assert TWO.write(target, seed=2, max_shard_size=1)
+
+
+def test_a_folder_with_the_name_of_an_older_file_stays(tmp_path: Path) -> None:
+    (tmp_path / "m-00002-of-00003.safetensors").mkdir()
+    assert TWO.write(tmp_path / "m.safetensors", seed=1, max_shard_size=1)
+    assert (tmp_path / "m-00002-of-00003.safetensors").is_dir()
+
+
 def test_an_existing_file_stays_until_the_end(tmp_path: Path, whole: bytes) -> None:
     target = tmp_path / "m.safetensors"
     target.write_bytes(b"old")
@@ -351,33 +442,45 @@ def test_an_existing_file_stays_until_the_end(tmp_path: Path, whole: bytes) -> N
     assert target.stat().st_mode & 0o777 == 0o600
 
 
+def plant(kind: str, place: Path, other: Path) -> None:
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "hard link":
+        os.link(other, place)
+    else:
+        place.symlink_to(other)
+
+
 @pytest.mark.parametrize("planted", ["0.partial", "1.partial", "state", "extra"])
-@pytest.mark.parametrize("dangling", [False, True])
-def test_links_in_the_working_folder_are_not_followed(
-    tmp_path: Path, planted: str, dangling: bool
+@pytest.mark.parametrize("kind", ["link", "dangling link", "hard link", "pipe"])
+def test_what_others_plant_in_the_working_folder_is_refused(
+    tmp_path: Path, planted: str, kind: str
 ) -> None:
-    """Whoever may write to the folder of an output cannot have other files written by it."""
+    """They cannot have other files written, nor the writer wait for a reader that never comes."""
     other = tmp_path / "other"
-    if not dangling:
+    if kind != "dangling link":
         other.write_bytes(b"")  # as an empty state, it would be taken up
     working = tmp_path / ".m.safetensors.partial"
     working.mkdir()
-    (working / planted).symlink_to(other)
-    with pytest.raises(OSError, match=re.escape(str(working / planted))) as caught:
-        MODEL.write(tmp_path / "m.safetensors", seed=5, max_shard_size=2**22)
-    assert caught.value.errno == errno.ELOOP
-    assert not other.exists() if dangling else other.read_bytes() == b""
-
-
-@pytest.mark.parametrize("planted", ["0.partial", "1.partial", "state", "extra"])
-def test_pipes_in_the_working_folder_are_refused(tmp_path: Path, planted: str) -> None:
-    """Nobody reads from them: to open one for writing is to wait for ever."""
-    working = tmp_path / ".m.safetensors.partial"
-    working.mkdir()
-    os.mkfifo(working / planted)
+    plant(kind, working / planted, other)
     with pytest.raises(OSError, match=re.escape(str(working / planted))):
         MODEL.write(tmp_path / "m.safetensors", seed=5, max_shard_size=2**22)
     assert not (tmp_path / "m.safetensors.index.json").exists()
+    assert not other.exists() if kind == "dangling link" else other.read_bytes() == b""
+
+
+@pytest.mark.parametrize("kind", ["link", "hard link", "pipe"])
+def test_what_others_plant_may_have_the_right_size(tmp_path: Path, kind: str) -> None:
+    """So that nothing would be made anew: of a pipe it is 0."""
+    other, working = tmp_path / "other", tmp_path / "raw" / ".partial"
+    working.mkdir(parents=True)
+    size = 0 if kind == "pipe" else 400
+    other.write_bytes(b"1" * size)
+    plant(kind, working / "0.partial", other)
+    model = fi.Model([fi.Tensor("w", (size // 4,), fi.zeros)])
+    with pytest.raises(OSError, match=re.escape(str(working / "0.partial"))):
+        model.write(tmp_path / "raw", seed=5, format="raw")
+    assert other.read_bytes() == b"1" * size
 
 
 @pytest.mark.parametrize("dangling", [False, True])
@@ -388,7 +491,7 @@ def test_a_link_in_the_place_of_the_working_folder_is_refused(
     if not dangling:
         other.mkdir()
     (tmp_path / ".m.safetensors.partial").symlink_to(other)
-    with pytest.raises(OSError, match="is a symbolic link, expected a folder"):
+    with pytest.raises(OSError, match="is not a folder, expected one"):
         MODEL.write(tmp_path / "m.safetensors", seed=5)
     assert not other.exists() if dangling else not list(other.iterdir())
 

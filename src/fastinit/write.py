@@ -44,10 +44,8 @@ LEAST_BUFFER = 2**16
 #: Bytes of the state before the map of pieces, with room for the hosts of a job.
 STATE_HEADER = 2**16
 
-#: Others may write to the folder of an output: nothing in the working folder is followed to elsewhere.
-NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # not on Windows
-#: Nor is a pipe waited for, of which nobody reads.
-NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+#: Links are not followed, and nobody is waited for at the other end of a pipe; not on Windows.
+NO_FOLLOW, NO_WAIT = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_NONBLOCK", 0)
 
 STATE = "state"
 #: Of files until they are finished.
@@ -108,10 +106,7 @@ class State:
 
     def __init__(self, path: Path, plan: str, count: int) -> None:
         self.path, self._plan, self._count = path, plan, count
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | NO_FOLLOW, 0o666)
-        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
-            self.close()
-            raise OSError(f"{path} is not a regular file, expected the state of an output")
+        self._fd = _open_own(path, os.O_RDWR | os.O_CREAT)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -243,7 +238,7 @@ class Output:
         threads, buffer_size = _buffers(get_num_threads() if threads is None else threads, memory)
         for name in (*self.extras, *(layout.name for layout in self.layouts)):
             target = self.folder / name
-            if target.exists() and not target.is_file():
+            if not stat.S_ISREG(_mode(target, stat.S_IFREG)):
                 raise OSError(f"{target} is not a regular file, expected the name of one")
         self._check_space(working)
         part = self.pieces.of_rank(rank, world)
@@ -257,17 +252,18 @@ class Output:
                         return False
                     self._finish(working, state)
         except FileNotFoundError:
-            if state.is_current():
-                raise  # else another process with the same part was faster, and has ended the output
+            with state.locked():  # not while another process moves the files
+                if state.is_current():
+                    raise  # else another process with the same part was faster, and has ended the output
         finally:
             state.close()
         return True
 
     def _check_space(self, working: Path) -> None:
         """Refuse what does not fit on the disk, before anything is written."""
-        existing = next(folder for folder in (working, *working.parents) if folder.is_dir())
+        existing = next(path for path in (self.folder, *self.folder.parents) if path.is_dir())
         free = shutil.disk_usage(existing).free
-        left = self.pieces.nbytes - (_used(working) if existing == working else 0)
+        left = self.pieces.nbytes - _used(working)
         if left > free:
             what = f"{left} bytes are to be written, and {free} are free"
             raise OSError(errno.ENOSPC, what, str(self.folder))
@@ -277,13 +273,17 @@ class Output:
         while True:
             if self._makes_folder:
                 self.folder.mkdir(exist_ok=True)
-            if working.is_symlink():
-                raise OSError(f"{working} is a symbolic link, expected a folder; remove it")
-            working.mkdir(exist_ok=True)
+            if not stat.S_ISDIR(_mode(working, stat.S_IFDIR, follow_symlinks=False)):
+                raise OSError(f"{working} is not a folder, expected one; remove it")
+            # Another process may end its output here at any moment, and take the folder away.
+            try:
+                working.mkdir(exist_ok=True)
+            except FileExistsError:
+                continue
             try:
                 state = State(working / STATE, self._plan.hexdigest(), len(self.pieces))
             except FileNotFoundError:
-                continue  # another process has just ended its output here
+                continue
             try:
                 with state.locked():
                     if state.is_current():
@@ -301,14 +301,15 @@ class Output:
             return
         for i, layout in enumerate(self.layouts):
             path = _partial(working, i)
-            if not path.exists() or path.stat().st_size != layout.nbytes:
-                with _naming(path):
-                    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | NO_FOLLOW, 0o666)
-                    try:
+            fd = _open_own(path, os.O_RDWR | os.O_CREAT)
+            try:
+                if os.fstat(fd).st_size != layout.nbytes:
+                    with _naming(path):
+                        os.ftruncate(fd, 0)
                         os.ftruncate(fd, layout.nbytes)
-                    finally:
-                        os.close(fd)
-                state.forget(self.pieces.of_file(i))
+                    state.forget(self.pieces.of_file(i))
+            finally:
+                os.close(fd)
 
     def _write_pieces(
         self,
@@ -366,6 +367,7 @@ class Output:
             if path.name in self.extras or (
                 path.name not in names
                 and any(pattern.fullmatch(path.name) for pattern in self._replaced)
+                and not path.is_dir()
             ):
                 path.unlink()
         for i, layout in enumerate(self.layouts):
@@ -373,7 +375,7 @@ class Output:
                 _move(_partial(working, i), self.folder / layout.name)
         for name, content in self.extras.items():
             path = working / "extra"
-            with open(path, "wb", opener=_open_here) as file:
+            with open(path, "wb", opener=_open_own) as file:
                 file.write(content)
             _move(path, self.folder / name)
         (working / STATE).unlink()
@@ -453,7 +455,7 @@ class _Worker:
     def open(self, file: int) -> int:
         if file != self._file:
             self.close()
-            self._fd = os.open(_partial(self._working, file), os.O_WRONLY | NO_FOLLOW)
+            self._fd = _open_own(_partial(self._working, file), os.O_WRONLY)
             self._file = file
         return self._fd
 
@@ -497,20 +499,38 @@ def _write_all(fd: int, data: Array | bytes, offset: int) -> None:
 def _used(working: Path) -> int:
     """Bytes that the files in the folder take on the disk already."""
     used = 0
-    for path in working.iterdir():
-        with suppress(FileNotFoundError):  # moved meanwhile
-            used += path.stat().st_blocks * 512
+    with suppress(FileNotFoundError):  # not there yet, or not any more
+        for path in working.iterdir():
+            with suppress(FileNotFoundError):  # moved meanwhile
+                used += path.stat().st_blocks * 512
     return used
 
 
-def _open_here(path: str, flags: int) -> int:
-    """An opener of files that are not links to others, nor pipes."""
-    return os.open(path, flags | NO_FOLLOW | NO_WAIT, 0o666)
+def _mode(path: Path, of_nothing: int, *, follow_symlinks: bool = True) -> int:
+    """The mode of what has a name, looked up once: others make and remove such files meanwhile."""
+    try:
+        return os.stat(path, follow_symlinks=follow_symlinks).st_mode
+    except FileNotFoundError:
+        return of_nothing
+
+
+def _open_own(path: str | Path, flags: int) -> int:
+    """Open a file of the working folder, which others may write to: no link to a file elsewhere, nor a pipe."""
+    fd = os.open(path, flags & ~os.O_TRUNC | NO_FOLLOW | NO_WAIT, 0o666)
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        os.close(fd)
+        raise OSError(
+            f"{path} is a pipe or has other names, expected a file of the output; remove it"
+        )
+    if flags & os.O_TRUNC:
+        os.ftruncate(fd, 0)
+    return fd
 
 
 def _check_written(path: Path, layout: Layout) -> None:
     """A file that is complete has its header and its size; it must also be on the disk before it has its name."""
-    with open(path, "r+b", opener=_open_here) as file:
+    with open(path, "r+b", opener=_open_own) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
         if size != layout.nbytes:
