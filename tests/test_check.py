@@ -263,9 +263,12 @@ def test_bad_files_are_named_with_the_tensor(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("kind", "largest"), [("f4", 3.4e38), ("f8", 1.7e308)])
 @pytest.mark.parametrize("low", [-1, 0, 1])
-def test_the_largest_numbers(tmp_path: Path, kind: str, largest: float, low: int) -> None:
+@pytest.mark.parametrize("lows", [30, 50])  # with 50 the median lies between two values
+def test_the_largest_numbers(
+    tmp_path: Path, kind: str, largest: float, low: int, lows: int
+) -> None:
     """Differences of them are infinite: no error, no warning, and the right extremes."""
-    a = np.array([low * largest] * 30 + [largest] * 70, kind)
+    a = np.array([low * largest] * lows + [largest] * (100 - lows), kind)
     for expected in (None, fi.Uniform(-largest, largest), fi.Normal(0, 1)):
         found = measure(store(tmp_path, a), expected)
         assert (found.min, found.max) == (float(a[0]), float(a[-1]))
@@ -283,6 +286,7 @@ EXTREME = [
     (fi.TruncatedNormal(0, 1e300, -1, 1), "float64"),
     (fi.TruncatedNormal(1e154, 1e154, -1e300, 1e300), "float64"),
     (fi.TruncatedNormal(1.7e308, 1.7e308, -1, 1), "float64"),
+    (fi.TruncatedNormal(1.7e308, 1.7e308, 0, 2), "float64"),  # its mean is infinite
     (fi.Constant(1e300), "float64"),
 ]
 
@@ -296,6 +300,8 @@ def test_laws_at_the_ends_of_the_range(
     np.save(tmp_path / "w.npy", np.linspace(-1, 1, 70).astype(kind))
     (one,) = fi.Model([Tensor("w", (70,), law, dtype)]).check(tmp_path / "w.npy")
     assert one.flags
+    assert one.measured is not None
+    assert np.isfinite(one.measured.edges).all()
     assert len(table([one]).splitlines()) > 2
 
 

@@ -147,6 +147,7 @@ def test_usage_errors_exit_with_2(tmp_path: Path, arguments: list[str], message:
         ["--\x1b[31m\n\udcff", "1"],
         ["--shape=--"],
         ["-o--"],
+        ["-o=--"],
     ],
 )
 def test_errors_about_arguments_of_any_kind(tmp_path: Path, arguments: list[str]) -> None:

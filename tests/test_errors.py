@@ -132,6 +132,8 @@ CASES: list[tuple[str, Any, type[Exception], str]] = [
     ("dtype None", lambda: fi.zeros(3, dtype=None), TypeError, r"dtype must be float32, .* got None"),
     ("dtype comma", lambda: fi.zeros(3, dtype=","), TypeError, r"dtype must be float32, .* got ','"),
     ("overflow normal", lambda: fi.Normal(0, 1e4)(9, dtype="float16"), ValueError, r"values could exceed the largest finite number of the dtype: normal in float16 with mean=0.0, stddev=10000.0"),
+    ("overflow reach", lambda: fi.Normal(0, 3.4028234663852886e38 / 6.6603)(9), ValueError, r"values could exceed"),  # sqrt(64 ln 2) = 6.66044
+    ("overflow reach float64", lambda: fi.Normal(0, 1.7976931348623157e308 / 8.5716)(9, dtype="float64"), ValueError, r"values could exceed"),  # sqrt(106 ln 2) = 8.57168
     ("overflow uniform", lambda: fi.Uniform(-1e39, 0)(9), ValueError, r"values could exceed .*: uniform in float32 with low=-1e\+39, high=0.0"),
     ("overflow width", lambda: fi.Uniform(-1.5e308, 1.5e308)(9, dtype="float64"), ValueError, r"values could exceed .*: uniform in float64"),
     ("overflow constant", lambda: fi.Constant(1e5)(9, dtype="float16"), ValueError, r"values could exceed"),

@@ -12,7 +12,8 @@ from typing import Any
 
 def check_int(name: str, value: Any, low: int, high: int | None = None) -> int:
     """`value` as an int in [low, high]; NumPy integers are integers, bools are not."""
-    expected = f"an int of at least {low}" if high is None else f"an int in [{low}, {high}]"
+    least, most = _shown(low), None if high is None else _shown(high)
+    expected = f"an int of at least {least}" if most is None else f"an int in [{least}, {most}]"
     try:
         result = operator.index(value)
     except TypeError:
@@ -73,7 +74,7 @@ def check_callback(name: str, value: Any) -> None:
 
 
 class _Brief(reprlib.Repr):
-    """`repr` that looks at no more of a value than is shown, and that no value stops."""
+    """`repr` that looks at no more of long texts, lists and tuples than is shown."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names that the terminal cannot show
-    arguments = _parser().parse_args(sys.argv[1:] if argv is None else argv)
+    arguments = _parser().parse_args(argv)
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, _terminate)
     try:
@@ -67,8 +67,9 @@ class _Parser(argparse.ArgumentParser):
     """With errors of one line, also about ``--shape=--``, which argparse takes for an empty list."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        args = sys.argv[1:] if args is None else args
         for argument in args:
-            if re.fullmatch("(--[a-z-]+=|-[a-z])--", argument):
+            if re.fullmatch("(--[a-z-]+=|-[a-z]=?)--", argument):
                 self.error(f"expected a value, got {argument}")
         return super().parse_args(args, namespace)
 

@@ -351,7 +351,10 @@ def recorded_model(path: Path) -> tuple[Model, int | None]:
 
 
 def _path(name: str, value: str | os.PathLike[str]) -> Path:
-    path = Path(value)
+    try:
+        path = Path(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a path, got {shown(value)}") from None
     if not is_path(str(path)):
         raise ValueError(f"{name} must be a path, got {shown(value)}")
     return path

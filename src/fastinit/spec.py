@@ -348,7 +348,9 @@ def recorded(path: Path) -> tuple[dict[str, Tensor], int | None]:
         raise ValueError(f"{where} must have the objects init and padding_idx")
     names = {s.name for s in stored}
     if other := (inits.keys() ^ names) | (rows.keys() - names):
-        raise ValueError(f"{where} has other tensors than the header: {shortened(min(other))}")
+        raise ValueError(
+            f"{where} has other tensors than the header, {shortened(min(other))}: give a spec"
+        )
     tensors = {}
     for s in stored:
         try:

@@ -7,10 +7,10 @@ Prints for each how long it took from the signal to the handler of KeyboardInter
 stay as it is, and the first million elements, filled again, must be those of a new array.
 """
 
+import argparse
 import os
 import random
 import signal
-import sys
 import threading
 import time
 
@@ -48,9 +48,12 @@ def latency(out: np.ndarray, chance: random.Random) -> float:
 
 
 def main() -> None:
-    gigabytes = float(sys.argv[1]) if len(sys.argv) > 1 else 10
-    times = int(sys.argv[2]) if len(sys.argv) > 2 else 20
-    out = np.empty(int(gigabytes * 1e9) // 4, np.float32)
+    parser = argparse.ArgumentParser(description="Interrupts fills and prints how soon they end.")
+    parser.add_argument("gigabytes", nargs="?", type=float, default=10)
+    parser.add_argument("times", nargs="?", type=int, default=20)
+    arguments = parser.parse_args()
+    times = arguments.times
+    out = np.empty(int(arguments.gigabytes * 1e9) // 4, np.float32)
     print(f"{out.nbytes / 1e9:.1f} GB, {fi.get_num_threads()} threads")
     chance, latencies = random.Random(0), []
     want = fi.TruncatedNormal()(2**20, seed=2)

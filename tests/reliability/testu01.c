@@ -4,7 +4,8 @@
  *     ./testu01 SmallCrush|Crush|BigCrush|Rabbit stream|streams|seeds|domains|attempts [SEED [forward|reversed [FIRST LAST]]]
  *
  * The batteries look at the high bits of words more than at the low ones: `reversed` turns the order round. FIRST and
- * LAST choose tests by their numbers, for a battery in parts: each part begins at the first word again.
+ * LAST choose tests by their numbers, for a battery in parts: each part begins at the first word again. The verdict is
+ * in what is printed; the exit status is 2 for arguments that are none of these.
  */
 #include <testu01/bbattery.h>
 #include <testu01/swrite.h>
@@ -47,13 +48,19 @@ static const struct {
 } batteries[] = {
     {"SmallCrush", bbattery_RepeatSmallCrush}, {"Crush", bbattery_RepeatCrush}, {"BigCrush", bbattery_RepeatBigCrush}, {"Rabbit", rabbit}};
 
+static int usage(void)
+{
+    fputs("usage: testu01 BATTERY ORDER [SEED [forward|reversed [FIRST LAST]]]; see testu01.c\n", stderr);
+    return 2;
+}
+
 int main(int argc, char **argv)
 {
     fill = argc >= 3 ? find_source(argv[2], argv[3]) : NULL;
-    if (!fill)
-        return 2;
     reversed = argc >= 5 && strcmp(argv[4], "reversed") == 0;
     const int first = argc == 7 ? atoi(argv[5]) : 1, last = argc == 7 ? atoi(argv[6]) : TESTS;
+    if (!fill || argc == 6 || argc > 7 || (argc >= 5 && !reversed && strcmp(argv[4], "forward") != 0) || first < 1 || last < first)
+        return usage();
     int repetitions[TESTS + 1] = {0};
     for (int i = first; i >= 1 && i <= last && i <= TESTS; i++)
         repetitions[i] = 1;
@@ -66,5 +73,5 @@ int main(int argc, char **argv)
         unif01_DeleteExternGenBits(generator);
         return 0;
     }
-    return 2;
+    return usage();
 }
