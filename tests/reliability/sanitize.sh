@@ -41,10 +41,11 @@ else
     status=0
     valgrind --log-file=valgrind.log --num-callers=30 python -m pytest "${arguments[@]}" || status=$?
     tail -3 valgrind.log
-    # Python's own reads are not in question: only errors with our module in their stack count.
-    ! grep -q _kernel valgrind.log || {
+    # Python's own reads are not in question: only errors with our module in their stack count, but for the decorator,
+    # by which Python calls Python.
+    if grep _kernel valgrind.log | grep -v ' by .*_kernel_[0-9]*in_default_arithmetic'; then
         cat valgrind.log
         exit 1
-    }
+    fi
     exit $status
 fi
