@@ -463,8 +463,10 @@ def test_what_others_plant_in_the_working_folder_is_refused(
     working = tmp_path / ".m.safetensors.partial"
     working.mkdir()
     plant(kind, working / planted, other)
-    with pytest.raises(OSError, match=re.escape(str(working / planted))):
+    with pytest.raises(OSError, match=re.escape(str(working / planted))) as caught:
         MODEL.write(tmp_path / "m.safetensors", seed=5, max_shard_size=2**22)
+    if kind in ("link", "dangling link"):
+        assert caught.value.errno == errno.ELOOP
     assert not (tmp_path / "m.safetensors.index.json").exists()
     assert not other.exists() if kind == "dangling link" else other.read_bytes() == b""
 

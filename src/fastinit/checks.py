@@ -12,19 +12,24 @@ from typing import Any
 
 def check_int(name: str, value: Any, low: int, high: int | None = None) -> int:
     """`value` as an int in [low, high]; NumPy integers are integers, bools are not."""
-    least, most = _shown(low), None if high is None else _shown(high)
-    expected = f"an int of at least {least}" if most is None else f"an int in [{least}, {most}]"
     try:
         result = operator.index(value)
     except TypeError:
         result = None
     if result is None or isinstance(value, bool):
+        kind = type(value).__name__
         raise TypeError(
-            f"{name} must be {expected}, got {shown(value)} of type {type(value).__name__}"
+            f"{name} must be {_int_within(low, high)}, got {shown(value)} of type {kind}"
         )
     if result < low or (high is not None and result > high):
-        raise ValueError(f"{name} must be {expected}, got {_shown(result)}")
+        raise ValueError(f"{name} must be {_int_within(low, high)}, got {_shown(result)}")
     return result
+
+
+def _int_within(low: int, high: int | None) -> str:
+    if high is None:
+        return f"an int of at least {_shown(low)}"
+    return f"an int in [{_shown(low)}, {_shown(high)}]"
 
 
 def _shown(value: int) -> str:

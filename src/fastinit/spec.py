@@ -24,7 +24,7 @@ from fastinit.files import (
     read_safetensors,
     read_stored,
 )
-from fastinit.initializers import Initializer, VarianceScaling
+from fastinit.initializers import Initializer, VarianceScaling, prepare
 from fastinit.streams import MAX_UINT64
 from fastinit.tensor import Tensor
 
@@ -367,5 +367,5 @@ def recorded(path: Path) -> tuple[dict[str, Tensor], int | None]:
 def _recorded_tensor(stored: Stored, init: Any, padding_idx: Any) -> Tensor:
     """A tensor whose initializer can have made it: its shape has the axes, its dtype the values."""
     made = Tensor(stored.name, stored.shape, initializer_from(init), stored.dtype, padding_idx)
-    made.init.resolve(made.shape).prepare(made.dtype)
+    prepare(made.init, made.shape, made.dtype)
     return made
