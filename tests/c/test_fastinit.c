@@ -297,6 +297,13 @@ static const struct {
 enum { LAWS = sizeof laws / sizeof *laws };
 
 /* What a caller may have set: the rounding mode, flushing of subnormal numbers to zero, and exceptions that trap. */
+#if defined(__SSE2__)
+/* With the exception flag of overflow up, which is to stay, and those down that arithmetic would raise. */
+static unsigned make_sse(unsigned rounding, int flush, int trap)
+{
+    return (trap ? 0x400 : 0x1F80) | rounding << 13 | (flush ? 0x8040 : 0) | 0x8;
+}
+#endif
 #if defined(__i386__) && defined(__SSE2__)
 /* Of SSE and of x87, whose precision may be less than long double's besides. */
 typedef struct {
@@ -321,22 +328,16 @@ static void set_environment(environment e)
     __asm__ volatile("fldenv %0" : : "m"(x87) : "memory");
     _mm_setcsr(e.sse);
 }
-/* With the exception flag of overflow up, which is to stay, and those down that arithmetic would raise. */
 static environment make_environment(unsigned rounding, int flush, int trap)
 {
-    const unsigned sse = (trap ? 0x400 : 0x1F80) | rounding << 13 | (flush ? 0x8040 : 0) | 0x8;
-    return (environment){sse, (trap ? 0x48 : 0x7F) | rounding << 10 | (flush ? 0 : 0x300), 0x8};
+    return (environment){make_sse(rounding, flush, trap), (trap ? 0x48 : 0x7F) | rounding << 10 | (flush ? 0 : 0x300), 0x8};
 }
 enum { ROUNDINGS = 4, FLUSHES = 2, TRAPS = 2 };
 #elif defined(__SSE2__)
 typedef unsigned environment;
 static environment get_environment(void) { return _mm_getcsr(); }
 static void set_environment(environment e) { _mm_setcsr(e); }
-/* With the exception flag of overflow up, which is to stay, and those down that arithmetic would raise. */
-static environment make_environment(unsigned rounding, int flush, int trap)
-{
-    return (trap ? 0x400 : 0x1F80) | rounding << 13 | (flush ? 0x8040 : 0) | 0x8;
-}
+static environment make_environment(unsigned rounding, int flush, int trap) { return make_sse(rounding, flush, trap); }
 enum { ROUNDINGS = 4, FLUSHES = 2, TRAPS = 2 };
 #elif defined(__aarch64__)
 typedef struct {
