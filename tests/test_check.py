@@ -331,9 +331,11 @@ def test_theory_is_scipys(law: fi.Distribution) -> None:
     else:
         assert found.std == pytest.approx(math.sqrt(variance), rel=1e-9)
     assert found.mean == pytest.approx(mean, rel=1e-4 if law == LAWS[-1] else 1e-9, abs=1e-15)
-    assert found.kurtosis == pytest.approx(kurtosis + 3, rel=1e-3)
-    if not isinstance(law, fi.Normal):
-        assert (found.min, found.max) == pytest.approx(reference.support())
+    assert found.kurtosis == pytest.approx(kurtosis + 3, rel=1e-4 if law == LAWS[-1] else 1e-9)
+    low, high = reference.support()
+    assert (found.min_is_bound, found.max_is_bound) == (math.isfinite(low), math.isfinite(high))
+    assert not found.min_is_bound or found.min == pytest.approx(low)
+    assert not found.max_is_bound or found.max == pytest.approx(high)
 
 
 @pytest.mark.parametrize(
@@ -703,6 +705,27 @@ def test_flagged_tensors_are_drawn_first(checked: list[Checked]) -> None:
     assert names[0] == "$wrong_{"
     assert "ones" not in names
     assert len(names) == 7
+
+
+@pytest.mark.parametrize(
+    ("law", "low", "high"),
+    [
+        (fi.Normal(1.0, 2.0), -7.0, 9.0),
+        (fi.TruncatedNormal(0.0, 1.0, lower=-math.inf, upper=math.inf), -4.0, 4.0),
+        (fi.Uniform(-1.0, 1.0), -1.0, 1.0),
+    ],
+    ids=str,
+)
+def test_the_density_is_drawn_between_bounds_and_up_to_four_standard_deviations(
+    tmp_path: Path, law: fi.Distribution, low: float, high: float
+) -> None:
+    """Also for few values, whose extremes lie near the mean."""
+    stored = store(tmp_path, np.array([0.25, 0.5], np.float32))
+    (one,) = check_tensors([(stored, Tensor("w", (2,), law))])
+    assert one.measured is not None
+    shown = plot._shown_range(one, one.measured)
+    margin = (high - low) / 30
+    assert shown == pytest.approx((low - margin, high + margin), rel=1e-6)
 
 
 def test_a_failed_picture_leaves_nothing(

@@ -47,7 +47,7 @@ def test_fill_writes_the_array_and_says_what_it_is(tmp_path: Path) -> None:
     assert lines[0] == f"{target}: float32 (300, 400), 468.8 KiB"
     assert "seed 5, stream 'a'" in lines[1]
     assert "GB/s" in lines[2]
-    table = {line.split()[0]: [float(x) for x in line.split()[1:]] for line in lines[5:]}
+    table = {line.split()[0]: [float(x) for x in line.split()[1:3]] for line in lines[5:]}
     assert list(table) == ["mean", "std", "min", "max"]
     assert table["std"] == pytest.approx([w.std(), np.sqrt(2 / 300)], rel=1e-4)
     assert table["mean"] == pytest.approx([w.mean(), 0], abs=1e-7)
@@ -59,6 +59,39 @@ def test_fill_writes_the_array_and_says_what_it_is(tmp_path: Path) -> None:
     )
     assert list(tmp_path.iterdir()) == [target]
     assert target.stat().st_mode & 0o444 == 0o444
+
+
+@pytest.mark.parametrize(
+    ("init", "shape", "smallest", "largest"),
+    [
+        ("uniform", "10x10", "bound", "bound"),
+        ("zeros", "10x10", "bound", "bound"),
+        ("normal", "50x40", "median of the smallest of 2,000 values", "median of the largest of 2,000 values"),
+        ("normal", "1", "median of the smallest of 1 value", "median of the largest of 1 value"),
+        ("truncated_normal:lower=-inf", "10x10", "median of the smallest of 100 values", "bound"),
+        ("truncated_normal:upper=inf", "10x10", "bound", "median of the largest of 100 values"),
+    ],
+)  # fmt: skip
+def test_the_table_tells_bounds_from_medians(
+    tmp_path: Path, init: str, shape: str, smallest: str, largest: str
+) -> None:
+    done = run("fill", "--init", init, "--shape", shape, "--seed", 1, "-o", tmp_path / "w.npy")
+    assert (done.returncode, done.stderr) == (0, "")
+    *_, low, high = done.stdout.splitlines()
+    assert (low[34:], high[34:]) == (f"  {smallest}", f"  {largest}")
+
+
+def test_the_theory_of_few_bits_is_that_after_rounding(tmp_path: Path) -> None:
+    """The largest bfloat16 up to 0.1 is 0x3DCC, 0.099609375."""
+    arguments = ["--init", "uniform:low=-0.1,high=0.1", "--dtype", "bfloat16", "--seed", 1]
+    done = run("fill", *arguments, "--shape", "300x300", "-o", tmp_path / "w.npy")
+    assert done.stdout.splitlines()[-1].split()[2:] == ["0.0996094", "bound"]
+
+
+def test_an_empty_tensor_has_no_table(tmp_path: Path) -> None:
+    done = run("fill", "--init", "normal", "--shape", "0x3", "--seed", 1, "-o", tmp_path / "w.npy")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "measured" not in done.stdout
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])

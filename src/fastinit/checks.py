@@ -101,6 +101,11 @@ def shown(value: Any) -> str:
         return f"a {type(value).__name__} that cannot be printed"
 
 
+def counted(n: int, noun: str) -> str:
+    """``1 tensor`` or ``2,000 tensors``."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def shortened(name: str) -> str:
     """A name from a file as a literal on one line, without its middle if it is long."""
     return repr(without_middle(name))

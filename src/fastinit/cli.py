@@ -22,7 +22,7 @@ import numpy as np
 import fastinit as fi
 from fastinit._kernel import DTYPE_SIZES
 from fastinit.check import table
-from fastinit.checks import printable, without_middle
+from fastinit.checks import counted, printable, without_middle
 from fastinit.files import NPY, Layout, Stored, npy_header
 from fastinit.fill import output_dtype
 from fastinit.measure import measure
@@ -244,12 +244,22 @@ def _run_fill(arguments: argparse.Namespace) -> None:
         print(f"  .npy has no {dtype}: np.load(...).view(ml_dtypes.{dtype})")
     print(f"{initializer}, seed {seed}, stream {arguments.stream!r}")
     _print_rate("filled", tensor.nbytes, tensor.size, seconds, arguments.threads)
-    distribution = initializer.resolve(tensor.shape)
-    stored = Stored(tensor.name, dtype, tensor.shape, path, len(header), tensor.nbytes)
-    measured, expected = measure(stored, distribution), theory(distribution, tensor.size)
+    if tensor.size:
+        stored = Stored(tensor.name, dtype, tensor.shape, path, len(header), tensor.nbytes)
+        _print_measured(stored, initializer.resolve(tensor.shape), tensor.size)
+
+
+def _print_measured(stored: Stored, distribution: fi.Distribution, size: int) -> None:
+    measured, expected = measure(stored, distribution), theory(distribution, size, stored.dtype)
+    values = counted(size, "value")
+    notes = {
+        "min": "bound" if expected.min_is_bound else f"median of the smallest of {values}",
+        "max": "bound" if expected.max_is_bound else f"median of the largest of {values}",
+    }
     print(f"\n{'':6}{'measured':>14}{'theory':>14}")
     for name in ("mean", "std", "min", "max"):
-        print(f"{name:6}{getattr(measured, name):14.6g}{getattr(expected, name):14.6g}")
+        row = f"{name:6}{getattr(measured, name):14.6g}{getattr(expected, name):14.6g}"
+        print(f"{row}  {notes.get(name, '')}".rstrip())
 
 
 @contextmanager

@@ -214,35 +214,38 @@ def truncated_std(lower: float, upper: float) -> float:
 
 @_kernel.in_default_arithmetic
 @lru_cache(maxsize=256)
-def truncated_moments(lower: float, upper: float) -> tuple[float, float]:
-    """Mean and standard deviation of a standard normal truncated to [lower, upper]."""
-    if (lower, upper) == (-2, 2):
-        return 0.0, TRUNCATED_STD_2
+def truncated_moments(lower: float, upper: float) -> tuple[float, float, float]:
+    """Mean, standard deviation and kurtosis of a standard normal truncated to [lower, upper].
+
+    The mean is relative to the number of the interval that is nearest to 0. A sum of the two would
+    lose the digits of the mean where `lower` is large.
+    """
     if upper <= 0:
-        mean, std = truncated_moments(-upper, -lower)
-        return -mean, std
-    a, b = lower, upper
+        mean, std, kurtosis = truncated_moments(-upper, -lower)
+        return -mean, std, kurtosis
     log_smallest = 46.0  # -ln 1e-20
     reach = math.sqrt(2 * log_smallest)
-    if a >= 0:
-        # The density at a + e relative to that at a is exp(-e (2 a + e) / 2).
-        low, high = 0.0, min(b - a, log_smallest / (a / 2 + math.hypot(a, reach) / 2))
-        near = a
-    else:
-        low, high, near = max(a, -reach), min(b, reach), 0.0
+    near = max(lower, 0.0)
+    # The density at near + e relative to that at near is exp(-e (2 near + e) / 2).
+    furthest = log_smallest / (near / 2 + math.hypot(near, reach) / 2)
+    low, high = max(lower - near, -reach), min(upper - near, furthest)
     # In units of the width, which may be too small or too large to be squared.
     width = high - low
-    nodes, weights = _gauss_legendre()
+    nodes, weights = gauss_legendre(128)
     t = low / width + nodes
     w = weights * np.exp(-t * width * (near + t * width / 2))
     w /= w.sum()
     mean = float(np.sum(w * t))
-    std = float(np.sqrt(np.sum(w * (t - mean) ** 2)))
-    return near + width * mean, width * std
+    squares = (t - mean) ** 2
+    variance = float(np.sum(w * squares))
+    kurtosis = float(np.sum(w * squares * squares)) / variance**2
+    if (lower, upper) == (-2, 2):
+        return 0.0, TRUNCATED_STD_2, kurtosis
+    return width * mean, width * math.sqrt(variance), kurtosis
 
 
 @cache
-def _gauss_legendre() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """128 nodes and weights on [0, 1]."""
-    nodes, weights = np.polynomial.legendre.leggauss(128)
+def gauss_legendre(count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Nodes and weights of the quadrature on [0, 1]."""
+    nodes, weights = np.polynomial.legendre.leggauss(count)
     return (nodes + 1) / 2, weights / 2

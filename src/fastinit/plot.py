@@ -14,7 +14,7 @@ import numpy as np
 from fastinit.check import Checked
 from fastinit.initializers import Distribution
 from fastinit.measure import REACH, Measured
-from fastinit.theory import cdf
+from fastinit.theory import bounds, cdf
 
 COLUMNS = 4
 PANEL_INCHES = (3.4, 2.5)
@@ -107,13 +107,14 @@ def _draw(axes: Any, one: Checked) -> None:
 
 
 def _shown_range(one: Checked, found: Measured) -> tuple[float, float]:
-    """All bars, and the theory up to 4 standard deviations, or its bounds and a little."""
+    """All bars and a margin, and the density between its bounds, up to 4 standard deviations from the mean."""
     used = np.flatnonzero(found.counts)
     low, high = float(found.edges[used[0]]), float(found.edges[used[-1] + 1])
     known = one.theory
-    if known is not None and known.std > 0:
-        low = min(low, max(known.min, known.mean - 4 * known.std))
-        high = max(high, min(known.max, known.mean + 4 * known.std))
+    if one.distribution is not None and known is not None and known.std > 0:
+        lowest, highest = bounds(one.distribution, one.stored.dtype)
+        low = min(low, max(lowest, known.mean - 4 * known.std))
+        high = max(high, min(highest, known.mean + 4 * known.std))
         low = max(low, known.mean - REACH * known.std)
         high = min(high, known.mean + REACH * known.std)
     margin = (high - low) / 30

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastinit.checks import shown
-from fastinit.fans import truncated_moments
+from fastinit.fans import gauss_legendre, truncated_moments
 from fastinit.initializers import Constant, Distribution, Normal, TruncatedNormal, Uniform
 
 Reals = NDArray[np.float64]
@@ -25,9 +25,11 @@ class Theory:
     Parameters
     ----------
     mean, std, kurtosis : float
-        Of the distribution; the kurtosis of a normal is 3.
+        Moments of the distribution. The kurtosis of a normal is 3.
     min, max : float
-        The bounds; where there are none, the median of the smallest and the largest of n values.
+        The bounds. At an end without a bound, the median of the smallest or of the largest of n values.
+    min_is_bound, max_is_bound : bool
+        Which of the two `min` and `max` are.
     """
 
     mean: float
@@ -35,6 +37,8 @@ class Theory:
     min: float
     max: float
     kurtosis: float
+    min_is_bound: bool
+    max_is_bound: bool
 
     def std_error(self, n: int) -> float:
         """The standard error of the standard deviation of n values."""
@@ -48,7 +52,7 @@ def theory(distribution: Distribution, n: int, dtype: str | None = None) -> Theo
     ----------
     distribution : Distribution
     n : int
-        How many values, for the extremes of distributions without bounds.
+        How many values there are. It matters for the extremes of distributions without bounds.
     dtype : str, optional
         For 16- and 8-bit dtypes the moments are those after rounding, and the bounds are rounded
         inward. None, float32 and float64 stand for exact numbers.
@@ -62,36 +66,56 @@ def theory(distribution: Distribution, n: int, dtype: str | None = None) -> Theo
     TypeError
         A distribution that is not one of fastinit's.
     """
+    low, high = bounds(distribution, dtype if dtype in CODES else None)
+    is_bound = math.isfinite(low), math.isfinite(high)
     match distribution:
         case Constant(value):
-            mean, std, low, high, kurtosis = value, 0.0, value, value, 1.0
-        case Uniform(low, high):
-            mean, std, kurtosis = low / 2 + high / 2, (high - low) / math.sqrt(12), 1.8
+            mean, std, kurtosis = value, 0.0, 1.0
+        case Uniform(left, right):
+            mean, std, kurtosis = left / 2 + right / 2, (right - left) / math.sqrt(12), 1.8
         case Normal(mean, std):
-            # The median of the largest of n values: Phi(x)**n = 1/2, Phi(-x) = 1 - 2**(-1/n).
-            reach = -NormalDist().inv_cdf(-math.expm1(-math.log(2) / max(n, 1)))
-            low, high, kurtosis = mean - reach * std, mean + reach * std, 3.0
-        case TruncatedNormal(mean, stddev, lower, upper):
-            low, high = bounds(distribution)
-            z_mean, z_std = truncated_moments(lower, upper)
-            mean, std = mean + stddev * z_mean, stddev * z_std
-            kurtosis = _truncated_kurtosis(lower, upper)
+            kurtosis = 3.0
+            reach = _median_of_largest(-math.inf, n) * std
+            low, high = mean - reach, mean + reach
+        case TruncatedNormal(_, stddev, lower, upper):
+            origin = _origin(distribution)
+            z_mean, z_std, kurtosis = truncated_moments(lower, upper)
+            mean, std = origin + stddev * z_mean, stddev * z_std
+            if not is_bound[0]:
+                low = origin - stddev * _median_of_largest(-upper, n)
+            if not is_bound[1]:
+                high = origin + stddev * _median_of_largest(lower, n)
         case _:
             raise TypeError(f"no theory of {shown(distribution)}")
     if dtype in CODES and std > 0:
         mean, std, kurtosis = moments(grid(dtype)[0], probabilities(distribution, dtype))
-        if not isinstance(distribution, Normal):
-            low, high = bounds(distribution, dtype)
-    return Theory(mean, std, low, high, kurtosis)
+    return Theory(mean, std, low, high, kurtosis, *is_bound)
 
 
-@lru_cache(maxsize=256)
-def _truncated_kurtosis(lower: float, upper: float) -> float:
-    """By sums over 4096 cells; it scales tolerances alone, so that 5 digits do."""
-    mean, std = truncated_moments(lower, upper)
-    edges = np.linspace(max(lower, mean - 16 * std), min(upper, mean + 16 * std), 4097)
-    cells = np.diff(_truncated_cdf(edges, lower, upper))
-    return moments((edges[1:] + edges[:-1]) / 2, cells)[2]
+def _origin(distribution: TruncatedNormal) -> float:
+    """The mean of the normal before truncation, or the bound that lies between it and all values.
+
+    The values of a far tail have digits relative to that bound which they lose relative to the mean.
+    """
+    near = min(max(distribution.lower, 0.0), distribution.upper)
+    return distribution.mean + distribution.stddev * near
+
+
+def _median_of_largest(lower: float, n: int) -> float:
+    """The median of the largest of n standard normals above `lower`, relative to max(lower, 0)."""
+    # P(one is above x)**n = 1/2 for the smallest, so with p above the largest: (1 - p)**n = 1/2.
+    p = -math.expm1(-math.log(2) / max(n, 1))
+    if lower < FAR:
+        below = 0.5 * math.erfc(lower / math.sqrt(2)) * p
+        return -NormalDist().inv_cdf(below) - max(lower, 0.0)
+    # Newton's method for the logarithm of the tail. It is concave, and the start lies beyond the root.
+    depth = -math.log(p)
+    e = 2 * depth / (lower + math.hypot(lower, math.sqrt(2 * depth)))
+    for _ in range(6):
+        inverse_hazard = float(_mills(np.float64(lower + e)))
+        log_ratio = math.log(inverse_hazard / float(_mills(np.float64(lower))))
+        e -= (e * (lower + e / 2) - log_ratio - depth) * inverse_hazard
+    return e
 
 
 def moments(values: Reals, weights: Reals) -> tuple[float, float, float]:
@@ -121,22 +145,40 @@ def cdf(distribution: Distribution, x: Reals) -> Reals:
             return below
         case Normal(mean, std) if std > 0:
             return _upper_tail((mean - x) / std)
-        case TruncatedNormal(mean, stddev, lower, upper) if stddev > 0:
-            return _truncated_cdf((x - mean) / stddev, lower, upper)
+        case TruncatedNormal(_, stddev, lower, upper) if stddev > 0:
+            return _truncated_cdf((x - _origin(distribution)) / stddev, lower, upper)
     return (x >= theory(distribution, 1).mean).astype(np.float64)
 
 
-def _truncated_cdf(z: Reals, lower: float, upper: float) -> Reals:
+#: From this bound on, tails are computed relative to the tail above it: they lose their digits, or vanish.
+FAR = 5.0
+
+
+def _truncated_cdf(e: Reals, lower: float, upper: float) -> Reals:
+    """The distribution function at `e` from the number of [lower, upper] that is nearest to 0."""
     if upper <= 0:
-        return 1 - _truncated_cdf(-z, -upper, -lower)
-    z = np.clip(z, lower, upper)
-    ends = np.array([lower, upper])
-    if lower < 5:
-        above, (first, last) = _upper_tail(z), _upper_tail(ends)
-    else:  # where the tails themselves lose their digits or vanish: relative to that at `lower`
-        above, (first, last) = _relative_tail(z, lower), _relative_tail(ends, lower)
-    below: Reals = np.clip((first - above) / (first - last), 0.0, 1.0)
-    return below
+        return 1 - _truncated_cdf(-e, -upper, -lower)
+    near, width = max(lower, 0.0), upper - lower
+    e = np.clip(e, lower - near, upper - near)
+    if width * (abs(lower) + width / 2) <= 1:  # differences of tails would lose their digits
+        below = _integral(e + (near - lower), lower) / _integral(np.array([width]), lower)
+    elif lower < FAR:
+        above, (first, last) = _upper_tail(near + e), _upper_tail(np.array([lower, upper]))
+        below = (first - above) / (first - last)
+    else:
+        below = (1 - _relative_tail(e, lower)) / (1 - _relative_tail(np.array([width]), lower))
+    return np.clip(below, 0.0, 1.0)
+
+
+def _integral(d: Reals, lower: float) -> Reals:
+    """The integral of the normal density from `lower` to lower + d, relative to the density at `lower`.
+
+    By 8 Gauss-Legendre nodes, right to 1e-15 where the exponent is at most 1.
+    """
+    total = np.zeros_like(d)
+    for node, weight in zip(*gauss_legendre(8), strict=True):
+        total += weight * np.exp(-(d * node) * (lower + d * node / 2))
+    return total * d
 
 
 def _upper_tail(z: Reals) -> Reals:
@@ -151,18 +193,18 @@ def _upper_tail(z: Reals) -> Reals:
     return tail
 
 
-def _relative_tail(z: Reals, a: float) -> Reals:
-    """The probability above z of a standard normal over that above a, for z >= a >= 5."""
-
-    def mills(t: Reals) -> Reals:
-        fraction = np.zeros_like(t)
-        for k in range(40, 0, -1):  # Laplace's continued fraction, 1e-13 at 5
-            fraction = k / (t + fraction)
-        return 1 / (t + fraction)
-
-    start = np.array([a])
+def _relative_tail(e: Reals, a: float) -> Reals:
+    """The probability above a + e of a standard normal over that above a, for e >= 0 and a >= FAR."""
     with np.errstate(over="ignore"):  # far out the exponent is -inf, and the probability 0
-        return np.exp((a - z) * (a + z) / 2) * mills(z) / mills(start)
+        return np.exp(-e * (a + e / 2)) * (_mills(a + e) / _mills(np.array([a])))
+
+
+def _mills(t: Reals | np.float64) -> Reals:
+    """The probability above t of a standard normal over its density at t, for t >= FAR."""
+    fraction: Reals = np.zeros_like(t)
+    for k in range(40, 0, -1):  # Laplace's continued fraction, 1e-13 at 5
+        fraction = k / (t + fraction)
+    return 1 / (t + fraction)
 
 
 def bounds(distribution: Distribution, dtype: str | None = None) -> tuple[float, float]:
