@@ -212,6 +212,28 @@ def test_bad_seeds(name: str, seed: Any) -> None:
         getattr(fk, name)(seed=seed)
 
 
+@pytest.mark.parametrize("seed", [2**64, -(2**63) - 1, 2**127])
+def test_seeds_out_of_range_name_what_takes_longer_ones(name: str, seed: int) -> None:
+    message = (
+        r"seed must be an int in \[-2\*\*63, 2\*\*64\), a numpy.random.SeedSequence "
+        r"\(which takes ints of any length\) or a numpy.random.Generator, got "
+    )
+    with pytest.raises(ValueError, match=message):
+        getattr(fk, name)(seed=seed)
+
+
+def test_seeds_of_numpy() -> None:
+    """The first state word of SeedSequence(2**127), and the first number of a generator."""
+    sequence = np.random.SeedSequence(2**127)
+    init = fk.HeNormal(seed=sequence)
+    seed = int(np.random.SeedSequence(2**127).generate_state(1, np.uint64)[0])
+    assert init.get_config()["seed"] == seed
+    check_equal(init((4, 5)), fi.he_normal((4, 5), seed=seed))
+    drawn = int(np.random.default_rng(3).integers(2**64, dtype=np.uint64))
+    init = fk.HeNormal(seed=np.random.default_rng(3))
+    check_equal(init((4, 5)), fi.he_normal((4, 5), seed=drawn))
+
+
 def test_a_bare_config_of_a_generator_is_refused(name: str) -> None:
     config = keras.random.SeedGenerator(5).get_config()
     with pytest.raises(

@@ -113,7 +113,7 @@ def random_words(n: int, *, seed: Seed, stream: Stream = "", offset: int = 0) ->
     Raises
     ------
     ValueError, TypeError
-        A bad argument, or words beyond the last, 2**64 - 1.
+        A bad argument, or words beyond the last, word 2**64 - 1.
 
     Notes
     -----
@@ -122,7 +122,8 @@ def random_words(n: int, *, seed: Seed, stream: Stream = "", offset: int = 0) ->
     ``fastinit.h``), so these words are in none of them.
     """
     offset = check_int("offset", offset, 0, MAX_UINT64)
-    out = np.empty(check_int("n", n, 0), np.uint32)
+    n = check_int("n", n, 0, 2**64 - offset, "an int of at least 0 and at most 2**64 - offset")
+    out = np.empty(n, np.uint32)
     _kernel.random_words(stream_key(seed, stream), offset, out)
     return out
 

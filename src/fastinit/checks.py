@@ -10,30 +10,37 @@ import reprlib
 from typing import Any
 
 
-def check_int(name: str, value: Any, low: int, high: int | None = None) -> int:
-    """`value` as an int in [low, high]; NumPy integers are integers, bools are not."""
+def check_int(
+    name: str, value: Any, low: int, high: int | None = None, expected: str | None = None
+) -> int:
+    """`value` as an int in [low, high]; NumPy integers are integers, bools are not.
+
+    `expected` is what errors say instead of that.
+    """
+    expected = expected or _int_within(low, high)
     try:
         result = operator.index(value)
     except TypeError:
         result = None
     if result is None or isinstance(value, bool):
         kind = type(value).__name__
-        raise TypeError(
-            f"{name} must be {_int_within(low, high)}, got {shown(value)} of type {kind}"
-        )
+        raise TypeError(f"{name} must be {expected}, got {shown(value)} of type {kind}")
     if result < low or (high is not None and result > high):
-        raise ValueError(f"{name} must be {_int_within(low, high)}, got {_shown(result)}")
+        raise ValueError(f"{name} must be {expected}, got {_shown(result)}")
     return result
 
 
 def _int_within(low: int, high: int | None) -> str:
     if high is None:
         return f"an int of at least {_shown(low)}"
-    return f"an int in [{_shown(low)}, {_shown(high)}]"
+    end = "2**64)" if high == 2**64 - 1 else f"{_shown(high)}]"
+    return f"an int in [{_shown(low)}, {end}"
 
 
 def _shown(value: int) -> str:
-    """The digits of an int, or their number where Python refuses to print them."""
+    """The digits of an int, or its length where Python refuses to print them; 2**64 by its name."""
+    if value in (2**64, 2**64 - 1):
+        return "2**64" if value == 2**64 else "2**64 - 1"
     bits = value.bit_length()
     return str(value) if bits < 1000 else f"an int of {bits} bits"
 

@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     fill.add_argument("--shape", required=True, type=parse_shape, metavar="4096x14336")
     fill.add_argument("--dtype", default="float32", help=", ".join(DTYPE_SIZES))
     fill.add_argument(
-        "--seed", type=int, help="in [0, 2**64); fresh entropy by default, and printed"
+        "--seed", type=_seed, help="in [0, 2**64); fresh entropy by default, and printed"
     )
     fill.add_argument("--stream", default="", help="name of the tensor (default: none)")
     fill.add_argument("-o", "--output", required=True, type=Path, metavar="FILE.npy")
@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
 
     model = commands.add_parser("model", help="write all tensors of a model to files")
     _add_spec(model)
-    model.add_argument("--seed", required=True, type=int, help="in [0, 2**64)")
+    model.add_argument("--seed", required=True, type=_seed, help="in [0, 2**64)")
     model.add_argument(
         "-o",
         "--output",
@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_spec(check, nargs="?")
     check.add_argument("--exact", action="store_true", help="compare every bit instead")
-    check.add_argument("--seed", type=int, help="for --exact (default: as recorded in the file)")
+    check.add_argument("--seed", type=_seed, help="for --exact (default: as recorded in the file)")
     check.add_argument("--plot", type=Path, metavar="OUT.png", help="draw histograms (matplotlib)")
     check.set_defaults(run=_run_check)
 
@@ -175,6 +175,16 @@ def _rule(text: str) -> str:
     except (ValueError, TypeError) as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text
+
+
+def _seed(text: str) -> int:
+    number: Any = text
+    with suppress(ValueError):
+        number = int(text)
+    try:
+        return seed_value(number)
+    except (ValueError, TypeError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _initializer_help() -> str:

@@ -73,7 +73,7 @@ def new_array(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     """An uninitialised C-contiguous array."""
     made = output_dtype(dtype)
     if math.prod(filter(None, shape)) * made.itemsize > sys.maxsize:
-        raise ValueError(f"shape must fit the address space as {made.name}, got {shape}")
+        raise ValueError(f"shape must fit the address space as {made.name}, got {shown(shape)}")
     return np.empty(shape, made)
 
 

@@ -17,8 +17,10 @@ import numpy as np
 
 from fastinit import _kernel
 from fastinit import initializers as core
+from fastinit.checks import check_int
 from fastinit.fans import normalize_shape
 from fastinit.fill import Array
+from fastinit.streams import MAX_UINT64, expected_seed, seed_value
 
 try:
     import keras
@@ -65,10 +67,11 @@ class _Seeded(_RandomInitializer):
     """
 
     def __init__(self, seed: Any = None) -> None:
-        if isinstance(seed, np.integer):
-            seed = int(seed)  # which Keras takes, and writes into configs
-        if isinstance(seed, int) and not -(2**63) <= seed < 2**64:
-            raise ValueError(f"seed must be an int in [-2**63, 2**64), got {seed}")
+        if isinstance(seed, (np.random.SeedSequence, np.random.Generator)):
+            seed = seed_value(seed)
+        if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
+            # A plain int, which Keras writes into configs.
+            seed = check_int("seed", seed, -(2**63), MAX_UINT64, expected_seed("-2**63"))
         if isinstance(seed, dict) and "class_name" not in seed:
             raise ValueError(
                 "seed must be what keras.saving.serialize_keras_object makes of a generator, "
@@ -256,9 +259,10 @@ class RandomNormal(_Filled, keras.initializers.RandomNormal, _Seeded):
     ----------
     mean, stddev : float
         0 and 0.05 by default; finite, and ``stddev >= 0``.
-    seed : int, numpy.integer, keras.random.SeedGenerator, dict or None
+    seed : int, numpy.random.SeedSequence, numpy.random.Generator, keras.random.SeedGenerator, dict or None
         An int n gives the same values at each call, those of this library's ``seed=n``;
-        it lies in [-2**63, 2**64), and a negative one stands for n + 2**64. None draws such
+        it lies in [-2**63, 2**64), and a negative one stands for n + 2**64. NumPy's objects give
+        such an int when the initializer is made. None draws such
         an int when the initializer is made, which `keras.utils.set_random_seed` makes
         repeatable. A generator gives other values at each call: of its state (s, k), those
         of ``seed=s, stream=k``. A dict is the config of a generator.

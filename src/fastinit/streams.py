@@ -16,6 +16,14 @@ Seed = int | np.integer[Any] | np.random.SeedSequence | np.random.Generator | No
 Stream = str | int
 
 
+def expected_seed(low: str = "0") -> str:
+    """What errors say that a seed must be."""
+    return (
+        f"an int in [{low}, 2**64), a numpy.random.SeedSequence (which takes ints of any length) "
+        "or a numpy.random.Generator"
+    )
+
+
 def seed_value(seed: Seed) -> int:
     """An integer in [0, 2**64) from any kind of seed; None gives fresh entropy."""
     if type(seed) is int and 0 <= seed <= MAX_UINT64:
@@ -26,7 +34,7 @@ def seed_value(seed: Seed) -> int:
         return int(seed.generate_state(1, np.uint64)[0])
     if isinstance(seed, np.random.Generator):
         return int(seed.integers(0, MAX_UINT64, dtype=np.uint64, endpoint=True))
-    return check_int("seed", seed, 0, MAX_UINT64)
+    return check_int("seed", seed, 0, MAX_UINT64, expected_seed())
 
 
 def stream_name(stream: Stream) -> bytes:
