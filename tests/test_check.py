@@ -205,7 +205,10 @@ def test_ks_of_few_bits_is_that_at_the_rounding_boundaries(
     theirs[middle > grid[grid <= high].max()] = 1
     ours = np.searchsorted(x, middle) / x.size
     found = measure(store(tmp_path, a), law).ks
-    assert found == pytest.approx(np.abs(ours - theirs).max(), abs=1e-9)
+    expected = np.abs(ours - theirs).max()
+    # In favour of the values, each point is moved by 1.5 spacings of float32: at most 1.5 * 2**-23 of the
+    # size of the values, of which at most a third lies in one such interval.
+    assert expected - 5e-7 <= found <= expected + 1e-9
 
 
 def test_non_finite_values_are_left_out_and_counted(tmp_path: Path, dtype: str) -> None:

@@ -20,7 +20,19 @@ from fastinit.files import Stored
 from fastinit.initializers import Distribution, Normal, TruncatedNormal, Uniform
 from fastinit.measure import BUFFER_BYTES, SHORTEST_HEAD, Measured, measure
 from fastinit.tensor import Tensor
-from fastinit.theory import CODES, Theory, bounds, cell, grid, midpoints, rescaled, spacing, theory
+from fastinit.theory import (
+    CODES,
+    Theory,
+    bounds,
+    cell,
+    grid,
+    midpoints,
+    moment_tolerance,
+    rescaled,
+    spacing,
+    theory,
+    tolerance,
+)
 from fastinit.threads import Progress, get_num_threads, share, spread
 
 #: The probability with which a test flags a tensor that is as it should be.
@@ -30,6 +42,8 @@ SIGMAS = -NormalDist().inv_cdf(FALSE_ALARM / 2)
 #: From this correlation on, one tensor is a multiple of another. That of 64 independent values is so large
 #: with a probability of (1 - r**2)**31 or 4e-44; rounding a copy to float8_e5m2 costs less than 0.01.
 PROPORTIONAL = 0.98
+#: Distributions of a smaller standard deviation, in spacings, get a note about the tolerance.
+NARROW = 16
 #: Generators draw from a lattice of 2**24 numbers at the coarsest; float32 may round two of them to one.
 LATTICE = 2.0**-23
 
@@ -48,6 +62,8 @@ class Checked:
     theory : Theory or None
     flags : tuple of str
         Short sentences.
+    notes : tuple of str
+        What limits the verdict, as short sentences.
     """
 
     stored: Stored
@@ -55,6 +71,7 @@ class Checked:
     measured: Measured | None
     theory: Theory | None
     flags: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def ks_limit(n: int) -> float:
@@ -134,16 +151,14 @@ def _judge_random(measured: Measured, expected: Distribution, dtype: str) -> lis
         unlikely = (n - 1) * math.log(p) < math.log(FALSE_ALARM)
         return [f"all values are {measured.min:.6g}, expected {_words(expected)}"] if unlikely else []  # fmt: skip
     known = theory(expected, n, dtype)
-    slack = 0.0
-    if dtype not in CODES:  # a rounding moves mean and standard deviation by less than this
-        slack = float(spacing(np.array([abs(known.mean) + 4 * known.std]), dtype)[0])
+    mean_off, std_off = moment_tolerance(expected, dtype)
     flags = []
     like, other_fan = expected, None  # what the values are like, but for what is flagged already
     if known.kurtosis < 3.5 or n > 200 * known.kurtosis:  # else the errors are not those of normals
         error = SIGMAS * max(known.std, measured.std) / math.sqrt(n)
-        if abs(measured.mean - known.mean) > error + slack:
+        if abs(measured.mean - known.mean) > error + mean_off:
             flags.append(f"mean {measured.mean:.4g}, expected {known.mean:.4g} +- {error:.2g}")
-        if _std_is_off(measured.std, known, n, slack):
+        if _std_is_off(measured.std, known, n, std_off):
             ratio = measured.std / known.std
             like = rescaled(expected, ratio)
             flags.append(f"std {_factor(ratio)} times its theory")
@@ -172,23 +187,24 @@ def _factor(ratio: float) -> str:
     return f"{ratio:.2f}" if abs(ratio - 1) > 0.02 else f"{ratio:.5f}"
 
 
-def _std_is_off(std: float, known: Theory, n: int, slack: float) -> bool:
+def _std_is_off(std: float, known: Theory, n: int, off: float) -> bool:
     if n < 2 or not known.std:
         return False
-    # About the mean of the values themselves, one degree of freedom is lost.
-    above, below = max(0.0, std - slack), std + slack
-    low, high = _variance_limits(n - 1, known.kurtosis)
-    scale = known.std * math.sqrt((n - 1) / n)
-    return above > scale * math.sqrt(high) or below < scale * math.sqrt(low)
+    low, high = _variance_limits(n, known.kurtosis)
+    return std - off > known.std * math.sqrt(high) or std + off < known.std * math.sqrt(low)
 
 
 def _variance_limits(n: int, kurtosis: float) -> tuple[float, float]:
-    """Between which a variance over its theory lies, from n degrees of freedom."""
-    error = SIGMAS * math.sqrt((kurtosis - 1) / n)
-    spread = (kurtosis - 1) / (9 * n)  # Wilson, Hilferty: 2 / (9 degrees of freedom)
+    """Between which the variance of n values about their mean lies, over its theory."""
+    freedom = n - 1  # degrees of freedom
+    error = SIGMAS * math.sqrt((kurtosis - 1) / freedom) + 1e-9  # the latter for rounding
+    # The variance about the mean of the values is smaller than that about the theory's by the square of
+    # the distance. Of two values with a probability of 1/2 each, this is all that makes it vary.
+    distance = SIGMAS * SIGMAS / n
+    spread = (kurtosis - 1) / (9 * freedom)  # Wilson, Hilferty: 2 / (9 degrees of freedom)
     root = SIGMAS * math.sqrt(spread)
-    low, high = (max(0.0, 1 - spread + side * root) for side in (-1, 1))
-    return max(0.0, min(low * low * low, 1 - error)), max(high * high * high, 1 + error)
+    low, high = (max(0.0, 1 - spread + side * root) ** 3 * freedom / n for side in (-1, 1))
+    return max(0.0, min(low, 1 - error - distance)), max(high, 1 + error)
 
 
 def _other_fan(
@@ -436,8 +452,22 @@ def _checked(
     flags += judge(measured, expected, stored)
     if repeat is not None:
         flags.append(repeat)
-    known = None if expected is None else theory(expected, measured.finite, stored.dtype)
-    return Checked(stored, expected, measured, known, tuple(flags))
+    if expected is None:
+        return Checked(stored, None, measured, None, tuple(flags))
+    known = theory(expected, measured.finite, stored.dtype)
+    return Checked(stored, expected, measured, known, tuple(flags), _notes(expected, stored.dtype))
+
+
+def _notes(expected: Distribution, dtype: str) -> tuple[str, ...]:
+    """Say how little can be told where the distribution is only a few numbers wide."""
+    std, off = theory(expected, 1).std, tolerance(expected, dtype)
+    if not 0 < std < NARROW * off / 1.5:
+        return ()
+    real = "float64" if dtype == "float64" else "float32"
+    return (
+        f"the expected standard deviation is {1.5 * std / off:.2g} spacings of {real}: "
+        f"rounding may move values by 1.5, so smaller differences raise no flag",
+    )
 
 
 COLUMNS = ("name", "dtype", "shape", "mean", "std", "std/theory", "min", "max", "on bounds", "KS", "limit")  # fmt: skip
@@ -448,17 +478,19 @@ WIDEST_NAME = 200
 
 
 def table(checked: Sequence[Checked]) -> str:
-    """The measurements as aligned lines, each followed by its flags on lines of their own."""
+    """The measurements as aligned lines, each followed by its flags and notes on lines of their own."""
     rows = [COLUMNS, *(_row(one) for one in checked)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
-    for row, flags in zip(rows, [(), *(one.flags for one in checked)], strict=True):
+    for row, one in zip(rows, [None, *checked], strict=True):
         cells = [
             text.ljust(width) if i < 3 else text.rjust(width)
             for i, (text, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())
-        lines += [f"    ! {printable(flag)}" for flag in flags]
+        if one is not None:
+            lines += [f"    ! {printable(flag)}" for flag in one.flags]
+            lines += [f"    - {note}" for note in one.notes]
     return "\n".join(lines)
 
 

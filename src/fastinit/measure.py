@@ -21,13 +21,13 @@ from fastinit.theory import (
     Reals,
     bounds,
     cdf,
+    cumulative,
     decode_table,
     grid,
     midpoints,
     moments,
-    probabilities,
-    spacing,
     theory,
+    tolerance,
 )
 
 #: Bytes read at a time: with what is computed from them they stay in a second-level cache.
@@ -134,11 +134,11 @@ def measure(
 
     Notes
     -----
-    The distance `ks` takes rounding into account. For 16- and 8-bit dtypes it is the exact
-    one from the distribution after rounding, whose steps lie halfway between neighbouring
-    numbers. For float32 and float64 it is the largest at the 4095 inner edges of the bins, each
-    moved by half a spacing of the dtype in favour of the values: never above the true
-    distance, and below it by no more than what lies in one bin, at most 0.004.
+    The distance `ks` takes rounding into account. For 16- and 8-bit dtypes it is the largest at
+    the points where the rounding steps, halfway between neighbouring numbers. For float32 and
+    float64 it is the largest at the 4095 inner edges of the bins, so what lies in one bin, at most
+    0.004, may be missing from it. Each point is moved by `fastinit.theory.tolerance`, 1.5 spacings
+    of float32 (of float64), in favour of the values: the distance is never above the true one.
     """
     _check_stored(stored, padding_idx)
     item = DTYPE_SIZES[stored.dtype]
@@ -279,8 +279,8 @@ class _Codes:
     def _distance(self, counts: NDArray[np.int64]) -> float:
         if self.expected is None or not counts.any():
             return math.nan
-        theirs = np.cumsum(probabilities(self.expected, self.dtype))
-        return float(np.abs(np.cumsum(counts) / counts.sum() - theirs).max())
+        least, _, most = cumulative(self.expected, self.dtype)
+        return _largest_distance(np.cumsum(counts)[:-1] / counts.sum(), least, most)
 
     def _histogram(self, counts: NDArray[np.int64]) -> tuple[Reals, NDArray[np.int64]]:
         """Bins that end where the rounding does, or at the bounds, so that no comb appears."""
@@ -396,8 +396,11 @@ class _Floats:
         if self.expected is None or not n:
             return math.nan
         least, most = _edge_cdf(self.expected, self.dtype)
-        ours = np.cumsum(self.bins)[:-1] / n
-        return float(max(0.0, (ours - most).max(), (least - ours).max()))
+        return _largest_distance(np.cumsum(self.bins)[:-1] / n, least, most)
+
+
+def _largest_distance(ours: Reals, least: Reals, most: Reals) -> float:
+    return float(max(0.0, (ours - most).max(), (least - ours).max()))
 
 
 @lru_cache(maxsize=64)
@@ -405,8 +408,8 @@ def _edge_cdf(distribution: Distribution, dtype: str) -> tuple[Reals, Reals]:
     """What the distribution function can be at the inner edges of the bins, after rounding."""
     center, half = _extent(distribution)
     edges: Reals = center + (np.arange(1, BINS, dtype=np.float64) * (2 / BINS) - 1) * half
-    slack = spacing(edges, dtype) / 2 + half * 1e-12  # the latter for the rounding of the edges
-    return cdf(distribution, edges - slack), cdf(distribution, edges + slack)
+    off = tolerance(distribution, dtype) + half * 1e-12  # the latter for the rounding of the edges
+    return cdf(distribution, edges - off), cdf(distribution, edges + off)
 
 
 def _extent(expected: Distribution) -> tuple[float, float]:

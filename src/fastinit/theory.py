@@ -305,33 +305,77 @@ def midpoints(dtype: str) -> Reals:
     return (values[1:] + values[:-1]) / 2
 
 
-@lru_cache(maxsize=32)
-def probabilities(distribution: Distribution, dtype: str) -> Reals:
-    """The probability of each number of a 16- or 8-bit dtype.
+@lru_cache(maxsize=256)
+def tolerance(distribution: Distribution, dtype: str) -> float:
+    """How far a value may be from its exact number, before it is rounded to a 16- or 8-bit dtype.
 
-    What would round over a bound takes the bound rounded inward.
+    Whoever computes in float32 (float64) may round each parameter to it, and rounds the value: this
+    moves values by up to one spacing and half a spacing. Before that, bounds are computed in float64.
+    """
+    known = theory(distribution, 1)
+    furthest = np.array([abs(known.mean) + 4 * known.std])
+    off = spacing(furthest, "float64" if dtype == "float64" else "float32")
+    if isinstance(distribution, TruncatedNormal):
+        off += spacing(np.array([distribution.mean]), "float64")
+    return 1.5 * float(off[0])
+
+
+@lru_cache(maxsize=16)
+def cumulative(distribution: Distribution, dtype: str) -> tuple[Reals, Reals, Reals]:
+    """The probability of each number of a 16- or 8-bit dtype but the last together with all below it.
+
+    What would round over a bound takes the bound rounded inward. The first array is the smallest that
+    the probabilities can be within the `tolerance`, the second is exact, and the third is the largest.
     """
     low, high = bounds(distribution, dtype)
     middle = midpoints(dtype)
-    below = cdf(distribution, middle)
-    below[middle < low] = 0
-    below[middle > high] = 1
-    return np.diff(np.concatenate(([0.0], below, [1.0])))
+    off = tolerance(distribution, dtype)
+    least, exact, most = (cdf(distribution, middle + shift) for shift in (-off, 0.0, off))
+    for below in (least, exact, most):
+        below[middle < low] = 0
+        below[middle > high] = 1
+    return least, exact, most
+
+
+def probabilities(distribution: Distribution, dtype: str) -> Reals:
+    """The probability of each number of a 16- or 8-bit dtype; see `cumulative`."""
+    return np.diff(np.concatenate(([0.0], cumulative(distribution, dtype)[1], [1.0])))
+
+
+def moment_tolerance(distribution: Distribution, dtype: str) -> tuple[float, float]:
+    """How far the `tolerance` moves the mean and the standard deviation of many values, at most."""
+    if dtype not in CODES:
+        off = tolerance(distribution, dtype)
+        return off, off
+    known = theory(distribution, 1, dtype)
+    values = grid(dtype)[0]
+    least, exact, most = cumulative(distribution, dtype)
+    moved = np.maximum(most - exact, exact - least)
+    mean = float((np.diff(values) * moved).sum())
+    # E[f(x)] changes by the sum of the steps of f times the changes of the distribution function.
+    squares = (values - known.mean) ** 2
+    variance = float((np.abs(np.diff(squares)) * moved).sum()) + mean * mean
+    return mean, known.std - math.sqrt(max(0.0, known.std * known.std - variance))
 
 
 def cell(distribution: Distribution, dtype: str, value: float) -> tuple[float, float, float]:
-    """The probabilities that an element is below `value`, is `value` and is above it."""
+    """The probabilities that an element is below `value`, is `value` and is above it.
+
+    The one in the middle is the largest within the `tolerance`, the others are the smallest.
+    """
     if dtype in CODES:
-        p = probabilities(distribution, dtype)
+        least, _, most = cumulative(distribution, dtype)
         i = int(np.searchsorted(grid(dtype)[0], value))
-        return float(p[:i].sum()), float(p[i]), float(p[i + 1 :].sum())
-    # A whole spacing on each side: values over a bound were moved by more than a rounding.
-    h = float(spacing(np.array([value]), dtype)[0])
-    below, to_here = cdf(distribution, np.array([value - h, value + h]))
+        below = least[i - 1] if i else 0.0
+        to_here = most[i] if i < most.size else 1.0
+    else:
+        off = tolerance(distribution, dtype)
+        below, to_here = cdf(distribution, np.array([value - off, value + off]))
     return float(below), float(to_here - below), float(1 - to_here)
 
 
 def spacing(x: Reals, dtype: str) -> Reals:
     """The distance of neighbouring numbers of float32 or float64 at `x`."""
-    spacing: Reals = np.spacing(np.abs(x).astype(dtype)).astype(np.float64)
+    held = np.minimum(np.abs(x), np.finfo(dtype).max)
+    spacing: Reals = np.spacing(held.astype(dtype)).astype(np.float64)
     return spacing
