@@ -103,6 +103,7 @@ CASES: list[tuple[str, Any, type[Exception], str]] = [
     ("out int", lambda: fi.zeros.fill(np.zeros(3, int)), TypeError, r"out.dtype must be float32, .* got dtype\('int64'\)"),
     ("out void", lambda: fi.zeros.fill(np.zeros(3, "V2")), TypeError, r"out.dtype must be"),
     ("out broadcast", lambda: fi.zeros.fill(np.broadcast_to(np.zeros(3, np.float32), (2, 3))), ValueError, r"out must be writable, got a read-only array"),
+    ("out masked", lambda: fi.zeros.fill(np.ma.masked_equal(np.float32([1, 2, 1, 3]), 1)), ValueError, r"out must not have masked elements, got an array with 2 of 4 masked; pass out.data to fill them all"),
     ("out overlaps", lambda: fi.zeros.fill(np.lib.stride_tricks.as_strided(np.zeros(9, np.float32), (3, 4), (4, 4))), ValueError, r"out must not have elements that may share memory, got an array of shape \(3, 4\) and strides \(4, 4\)"),
     ("out shape", fill(shape=(4, 5)), ValueError, r"out must have the shape \(4, 5\), got \(4, 6\)"),
     ("index without shape", fill(index=0), ValueError, r"index needs shape, the shape of the whole tensor; got shape=None"),

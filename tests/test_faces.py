@@ -47,7 +47,12 @@ def test_unknown_names_are_attribute_errors() -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "package"), [*((f"docs/{face}.md", face) for face in FACES), ("README.md", "torch")]
+    ("page", "package"),
+    [
+        *((f"docs/{face}.md", face) for face in FACES),
+        ("docs/numpy.md", "scipy"),
+        ("README.md", "torch"),
+    ],
 )
 def test_examples_of_the_pages_run(page: str, package: str) -> None:
     """Each block after the others, as a reader would type them."""

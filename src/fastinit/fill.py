@@ -96,12 +96,18 @@ def expected_dtypes() -> str:
 
 
 def check_output(out: Any) -> str:
-    """Refuse anything but a writable float array without overlap; returns the dtype's name."""
+    """Refuse anything but a writable float array without overlap and masks; return the dtype's name."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a numpy.ndarray, got {type(out).__name__}")
     name = dtype_name(out.dtype, "out.dtype")
     if not out.flags.writeable:
         raise ValueError("out must be writable, got a read-only array")
+    if np.ma.is_masked(out):
+        masked = np.count_nonzero(np.ma.getmask(out))
+        raise ValueError(
+            f"out must not have masked elements, got an array with {masked} of {out.size} masked; "
+            "pass out.data to fill them all"
+        )
     if may_overlap(out):
         raise ValueError(
             "out must not have elements that may share memory, got an array of "

@@ -91,8 +91,9 @@ class Initializer:
         Parameters
         ----------
         out : numpy.ndarray
-            A writable array of a float dtype with any strides, memory maps
-            included. Nothing is written unless all arguments are valid.
+            A writable array of a float dtype with any strides: slices, memory maps, or
+            ``z.real`` and ``z.imag`` of a complex array. Of a masked array that has masked
+            elements, pass ``out.data``. Nothing is written unless all arguments are valid.
         seed, stream, threads
             As for calling the initializer.
         shape : int or sequence of int, optional
@@ -111,7 +112,7 @@ class Initializer:
         ------
         ValueError, TypeError
             As for calling the initializer; also an `out` that is read-only, has
-            elements that share memory, or is not of the shape of the part.
+            masked elements or elements that share memory, or is not of the shape of the part.
         """
         if shape is None and index is not None:
             raise ValueError("index needs shape, the shape of the whole tensor; got shape=None")
