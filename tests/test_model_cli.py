@@ -106,7 +106,7 @@ def test_exact_finds_one_bit(tmp_path: Path, spec: Path) -> None:
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
         "'up': differs from element (400, 123) on",
-        f"3 tensors, 1 differ from what {target} records with seed 7",
+        f"3 tensors, 1 differs from what {target} records with seed 7",
     ]
     assert run("check", target, spec, "--exact", "--seed", 8).returncode == 1
     other = run("check", target, spec, "--exact", "--dtype", "float16")
@@ -148,9 +148,9 @@ def test_check_flags_what_is_off(tmp_path: Path) -> None:
         (["model", "SPEC", "-o", "m.safetensors"], 2, "required: --seed"),
         (["model", "SPEC", "--seed", 1, "-o", "m.bin"], 1, "path must end in .safetensors"),
         (["model", "SPEC", "--seed", 1, "-o", "m.safetensors", "--max-shard-size", "5XB"], 2, "expected a size such as 500MB"),
-        (["model", "SPEC", "--seed", 1, "-o", "no/m.safetensors"], 1, "No such file or directory"),
+        (["model", "SPEC", "--seed", 1, "-o", "no/m.safetensors"], 1, "the folder 'no' does not exist: 'no/m.safetensors'"),
         (["model", "SPEC", "--seed", 1, "-o", "m.safetensors", "--rule", "*=he"], 2, "argument --rule: expected one of"),
-        (["model", "SPEC", "--seed", 1, "-o", "m.safetensors", "--rank", "1"], 1, "rank must be an int in [0, 0], got 1"),
+        (["model", "SPEC", "--seed", 1, "-o", "m.safetensors", "--rank", "1"], 1, "rank must be an int in [0, world), here [0, 1), got 1"),
         (["model", "none.toml", "--seed", 1, "-o", "m.safetensors"], 1, "No such file or directory: 'none.toml'"),
         (["model", "bad.safetensors", "--seed", 1, "-o", "m.safetensors"], 1, "bad.safetensors: expected a safetensors header"),
         (["check", "bad.safetensors"], 1, "bad.safetensors: expected a safetensors header"),

@@ -211,7 +211,7 @@ def test_models_refuse_what_is_not_theirs(tmp_path: Path) -> None:
     out = np.zeros((3, 4), np.float32)
     with pytest.raises(KeyError, match="the model has no tensor 'v'"):
         model.fill({"w": out, "v": out}, seed=0)
-    with pytest.raises(ValueError, match="index must be of arrays that are given, got 'v'"):
+    with pytest.raises(ValueError, match="index names a tensor that is not in arrays: 'v'"):
         model.fill({"w": out}, seed=0, index={"v": 0})
     two = fi.Model([w, fi.Tensor("x", (2,), fi.Normal())])
     with pytest.raises(ValueError, match=r"out must have the shape \(2,\)"):

@@ -114,7 +114,8 @@ def judge(measured: Measured, expected: Distribution | None, stored: Stored) -> 
     if not measured.padding_is_zero:
         flags.append("the padding row is not zero")
     if measured.nonfinite:
-        flags.append(f"{measured.nonfinite} of {measured.size} values are NaN or infinite")
+        verb = "is" if measured.nonfinite == 1 else "are"
+        flags.append(f"{measured.nonfinite} of {measured.size} values {verb} NaN or infinite")
     if not measured.finite:
         return flags
     if expected is None:

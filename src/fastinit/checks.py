@@ -113,6 +113,15 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
+def readable_bytes(n: int) -> str:
+    """A number of bytes in the binary unit that fits: ``224 MiB``."""
+    size, units = float(n), ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
+    while size >= 1024 and len(units) > 1:
+        size /= 1024
+        units.pop(0)
+    return f"{size:.4g} {units[0]}"
+
+
 def shortened(name: str) -> str:
     """A name from a file as a literal on one line, without its middle if it is long."""
     return repr(without_middle(name))

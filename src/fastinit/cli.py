@@ -22,7 +22,7 @@ import numpy as np
 import fastinit as fi
 from fastinit._kernel import DTYPE_SIZES
 from fastinit.check import table
-from fastinit.checks import counted, printable, without_middle
+from fastinit.checks import counted, printable, readable_bytes, without_middle
 from fastinit.files import NPY, Layout, Stored, npy_header
 from fastinit.fill import output_dtype
 from fastinit.measure import measure
@@ -31,10 +31,12 @@ from fastinit.plot import check_drawable, histograms
 from fastinit.spec import CLASSES, READY_MADE, parse_initializer, parse_rule
 from fastinit.streams import seed_value, stream_key
 from fastinit.theory import theory
-from fastinit.write import Output
+from fastinit.write import Output, naming_output
 
 #: A progress bar appears when the work takes longer than this.
 PROGRESS_AFTER_SECONDS = 0.5
+#: Below these many bytes the time is that of making a file, and no rate is printed.
+LEAST_RATED = 2**20
 #: Characters of an error.
 LONGEST_MESSAGE = 1000
 
@@ -121,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     model.add_argument(
         "--memory", type=parse_bytes, metavar="500MB", help="the most that the process may use"
     )
-    model.add_argument("--rank", type=int, default=0, help="write the part of this process only")
+    model.add_argument("--rank", type=int, default=0, help="write the portion of this process only")
     model.add_argument("--world", type=int, default=1, help="how many processes there are")
     model.set_defaults(run=_run_model)
 
@@ -246,10 +248,14 @@ def _run_fill(arguments: argparse.Namespace) -> None:
     layout = Layout(path.name, header, (tensor,))
     output = Output(path.parent, [layout], {}, lambda _: stream_key(seed, arguments.stream))
     start = time.perf_counter()
-    with _scratch_folder(path) as working, Progress("fill") as progress:
+    with (
+        naming_output(arguments.output),
+        _scratch_folder(path) as working,
+        Progress("fill") as progress,
+    ):
         output.write(working, threads=arguments.threads, progress=progress)
     seconds = time.perf_counter() - start
-    print(f"{arguments.output}: {dtype} {tensor.shape}, {_bytes(tensor.nbytes)}")
+    print(f"{arguments.output}: {dtype} {tensor.shape}, {readable_bytes(tensor.nbytes)}")
     if NPY[dtype].startswith("|V"):
         print(f"  .npy has no {dtype}: np.load(...).view(ml_dtypes.{dtype})")
     print(f"{initializer}, seed {seed}, stream {arguments.stream!r}")
@@ -283,11 +289,21 @@ def _scratch_folder(path: Path) -> Iterator[Path]:
 
 
 def _print_rate(done: str, nbytes: int, size: int, seconds: float, threads: int | None) -> None:
-    print(
-        f"{done} in {seconds:.3g} s: {nbytes / seconds / 1e9:.2f} GB/s, "
-        f"{size / seconds / 1e6:.0f} M elements/s "
-        f"({fi.isa()}, up to {threads or fi.get_num_threads()} threads)"
-    )
+    rate = ""
+    if nbytes >= LEAST_RATED:
+        rate = f" {_scaled(nbytes / seconds)}B/s, {_scaled(size / seconds)} elements/s"
+    used = counted(threads or fi.get_num_threads(), "thread")
+    print(f"{done} in {seconds:.3g} s{rate and ':'}{rate} ({fi.isa()}, up to {used})")
+
+
+def _scaled(x: float) -> str:
+    """A rate of at least 1000 with three digits and the decimal prefix of its unit: ``1.02 G``."""
+    prefix = "k"
+    for larger in "MGT":
+        if float(f"{x / 1000:.3g}") < 1000:
+            break
+        x, prefix = x / 1000, larger
+    return f"{x / 1000:.3g} {prefix}"
 
 
 def _load(arguments: argparse.Namespace, source: Path) -> fi.Model:
@@ -317,10 +333,10 @@ def _run_model(arguments: argparse.Namespace) -> None:
             progress=progress,
         )
     seconds = time.perf_counter() - start
-    part = f", part {arguments.rank} of {arguments.world}" if arguments.world > 1 else ""
+    portion = f", rank {arguments.rank} of {arguments.world}" if arguments.world > 1 else ""
     print(
-        f"{arguments.output}: {len(model)} tensors, {model.size:,} elements, "
-        f"{_bytes(model.nbytes)}, seed {arguments.seed}{part}"
+        f"{arguments.output}: {counted(len(model), 'tensor')}, {counted(model.size, 'element')}, "
+        f"{readable_bytes(model.nbytes)}, seed {arguments.seed}{portion}"
     )
     written = progress.written
     _print_rate(
@@ -331,7 +347,7 @@ def _run_model(arguments: argparse.Namespace) -> None:
         arguments.threads,
     )
     if not complete:
-        print("other parts are missing: the files get their names when all are written")
+        print("portions of other ranks are missing: the files get their names when all are written")
 
 
 def _run_check(arguments: argparse.Namespace) -> int:
@@ -354,7 +370,8 @@ def _run_check(arguments: argparse.Namespace) -> int:
     print(table(checked))
     flagged = sum(bool(one.flags) for one in checked)
     print(
-        f"\n{len(checked)} tensors, {flagged} flagged; theory: {source if len(model) else 'none'}"
+        f"\n{counted(len(checked), 'tensor')}, {flagged:,} flagged; "
+        f"theory: {source if len(model) else 'none'}"
     )
     if arguments.plot is not None:
         histograms(checked, arguments.plot)
@@ -374,8 +391,10 @@ def _run_exact(
         )
     for line in found:
         print(line)
-    verdict = f"{len(found)} differ from" if found else "all exactly as"
-    print(f"{len(model)} tensors, {verdict} {source} with seed {seed}")
+    verdict = (
+        f"{len(found):,} differ{'s' if len(found) == 1 else ''} from" if found else "all exactly as"
+    )
+    print(f"{counted(len(model), 'tensor')}, {verdict} {source} with seed {seed}")
     return 1 if found else 0
 
 
@@ -414,11 +433,3 @@ class Progress:
         self.written = done - self._first
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
-
-
-def _bytes(n: int) -> str:
-    size, units = float(n), ["B", "KiB", "MiB", "GiB", "TiB"]
-    while size >= 1024 and len(units) > 1:
-        size /= 1024
-        units.pop(0)
-    return f"{size:.4g} {units[0]}"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastinit import _kernel
-from fastinit.checks import check_bounds, check_choice, check_real, shown
+from fastinit.checks import check_bounds, check_choice, check_real, counted, shown
 
 Axes = int | Sequence[int]
 
@@ -52,7 +52,7 @@ def _positive_axes(name: str, axes: Axes, ndim: int) -> list[int]:
     given = normalize_axes(name, axes)
     if not all(-ndim <= axis < ndim for axis in given):
         raise ValueError(
-            f"{name} must lie in [{-ndim}, {ndim}) for a shape of {ndim} dimensions, got {shown(axes)}"
+            f"{name} must lie in [{-ndim}, {ndim}) for a shape of {counted(ndim, 'dimension')}, got {shown(axes)}"
         )
     return [axis % ndim for axis in given]
 

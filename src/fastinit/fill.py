@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from fastinit import _kernel
 from fastinit._kernel import DTYPE_SIZES
-from fastinit.checks import check_int, shown
+from fastinit.checks import check_int, counted, shown
 from fastinit.streams import Seed, Stream, stream_key
 from fastinit.threads import get_num_threads, share
 
@@ -164,7 +164,7 @@ def expand(shape: tuple[int, ...], index: Index) -> list[Any]:
     missing = len(shape) - (len(items) - len(ellipses))
     if missing < 0:
         raise ValueError(
-            f"index must have at most {len(shape)} items for shape {shape}, got {shown(index)}"
+            f"index must have at most {counted(len(shape), 'item')} for shape {shape}, got {shown(index)}"
         )
     at = ellipses[0] if ellipses else len(items)
     items[at : at + len(ellipses)] = [slice(None)] * missing

@@ -33,7 +33,7 @@ except ImportError as error:
 
 from fastinit import initializers as laws
 from fastinit._kernel import DTYPE_SIZES
-from fastinit.checks import check_choice, check_real
+from fastinit.checks import check_choice, check_real, counted
 from fastinit.fans import Axes, normalize_shape
 from fastinit.fill import Array, output_dtype
 from fastinit.initializers import prepare
@@ -313,7 +313,7 @@ def _initializer(
         dims = normalize_shape(shape.tolist() if isinstance(shape, jax.Array) else shape)
         if len(dims) < least_rank:
             raise ValueError(
-                f"shape must have at least {least_rank} dimensions to count fans, got {dims}: "
+                f"shape must have at least {counted(least_rank, 'dimension')} to count fans, got {dims}: "
                 "make (n, 1) or (1, n) and reshape"
             )
         words = _key_words(key)

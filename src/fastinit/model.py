@@ -10,7 +10,7 @@ from typing import Any
 
 from fastinit import _kernel, files
 from fastinit.check import Checked, check_tensors
-from fastinit.checks import check_choice, check_int, shortened, shown
+from fastinit.checks import check_choice, check_int, counted, readable_bytes, shortened, shown
 from fastinit.exact import differences
 from fastinit.files import Layout, Stored, is_path, read_stored
 from fastinit.fill import (
@@ -27,7 +27,7 @@ from fastinit.spec import initializer_table, parse_rule, read_tensors, recorded,
 from fastinit.streams import Seed, seed_value, stream_key
 from fastinit.tensor import Tensor
 from fastinit.threads import Progress
-from fastinit.write import PARTIAL, Output
+from fastinit.write import PARTIAL, Output, naming_output
 
 FORMATS = ("safetensors", "npy", "raw")
 
@@ -102,7 +102,8 @@ class Model:
             raise KeyError(f"the model has no tensor {shown(name)}") from None
 
     def __repr__(self) -> str:
-        return f"Model of {len(self)} tensors, {self.size} elements, {self.nbytes} bytes"
+        size, nbytes = counted(self.size, "element"), readable_bytes(self.nbytes)
+        return f"Model of {counted(len(self), 'tensor')}, {size}, {nbytes}"
 
     @property
     def size(self) -> int:
@@ -168,7 +169,7 @@ class Model:
                 raise TypeError(f"{argument} must be a mapping from names, got {shown(given)}")
         for name in parts:
             if name not in arrays:
-                raise ValueError(f"index must be of arrays that are given, got {shown(name)}")
+                raise ValueError(f"index names a tensor that is not in arrays: {shown(name)}")
         for name, out in arrays.items():
             tensor, dtype = self[name], check_output(out)
             check_part(out, tensor.shape, parts.get(name))
@@ -244,9 +245,11 @@ class Model:
         The bytes do not depend on threads, memory, ranks or interruptions. An older output of
         the same name is replaced as a whole; a folder must not hold other files.
         """
-        rank = check_int("rank", rank, 0, check_int("world", world, 1) - 1)
+        world = check_int("world", world, 1)
+        rank = check_int("rank", rank, 0, world - 1, f"an int in [0, world), here [0, {world})")
         value = seed_value(_given(seed))
-        target = Path(os.path.realpath(_path("path", path)))
+        given = _path("path", path)
+        target = Path(os.path.realpath(given))
         layouts, extras = self._layouts(target, value, format, max_shard_size)
         if format == "safetensors":
             folder, working = target.parent, target.parent / f".{target.name}.partial"
@@ -262,14 +265,15 @@ class Model:
             replaced,
             makes_folder=format != "safetensors",
         )
-        return output.write(
-            working,
-            rank=rank,
-            world=world,
-            threads=threads,
-            memory=memory,
-            progress=progress,
-        )
+        with naming_output(given, working):
+            return output.write(
+                working,
+                rank=rank,
+                world=world,
+                threads=threads,
+                memory=memory,
+                progress=progress,
+            )
 
     def _layouts(
         self, target: Path, seed: int, format: str, limit: int | None
@@ -287,7 +291,7 @@ class Model:
                 target.name, tensors, limit, lambda some: _record(some, seed)
             )
         if limit is not None:
-            raise ValueError(f"max_shard_size is of safetensors, got format={format!r}")
+            raise ValueError(f"max_shard_size applies only to safetensors, got format={format!r}")
         return files.npy_set(tensors) if format == "npy" else files.raw_set(tensors)
 
     def check(

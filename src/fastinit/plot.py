@@ -15,6 +15,7 @@ from fastinit.check import Checked
 from fastinit.initializers import Distribution
 from fastinit.measure import REACH, Measured
 from fastinit.theory import bounds, cdf
+from fastinit.write import naming_output
 
 COLUMNS = 4
 PANEL_INCHES = (3.4, 2.5)
@@ -136,7 +137,7 @@ def shortened(name: str, length: int) -> str:
 
 def _save(figure: Any, path: Path) -> None:
     partial = path.with_name(f".fastinit.{os.getpid()}.partial")
-    with open(partial, "xb") as file:
+    with naming_output(path), open(partial, "xb") as file:
         try:
             figure.savefig(file, format="png")
             os.replace(partial, path)

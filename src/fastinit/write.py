@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from fastinit import _kernel
-from fastinit.checks import check_callback, check_int, shortened
+from fastinit.checks import check_callback, check_int, readable_bytes, shortened
 from fastinit.files import Layout
 from fastinit.fill import Array, dtype_size
 from fastinit.initializers import prepare
@@ -46,6 +46,9 @@ STATE_HEADER = 2**16
 
 #: Links are not followed, and nobody is waited for at the other end of a pipe; not on Windows.
 NO_FOLLOW, NO_WAIT = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_NONBLOCK", 0)
+
+#: Errors that are about the disk, not about a file.
+FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO}
 
 STATE = "state"
 #: Of files until they are finished.
@@ -265,7 +268,10 @@ class Output:
         free = shutil.disk_usage(existing).free
         left = self.pieces.nbytes - _used(working)
         if left > free:
-            what = f"{left} bytes are to be written, and {free} are free"
+            what = (
+                f"{readable_bytes(left)} are to be written, and {readable_bytes(free)} are free: "
+                "free some space, or write to another disk"
+            )
             raise OSError(errno.ENOSPC, what, str(self.folder))
 
     def _open_state(self, working: Path) -> State:
@@ -400,6 +406,32 @@ def _naming(path: Path, what: str = "") -> Iterator[None]:
         raise
 
 
+@contextmanager
+def naming_output(given: Path, working: Path | None = None) -> Iterator[None]:
+    """Name the output as the user did in errors about its temporary files and about the folder it goes into.
+
+    A file in the folder `working`, which stays after an error, keeps its name where the user may have to
+    remove it.
+    """
+    try:
+        yield
+    except OSError as error:
+        about, target = Path(os.fsdecode(error.filename or "")), Path(os.path.realpath(given))
+        is_temporary = any(path.name.endswith(PARTIAL) for path in (about, *about.parents))
+        goes_through_a_file = error.errno == errno.ENOTDIR and target in about.parents
+        if not (is_temporary or about == target or goes_through_a_file):
+            raise
+        if working in about.parents and error.errno not in FULL:
+            raise
+        detail = error.strerror
+        folder = target.parent if given.parent.is_dir() else given.parent  # of a link, or as given
+        if error.errno == errno.ENOENT and not folder.exists():
+            detail = f"the folder {str(folder)!r} does not exist"
+        elif error.errno == errno.ENOTDIR and not folder.is_dir():
+            detail = f"{str(folder)!r} is not a folder"
+        raise OSError(error.errno, detail, str(given)) from None
+
+
 def fill_bytes(
     out: Array, tensor: Tensor, begin: int, distribution: _kernel.Distribution, key: int
 ) -> None:
@@ -429,7 +461,7 @@ def _buffers(threads: int, memory: int | None) -> tuple[int, int]:
     room = memory - resident_memory()
     if room < LEAST_BUFFER:
         least = -(-(resident_memory() + LEAST_BUFFER) // 2**20)
-        raise ValueError(f"memory must be at least {least} MiB, got {memory} bytes")
+        raise ValueError(f"memory must be at least {least} MiB, got {readable_bytes(memory)}")
     threads = min(threads, room // LEAST_BUFFER)
     return threads, min(PIECE, room // threads // LEAST_BUFFER * LEAST_BUFFER)
 
