@@ -210,15 +210,16 @@ class Constant(Distribution):
 
 @dataclass(frozen=True, slots=True)
 class Uniform(Distribution):
-    """Uniform on [low, high].
+    """Uniform on [low, high).
 
     Parameters
     ----------
     low, high : float
-        Finite, ``low <= high``; equal ones give a constant. Both ends can occur, where
-        the dtype has them, and nothing outside. The values are
+        Finite, ``low <= high``, both given or neither; equal ones give a constant. `low`
+        can occur where the dtype has it, and `high` cannot. The values are
         ``low + (high - low) * u`` with u a multiple of 2**-24 (float64: 2**-53) in
-        [0, 1).
+        [0, 1); one that rounding would bring to `high` is the largest value of the dtype
+        below it.
     """
 
     low: float = -0.05

@@ -94,12 +94,12 @@ _ALIGNMENT = 64
 
 
 def uniform(scale: Any = 1e-2, dtype: Any = None) -> Initialize:
-    """Uniform on [0, scale].
+    """Uniform on [0, scale).
 
     Parameters
     ----------
     scale : float or scalar array
-        The other end, finite. A negative one gives [scale, 0].
+        The other end, finite. A negative one gives [scale, 0), where JAX has (scale, 0].
     dtype : dtype, optional
         What calls without a dtype make, by default JAX's float: float32, or float64 if
         ``jax_enable_x64`` is set.
@@ -113,10 +113,6 @@ def uniform(scale: Any = 1e-2, dtype: Any = None) -> Initialize:
     ------
     TypeError, ValueError
         A `scale` that is traced, not a real number, or not finite.
-
-    Notes
-    -----
-    JAX's never gives `scale` itself; here it can occur, where rounding leads to it.
     """
     low, high = sorted((0.0, _number("scale", scale)))
     return _initializer(laws.Uniform(low, high), _own.uniform(scale, dtype), dtype)

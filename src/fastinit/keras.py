@@ -298,13 +298,13 @@ class TruncatedNormal(_Filled, keras.initializers.TruncatedNormal, _Seeded):
 
 @_registered
 class RandomUniform(_Filled, keras.initializers.RandomUniform, _Seeded):
-    """Uniform values on [minval, maxval].
+    """Uniform values on [minval, maxval).
 
     Parameters
     ----------
     minval, maxval : float
-        -0.05 and 0.05 by default; finite, ``minval <= maxval``. Both can occur where the
-        dtype has them, and nothing outside.
+        -0.05 and 0.05 by default; finite, ``minval <= maxval``; equal ones give a constant.
+        `minval` can occur where the dtype has it, and `maxval` cannot.
     seed : int, numpy.integer, keras.random.SeedGenerator, dict or None
         As for `RandomNormal`.
     """

@@ -80,7 +80,7 @@ def uniform_(
     seed: Seed = None,
     stream: Stream = "",
 ) -> Tensor:
-    """Fill a tensor with values uniform on [a, b], as ``torch.nn.init.uniform_`` does.
+    """Fill a tensor with values uniform on [a, b), as ``torch.nn.init.uniform_`` does.
 
     Parameters
     ----------
@@ -90,7 +90,8 @@ def uniform_(
         without communication. PyTorch's own function fills others, unless a seed is given:
         then they get the values that they would have on the CPU.
     a, b : float
-        The ends, ``a <= b``. Both can occur.
+        The ends, ``a <= b``; equal ones give a constant. `a` can occur and `b` cannot: a
+        value that rounding would bring to `b` is the largest value of the dtype below it.
     generator : torch.Generator, optional
         Where the seed of this call comes from, 64 bits: by default PyTorch's default
         generator, which ``torch.manual_seed`` sets. Processes that share a DTensor must
