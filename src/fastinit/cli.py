@@ -178,10 +178,20 @@ def _rule(text: str) -> str:
 
 
 def _initializer_help() -> str:
-    lines = ["initializers:", f"  {', '.join(READY_MADE)}"]
+    lines = [
+        "initializers:",
+        f"  {', '.join(READY_MADE)}",
+    ]
     for name, cls in CLASSES.items():
-        fields = ",".join(f"{f.name}={f.default}" for f in dataclasses.fields(cls))
-        lines.append(f"  {name}:{fields}".replace(" ", ""))
+        defaults = {f.name: f.default for f in dataclasses.fields(cls)}
+        fields = ",".join(
+            f"{key}={value}" for key, value in defaults.items() if value not in (None, ())
+        )
+        lines.append(f"  {name}:{fields}")
+    lines += [
+        "Those that scale by fans count kernel x in x out; he_normal:axes=out_in and the like count",
+        "PyTorch's out x in x kernel, and in_axis=, out_axis= and batch_axis= name any others.",
+    ]
     return "\n".join(lines)
 
 
@@ -242,9 +252,9 @@ def _run_fill(arguments: argparse.Namespace) -> None:
     print(f"{arguments.output}: {dtype} {tensor.shape}, {_bytes(tensor.nbytes)}")
     if NPY[dtype].startswith("|V"):
         print(f"  .npy has no {dtype}: np.load(...).view(ml_dtypes.{dtype})")
-    print(f"{initializer}, seed {seed}, stream {arguments.stream!r}")
+    print(f"{tensor.init_with_axes}, seed {seed}, stream {arguments.stream!r}")
     _print_rate("filled", tensor.nbytes, tensor.size, seconds, arguments.threads)
-    distribution = initializer.resolve(tensor.shape)
+    distribution = tensor.resolve()
     stored = Stored(tensor.name, dtype, tensor.shape, path, len(header), tensor.nbytes)
     measured, expected = measure(stored, distribution), theory(distribution, tensor.size)
     print(f"\n{'':6}{'measured':>14}{'theory':>14}")

@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,10 @@ from fastinit import _kernel
 from fastinit.checks import check_bounds, check_choice, check_real, shown
 
 Axes = int | Sequence[int]
+AxesName = Literal["in_out", "out_in"]
+
+#: in_axis and out_axis by name: kernel x in x out of Keras, TensorFlow and Flax; out x in x kernel of PyTorch.
+NAMED_AXES: dict[AxesName, tuple[int, int]] = {"in_out": (-2, -1), "out_in": (1, 0)}
 
 #: NumPy's limit.
 MAX_DIMS = 64
@@ -29,6 +33,10 @@ def normalize_axes(name: str, axes: Axes) -> tuple[int, ...]:
     if not all(-MAX_DIMS <= axis < MAX_DIMS for axis in result):
         raise ValueError(f"{name} must lie in [{-MAX_DIMS}, {MAX_DIMS}), got {shown(axes)}")
     return result
+
+
+def check_axes_name(name: str, value: Any) -> None:
+    check_choice(name, value, tuple(NAMED_AXES))
 
 
 def _integers(name: str, value: Any) -> tuple[int, ...]:

@@ -169,7 +169,7 @@ def truncated_normal(
         An argument that is traced, not a real number, or out of range.
     """
     law = laws.TruncatedNormal(
-        0.0, _number("stddev", stddev), _number("lower", lower), _number("upper", upper)
+        0.0, _number("stddev", stddev), lower=_number("lower", lower), upper=_number("upper", upper)
     )
     return _initializer(law, _own.truncated_normal(stddev, dtype, lower, upper), dtype)
 
@@ -227,7 +227,12 @@ def variance_scaling(
     check_choice("distribution", distribution, tuple(_DISTRIBUTIONS))
     factor = _number("scale", scale)
     law = laws.VarianceScaling(
-        factor or 1.0, mode, _DISTRIBUTIONS[distribution], in_axis, out_axis, batch_axis
+        factor or 1.0,
+        mode,
+        _DISTRIBUTIONS[distribution],
+        in_axis=in_axis,
+        out_axis=out_axis,
+        batch_axis=batch_axis,
     )
     own = _own.variance_scaling(scale, mode, distribution, in_axis, out_axis, batch_axis, dtype)
     return _initializer(law if factor else laws.Constant(0.0), own, dtype, least_rank=2)

@@ -71,7 +71,7 @@ def theory(distribution: Distribution, n: int, dtype: str | None = None) -> Theo
             # The median of the largest of n values: Phi(x)**n = 1/2, Phi(-x) = 1 - 2**(-1/n).
             reach = -NormalDist().inv_cdf(-math.expm1(-math.log(2) / max(n, 1)))
             low, high, kurtosis = mean - reach * std, mean + reach * std, 3.0
-        case TruncatedNormal(mean, stddev, lower, upper):
+        case TruncatedNormal(mean, stddev, lower=lower, upper=upper):
             low, high = bounds(distribution)
             z_mean, z_std = truncated_moments(lower, upper)
             mean, std = mean + stddev * z_mean, stddev * z_std
@@ -121,7 +121,7 @@ def cdf(distribution: Distribution, x: Reals) -> Reals:
             return below
         case Normal(mean, std) if std > 0:
             return _upper_tail((mean - x) / std)
-        case TruncatedNormal(mean, stddev, lower, upper) if stddev > 0:
+        case TruncatedNormal(mean, stddev, lower=lower, upper=upper) if stddev > 0:
             return _truncated_cdf((x - mean) / stddev, lower, upper)
     return (x >= theory(distribution, 1).mean).astype(np.float64)
 
@@ -172,7 +172,7 @@ def bounds(distribution: Distribution, dtype: str | None = None) -> tuple[float,
             high = low
         case Uniform(low, high):
             pass
-        case TruncatedNormal(mean, stddev, lower, upper) if stddev > 0:
+        case TruncatedNormal(mean, stddev, lower=lower, upper=upper) if stddev > 0:
             low, high = mean + stddev * lower, mean + stddev * upper
         case TruncatedNormal(low) | Normal(low, 0.0):
             high = low
@@ -207,8 +207,8 @@ def rescaled(distribution: Distribution, factor: float) -> Distribution:
                 return Uniform(moved(low), moved(high))
             case Normal(mean, std):
                 return Normal(mean, std * factor)
-            case TruncatedNormal(mean, stddev, lower, upper):
-                return TruncatedNormal(moved(mean), stddev * factor, lower, upper)
+            case TruncatedNormal(mean, stddev, lower=lower, upper=upper):
+                return TruncatedNormal(moved(mean), stddev * factor, lower=lower, upper=upper)
     return distribution
 
 

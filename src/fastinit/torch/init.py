@@ -286,7 +286,7 @@ def _law(name: str, *arguments: Any) -> Initializer:
         return Normal(*arguments)
     if name == "trunc_normal_":
         mean, std, low, high = arguments
-        return TruncatedNormal.within(low, high, mean, std)
+        return TruncatedNormal.within(low, high, mean=mean, stddev=std)
     if name.startswith("xavier"):
         (gain,), mode = arguments, "fan_avg"
     else:
