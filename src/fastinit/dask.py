@@ -17,9 +17,7 @@ from fastinit.streams import Seed, Stream, seed_value, stream_name
 try:
     import dask.array as da
 except ImportError as error:
-    raise ImportError(
-        "fastinit.dask needs the package dask: pip install 'fastinit[dask]'"
-    ) from error
+    raise ImportError("fastinit.dask needs the package dask: pip install 'dask[array]'") from error
 
 __all__ = ["array"]
 

@@ -54,7 +54,7 @@ def output_dtype(dtype: DTypeLike) -> np.dtype[Any]:
             import ml_dtypes
         except ImportError as error:
             raise ImportError(
-                f"dtype {dtype!r} needs the package ml_dtypes: pip install 'fastinit[ml_dtypes]'"
+                f"dtype {dtype!r} needs the package ml_dtypes: pip install ml_dtypes"
             ) from error
         dtype = getattr(ml_dtypes, dtype)
     try:

@@ -29,7 +29,7 @@ try:
     import jax
     from jax.sharding import NamedSharding, PartitionSpec
 except ImportError as error:
-    raise ImportError("fastinit.jax needs the package jax: pip install 'fastinit[jax]'") from error
+    raise ImportError("fastinit.jax needs the package jax: pip install jax") from error
 
 from fastinit import initializers as laws
 from fastinit._kernel import DTYPE_SIZES

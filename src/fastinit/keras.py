@@ -23,9 +23,7 @@ from fastinit.fill import Array
 try:
     import keras
 except ImportError as error:
-    raise ImportError(
-        "fastinit.keras needs the package keras: pip install 'fastinit[keras]'"
-    ) from error
+    raise ImportError("fastinit.keras needs the package keras: pip install keras") from error
 
 __all__ = [
     "GlorotNormal",

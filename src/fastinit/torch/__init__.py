@@ -14,9 +14,7 @@ from typing import Any
 try:
     import torch
 except ImportError as error:
-    raise ImportError(
-        "fastinit.torch needs the package torch: pip install 'fastinit[torch]'"
-    ) from error
+    raise ImportError("fastinit.torch needs the package torch: pip install torch") from error
 
 from fastinit.torch.init import (
     calculate_gain,
