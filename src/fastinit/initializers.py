@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Self
 
-from numpy.typing import DTypeLike
-
 from fastinit import _kernel
 from fastinit.checks import check_bounds, check_choice, check_positive, check_real
+from fastinit.choices import (
+    CORRECTIONS,
+    DISTRIBUTIONS,
+    MODES,
+    Correction,
+    DistributionName,
+    Dtype,
+    Mode,
+)
 from fastinit.fans import TRUNCATED_STD_2, Axes, compute_fans, normalize_axes, normalize_shape
 from fastinit.fill import Array, Index, check_output, fill_array, new_array, select
 from fastinit.streams import Seed, Stream
@@ -32,7 +39,7 @@ class Initializer:
         *,
         seed: Seed = None,
         stream: Stream = "",
-        dtype: DTypeLike = "float32",
+        dtype: Dtype = "float32",
         threads: int | None = None,
     ) -> Array:
         """Make a new array.
@@ -127,7 +134,7 @@ class Initializer:
         *,
         seed: Seed,
         stream: Stream = "",
-        dtype: DTypeLike = "float32",
+        dtype: Dtype = "float32",
         threads: int | None = None,
     ) -> Array:
         """Make ``whole[index]`` of a tensor of `shape` without making the whole.
@@ -315,11 +322,6 @@ class TruncatedNormal(Distribution):
         return _kernel.truncated_normal(dtype, self.mean, self.stddev, self.lower, self.upper)
 
 
-MODES = ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")
-DISTRIBUTIONS = ("truncated_normal", "untruncated_normal", "uniform")
-CORRECTIONS = ("exact", "tf_contrib", "none")
-
-
 @dataclass(frozen=True, slots=True)
 class VarianceScaling(Initializer):
     """Zero mean and variance ``scale / n``, with n counted from the shape.
@@ -353,12 +355,12 @@ class VarianceScaling(Initializer):
     """
 
     scale: float = 1.0
-    mode: str = "fan_in"
-    distribution: str = "truncated_normal"
+    mode: Mode = "fan_in"
+    distribution: DistributionName = "truncated_normal"
     in_axis: Axes = -2
     out_axis: Axes = -1
     batch_axis: Axes = ()
-    correction: str = "exact"
+    correction: Correction = "exact"
 
     @_kernel.in_default_arithmetic
     def __post_init__(self) -> None:

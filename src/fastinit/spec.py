@@ -9,12 +9,13 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fastinit import _kernel, initializers
 from fastinit._kernel import DTYPE_SIZES
 from fastinit.architectures import config_tensors
 from fastinit.checks import check_choice, check_int, shortened, shown
+from fastinit.choices import DtypeName, is_dtype_name
 from fastinit.files import (
     Stored,
     is_path,
@@ -311,7 +312,7 @@ def _tensor(full: Mapping[str, Any]) -> Tensor:
     if not isinstance(shape, list):
         raise ValueError(f"shape must be a list of sizes, got {shown(shape)}")
     dtype = full.get("dtype", "float32")
-    if not isinstance(dtype, str) or dtype not in DTYPE_SIZES:
+    if not is_dtype_name(dtype):
         raise ValueError(
             f"dtype must be one of {', '.join(DTYPE_SIZES)} (or a rule says {SKIP!r}), got {shown(dtype)}"
         )
@@ -366,6 +367,7 @@ def recorded(path: Path) -> tuple[dict[str, Tensor], int | None]:
 
 def _recorded_tensor(stored: Stored, init: Any, padding_idx: Any) -> Tensor:
     """A tensor whose initializer can have made it: its shape has the axes, its dtype the values."""
-    made = Tensor(stored.name, stored.shape, initializer_from(init), stored.dtype, padding_idx)
+    dtype = cast("DtypeName", stored.dtype)  # a Tensor refuses all others
+    made = Tensor(stored.name, stored.shape, initializer_from(init), dtype, padding_idx)
     prepare(made.init, made.shape, made.dtype)
     return made

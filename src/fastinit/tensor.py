@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from fastinit.checks import check_int, shown
+from fastinit.choices import DtypeName
 from fastinit.fans import normalize_shape
 from fastinit.fill import dtype_size
 from fastinit.initializers import Initializer
@@ -33,7 +34,7 @@ class Tensor:
     name: str
     shape: tuple[int, ...]
     init: Initializer
-    dtype: str = "float32"
+    dtype: DtypeName = "float32"
     padding_idx: int | None = None
 
     def __post_init__(self) -> None:
