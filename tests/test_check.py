@@ -723,11 +723,11 @@ def test_a_failed_picture_leaves_nothing(
     assert list(path.parent.iterdir()) == []
 
 
-def test_without_matplotlib_the_error_names_the_extra(
+def test_without_matplotlib_the_error_names_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"matplotlib: pip install 'fastinit\[plot\]'"):
+    with pytest.raises(ImportError, match=r"matplotlib: pip install matplotlib$"):
         plot.histograms([], tmp_path / "check.png")
 
 

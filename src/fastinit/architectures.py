@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from fastinit._kernel import DTYPE_SIZES
 from fastinit.checks import check_choice, check_int, check_positive, shown
+from fastinit.choices import DtypeName
 from fastinit.initializers import Initializer, Normal, TruncatedNormal, ones, zeros
 from fastinit.tensor import Tensor
 
@@ -124,11 +125,11 @@ def _architecture(config: Config, supported: tuple[str, ...]) -> str:
     return str(names[0])
 
 
-def _dtype(config: Config) -> str:
+def _dtype(config: Config) -> DtypeName:
     for key in ("dtype", "torch_dtype"):
         if config.get(key) is not None:
             check_choice(key, config[key], tuple(DTYPE_SIZES))
-            return str(config[key])
+            return cast("DtypeName", str(config[key]))
     return "float32"
 
 

@@ -24,7 +24,7 @@ from fastinit._kernel import DTYPE_SIZES
 from fastinit.check import table
 from fastinit.checks import printable, without_middle
 from fastinit.files import NPY, Layout, Stored, npy_header
-from fastinit.fill import output_dtype
+from fastinit.fill import dtype_name, output_dtype
 from fastinit.measure import measure
 from fastinit.model import FORMATS, recorded_model
 from fastinit.plot import check_drawable, histograms
@@ -239,7 +239,7 @@ def _run_info(_: argparse.Namespace) -> None:
 def _run_fill(arguments: argparse.Namespace) -> None:
     initializer: fi.Initializer = arguments.init
     seed = seed_value(arguments.seed)
-    dtype = output_dtype(arguments.dtype).name
+    dtype = dtype_name(output_dtype(arguments.dtype), "dtype")
     path = Path(os.path.realpath(arguments.output))
     tensor = fi.Tensor(printable(path.name), arguments.shape, initializer, dtype)
     header = npy_header(tensor)

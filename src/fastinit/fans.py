@@ -6,16 +6,16 @@ import math
 import operator
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastinit import _kernel
 from fastinit.checks import check_bounds, check_choice, check_real, shown
+from fastinit.choices import AxesName
 
 Axes = int | Sequence[int]
-AxesName = Literal["in_out", "out_in"]
 
 #: in_axis and out_axis by name: kernel x in x out of Keras, TensorFlow and Flax; out x in x kernel of PyTorch.
 NAMED_AXES: dict[AxesName, tuple[int, int]] = {"in_out": (-2, -1), "out_in": (1, 0)}

@@ -8,15 +8,22 @@ from dataclasses import KW_ONLY, dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, Self
 
-from numpy.typing import DTypeLike
-
 from fastinit import _kernel
 from fastinit.checks import check_bounds, check_choice, check_positive, check_real, shown
+from fastinit.choices import (
+    CORRECTIONS,
+    DISTRIBUTIONS,
+    MODES,
+    AxesName,
+    Correction,
+    DistributionName,
+    Dtype,
+    Mode,
+)
 from fastinit.fans import (
     NAMED_AXES,
     TRUNCATED_STD_2,
     Axes,
-    AxesName,
     check_axes_name,
     compute_fans,
     normalize_axes,
@@ -45,7 +52,7 @@ class Initializer:
         *,
         seed: Seed = None,
         stream: Stream = "",
-        dtype: DTypeLike = "float32",
+        dtype: Dtype = "float32",
         threads: int | None = None,
     ) -> Array:
         """Make a new array.
@@ -140,7 +147,7 @@ class Initializer:
         *,
         seed: Seed,
         stream: Stream = "",
-        dtype: DTypeLike = "float32",
+        dtype: Dtype = "float32",
         threads: int | None = None,
     ) -> Array:
         """Make ``whole[index]`` of a tensor of `shape` without making the whole.
@@ -382,11 +389,6 @@ class TruncatedNormal(Distribution):
         return _kernel.truncated_normal(dtype, self.mean, self.stddev, self.lower, self.upper)
 
 
-MODES = ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")
-DISTRIBUTIONS = ("truncated_normal", "untruncated_normal", "uniform")
-CORRECTIONS = ("exact", "tf_contrib", "none")
-
-
 @dataclass(frozen=True, slots=True)
 class VarianceScaling(Initializer):
     """Zero mean and variance ``scale / n``, with n counted from the shape.
@@ -425,13 +427,13 @@ class VarianceScaling(Initializer):
     """
 
     scale: float = 1.0
-    mode: str = "fan_in"
-    distribution: str = "truncated_normal"
+    mode: Mode = "fan_in"
+    distribution: DistributionName = "truncated_normal"
     _: KW_ONLY
     in_axis: Axes | None = None
     out_axis: Axes | None = None
     batch_axis: Axes = ()
-    correction: str = "exact"
+    correction: Correction = "exact"
 
     @_kernel.in_default_arithmetic
     def __post_init__(self) -> None:

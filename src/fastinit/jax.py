@@ -21,19 +21,30 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 try:
     import jax
+    from jax.nn import initializers as _own
+    from jax.nn.initializers import (
+        Initializer,
+        constant,
+        delta_orthogonal,
+        ones,
+        orthogonal,
+        zeros,
+    )
     from jax.sharding import NamedSharding, PartitionSpec
+    from jax.typing import DTypeLike
 except ImportError as error:
-    raise ImportError("fastinit.jax needs the package jax: pip install 'fastinit[jax]'") from error
+    raise ImportError("fastinit.jax needs the package jax: pip install jax") from error
 
 from fastinit import initializers as laws
 from fastinit._kernel import DTYPE_SIZES
 from fastinit.checks import check_choice, check_real
+from fastinit.choices import DistributionName, Mode
 from fastinit.fans import Axes, normalize_shape
 from fastinit.fill import Array, output_dtype
 from fastinit.initializers import prepare
@@ -62,25 +73,16 @@ __all__ = [
     "zeros",
 ]
 
-_own = jax.nn.initializers
-
-Initializer = _own.Initializer
-constant = _own.constant
-delta_orthogonal = _own.delta_orthogonal
-ones = _own.ones
-orthogonal = _own.orthogonal
-zeros = _own.zeros
-
-#: What a factory returns: ``init(key, shape, dtype=..., out_sharding=None)``.
-Initialize = Callable[..., Any]
-
 Shape = tuple[int, ...]
 
 #: What turns the words of a key into a seed and a stream.
 Reader = Callable[[Array], tuple[Seed, Stream]]
 
+#: JAX's names of the distributions of `variance_scaling`.
+JaxDistributionName = Literal["truncated_normal", "normal", "uniform"]
+
 #: JAX's names of distributions to those of `fastinit.VarianceScaling`.
-_DISTRIBUTIONS = {
+_DISTRIBUTIONS: dict[JaxDistributionName, DistributionName] = {
     "truncated_normal": "truncated_normal",
     "normal": "untruncated_normal",
     "uniform": "uniform",
@@ -93,7 +95,7 @@ _SAMPLED = frozenset(map(output_dtype, DTYPE_SIZES))
 _ALIGNMENT = 64
 
 
-def uniform(scale: Any = 1e-2, dtype: Any = None) -> Initialize:
+def uniform(scale: Any = 1e-2, dtype: DTypeLike | None = None) -> Initializer:
     """Uniform on [0, scale).
 
     Parameters
@@ -118,7 +120,7 @@ def uniform(scale: Any = 1e-2, dtype: Any = None) -> Initialize:
     return _initializer(laws.Uniform(low, high), _own.uniform(scale, dtype), dtype)
 
 
-def normal(stddev: Any = 1e-2, dtype: Any = None) -> Initialize:
+def normal(stddev: Any = 1e-2, dtype: DTypeLike | None = None) -> Initializer:
     """Normal with mean 0.
 
     Parameters
@@ -143,8 +145,8 @@ def normal(stddev: Any = 1e-2, dtype: Any = None) -> Initialize:
 
 
 def truncated_normal(
-    stddev: Any = 1e-2, dtype: Any = None, lower: Any = -2.0, upper: Any = 2.0
-) -> Initialize:
+    stddev: Any = 1e-2, dtype: DTypeLike | None = None, lower: Any = -2.0, upper: Any = 2.0
+) -> Initializer:
     """Normal with mean 0, conditioned on [lower * stddev, upper * stddev].
 
     Parameters
@@ -176,13 +178,13 @@ def truncated_normal(
 
 def variance_scaling(
     scale: Any,
-    mode: str,
-    distribution: str,
+    mode: Mode,
+    distribution: JaxDistributionName,
     in_axis: Axes = -2,
     out_axis: Axes = -1,
     batch_axis: Axes = (),
-    dtype: Any = None,
-) -> Initialize:
+    dtype: DTypeLike | None = None,
+) -> Initializer:
     """Zero mean and standard deviation sqrt(scale / n), with n counted from the shape.
 
     Parameters
@@ -239,15 +241,15 @@ def variance_scaling(
 
 
 def glorot_uniform(
-    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None
-) -> Initialize:
+    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: DTypeLike | None = None
+) -> Initializer:
     """U[-x, x], x = sqrt(6 / (fan_in + fan_out)): `variance_scaling` with 1, "fan_avg", "uniform"."""
     return variance_scaling(1.0, "fan_avg", "uniform", in_axis, out_axis, batch_axis, dtype)
 
 
 def glorot_normal(
-    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None
-) -> Initialize:
+    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: DTypeLike | None = None
+) -> Initializer:
     """Truncated normal, std sqrt(2 / (fan_in + fan_out)): `variance_scaling` with 1, "fan_avg"."""
     return variance_scaling(
         1.0, "fan_avg", "truncated_normal", in_axis, out_axis, batch_axis, dtype
@@ -255,29 +257,29 @@ def glorot_normal(
 
 
 def lecun_uniform(
-    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None
-) -> Initialize:
+    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: DTypeLike | None = None
+) -> Initializer:
     """U[-x, x], x = sqrt(3 / fan_in): `variance_scaling` with 1, "fan_in", "uniform"."""
     return variance_scaling(1.0, "fan_in", "uniform", in_axis, out_axis, batch_axis, dtype)
 
 
 def lecun_normal(
-    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None
-) -> Initialize:
+    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: DTypeLike | None = None
+) -> Initializer:
     """Truncated normal, std sqrt(1 / fan_in): `variance_scaling` with 1, "fan_in"."""
     return variance_scaling(1.0, "fan_in", "truncated_normal", in_axis, out_axis, batch_axis, dtype)
 
 
 def he_uniform(
-    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None
-) -> Initialize:
+    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: DTypeLike | None = None
+) -> Initializer:
     """U[-x, x], x = sqrt(6 / fan_in): `variance_scaling` with 2, "fan_in", "uniform"."""
     return variance_scaling(2.0, "fan_in", "uniform", in_axis, out_axis, batch_axis, dtype)
 
 
 def he_normal(
-    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None
-) -> Initialize:
+    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: DTypeLike | None = None
+) -> Initializer:
     """Truncated normal, std sqrt(2 / fan_in): `variance_scaling` with 2, "fan_in"."""
     return variance_scaling(2.0, "fan_in", "truncated_normal", in_axis, out_axis, batch_axis, dtype)
 
@@ -301,12 +303,12 @@ def _number(name: str, value: Any) -> float:
 
 
 def _initializer(
-    law: laws.Initializer, own: Initialize, dtype: Any, least_rank: int = 0
-) -> Initialize:
+    law: laws.Initializer, own: Initializer, dtype: Any, least_rank: int = 0
+) -> Initializer:
     """The function that a factory returns; `own` is JAX's, for what this library does not sample."""
     default = dtype
 
-    def init(key: Any, shape: Any, dtype: Any = default, out_sharding: Any = None) -> Any:
+    def init(key: Any, shape: Any, dtype: Any = default, out_sharding: Any = None) -> jax.Array:
         made = _sampled_dtype(dtype)
         if made is None:
             return own(key, shape, dtype, out_sharding)
@@ -501,3 +503,8 @@ def _traced(
     )(words)
     # jax.shard_map makes it in the memory of the device, whatever the sharding says.
     return made if sharding.memory_kind in (None, "device") else jax.device_put(made, sharding)
+
+
+def __dir__() -> list[str]:
+    """The public names, without the modules that make them."""
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

@@ -15,6 +15,7 @@ from fastinit import _kernel, initializers
 from fastinit._kernel import DTYPE_SIZES
 from fastinit.architectures import config_tensors
 from fastinit.checks import check_int, shortened, shown
+from fastinit.choices import is_dtype_name
 from fastinit.fans import check_axes_name
 from fastinit.files import (
     Stored,
@@ -316,7 +317,7 @@ def _tensor(full: Mapping[str, Any]) -> Tensor:
     if not isinstance(shape, list):
         raise ValueError(f"shape must be a list of sizes, got {shown(shape)}")
     dtype = full.get("dtype", "float32")
-    if not isinstance(dtype, str) or dtype not in DTYPE_SIZES:
+    if not is_dtype_name(dtype):
         raise ValueError(
             f"dtype must be one of {', '.join(DTYPE_SIZES)} (or a rule says {SKIP!r}), got {shown(dtype)}"
         )
@@ -360,8 +361,8 @@ def recorded(path: Path) -> tuple[dict[str, Tensor], int | None]:
     for s in stored:
         try:
             init = initializer_from(inits[s.name])
-            row, layout = rows.get(s.name), axes[s.name]
-            made = Tensor(s.name, s.shape, init, s.dtype, row, layout)
+            dtype = cast("DtypeName", s.dtype)  # a Tensor refuses all others
+            made = Tensor(s.name, s.shape, init, dtype, rows.get(s.name), axes[s.name])
             made.prepare()  # its shape has the axes, and its dtype the values
             tensors[s.name] = made
         except (ValueError, TypeError) as error:

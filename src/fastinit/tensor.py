@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from fastinit import _kernel
 from fastinit.checks import check_int, shown
-from fastinit.fans import AxesName, check_axes_name, normalize_shape
+from fastinit.choices import AxesName, DtypeName
+from fastinit.fans import check_axes_name, normalize_shape
 from fastinit.fill import dtype_size
 from fastinit.initializers import Distribution, Initializer, prepare
 from fastinit.streams import stream_name
@@ -43,7 +44,7 @@ class Tensor:
     name: str
     shape: tuple[int, ...]
     init: Initializer
-    dtype: str = "float32"
+    dtype: DtypeName = "float32"
     padding_idx: int | None = None
     axes: AxesName = "in_out"
 

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 import torch
 from torch import nn
 
-from fastinit.fans import AxesName
+from fastinit.choices import AxesName
 from fastinit.fill import expected_dtypes
 from fastinit.initializers import Initializer, VarianceScaling, prepare
 from fastinit.streams import Seed, seed_value
