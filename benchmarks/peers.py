@@ -21,7 +21,7 @@ import fastinit as fi
 Work = Callable[[], Any]
 STDDEV = 0.02
 LAWS = {
-    "truncated": fi.TruncatedNormal(0.0, STDDEV, -2.0, 2.0),
+    "truncated": fi.TruncatedNormal(0.0, STDDEV, lower=-2.0, upper=2.0),
     "normal": fi.Normal(0.0, STDDEV),
     "uniform": fi.Uniform(-0.05, 0.05),
 }

@@ -113,7 +113,7 @@ INTERVALS = [
 def test_interval(measure: Measure, warm: Warm, lower: float, upper: float) -> None:
     n = measure.size(N // 4)
     memory = warm(4 * n)
-    make, out = fi.TruncatedNormal(0.0, 0.02, lower, upper), memory.view(np.float32)
+    make, out = fi.TruncatedNormal(0.0, 0.02, lower=lower, upper=upper), memory.view(np.float32)
     work = Work(f"[{lower:g}, {upper:g}]", n, lambda: make.fill(out, seed=0, threads=1))
     measure("interval", work, Work("[-2, 2]", n, fastinit("truncated", "float32", memory, 1)))
 

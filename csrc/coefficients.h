@@ -1,6 +1,6 @@
 /* Written by coefficients.py (Remez exchange, 60 digits): edit that, not this. */
-#ifndef FI_COEFFICIENTS_H
-#define FI_COEFFICIENTS_H
+#ifndef FASTINIT_COEFFICIENTS_H
+#define FASTINIT_COEFFICIENTS_H
 
 /* (atanh(s) / s - 1) / s^2 in powers of s^2, |s| <= (sqrt(2) - 1) / (sqrt(2) + 1);
  * maximum relative error of the polynomial 2^-21.68 */

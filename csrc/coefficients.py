@@ -131,7 +131,7 @@ def emit(target: Target, prefix: str, suffix: str, bits: int, pinned: list[mpf])
 
 def main() -> None:
     print("/* Written by coefficients.py (Remez exchange, 60 digits): edit that, not this. */")
-    print("#ifndef FI_COEFFICIENTS_H\n#define FI_COEFFICIENTS_H")
+    print("#ifndef FASTINIT_COEFFICIENTS_H\n#define FASTINIT_COEFFICIENTS_H")
     for degrees, prefix, suffix, bits, radius_bits in (
         ((2, 3, 3), "F32", "f", 24, 31),
         ((6, 6, 6), "F64", "", 53, 52),

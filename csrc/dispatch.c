@@ -3,7 +3,7 @@
 
 #include "internal.h"
 
-#if defined(FI_X86)
+#if defined(FASTINIT_X86)
 #if defined(_MSC_VER)
 #include <intrin.h>
 static void cpuid(unsigned leaf, unsigned sub, unsigned r[4])
@@ -72,23 +72,23 @@ static int always(void) { return 1; }
 
 /* Widest first: the first one that runs is the default. */
 static const struct {
-    const fi_tier *tier;
+    const fastinit_tier *tier;
     int (*runs)(void);
 } tiers[] = {
-#if defined(FI_X86)
-    {&fi_tier_avx512, runs_avx512},
-    {&fi_tier_avx2, runs_avx2},
-    {&fi_tier_sse2, runs_sse2},
-#elif defined(FI_AARCH64)
-    {&fi_tier_neon, always},
+#if defined(FASTINIT_X86)
+    {&fastinit_tier_avx512, runs_avx512},
+    {&fastinit_tier_avx2, runs_avx2},
+    {&fastinit_tier_sse2, runs_sse2},
+#elif defined(FASTINIT_AARCH64)
+    {&fastinit_tier_neon, always},
 #endif
-    {&fi_tier_scalar, always},
+    {&fastinit_tier_scalar, always},
 };
 enum { TIERS = sizeof tiers / sizeof *tiers };
 
-static _Atomic(const fi_tier *) current;
+static _Atomic(const fastinit_tier *) current;
 
-static const fi_tier *available(size_t i)
+static const fastinit_tier *available(size_t i)
 {
     for (size_t t = 0; t < TIERS; t++)
         if (tiers[t].runs() && i-- == 0)
@@ -97,9 +97,9 @@ static const fi_tier *available(size_t i)
 }
 
 /* Threads that race here all store the same pointer. */
-const fi_tier *fi_current_tier(void)
+const fastinit_tier *fastinit_current_tier(void)
 {
-    const fi_tier *tier = atomic_load_explicit(&current, memory_order_relaxed);
+    const fastinit_tier *tier = atomic_load_explicit(&current, memory_order_relaxed);
     if (!tier) {
         tier = available(0);
         atomic_store_explicit(&current, tier, memory_order_relaxed);
@@ -107,22 +107,22 @@ const fi_tier *fi_current_tier(void)
     return tier;
 }
 
-const char *fi_isa(void) { return fi_current_tier()->name; }
+const char *fastinit_isa(void) { return fastinit_current_tier()->name; }
 
-const char *fi_available_isa(size_t i)
+const char *fastinit_available_isa(size_t i)
 {
-    const fi_tier *tier = available(i);
+    const fastinit_tier *tier = available(i);
     return tier ? tier->name : NULL;
 }
 
-fi_status fi_set_isa(const char *name)
+fastinit_status fastinit_set_isa(const char *name)
 {
     if (!name)
-        return FI_ERR_NULL;
+        return FASTINIT_ERR_NULL;
     for (size_t t = 0; t < TIERS; t++)
         if (strcmp(name, tiers[t].tier->name) == 0 && tiers[t].runs()) {
             atomic_store_explicit(&current, tiers[t].tier, memory_order_relaxed);
-            return FI_OK;
+            return FASTINIT_OK;
         }
-    return FI_ERR_ISA;
+    return FASTINIT_ERR_ISA;
 }

@@ -4,34 +4,35 @@
 #include "philox.h"
 
 typedef struct {
-    const fi_distribution *d;
-    fi_elements_fill *fill;
-    fi_narrow *narrow; /* NULL if the kernel writes what the caller gets */
+    const fastinit_distribution *d;
+    fastinit_elements_fill *fill;
+    fastinit_narrow *narrow; /* NULL if the kernel writes what the caller gets */
     uint16_t high, low;
-    fi_philox_keys keys;
+    fastinit_philox_keys keys;
     unsigned super_block; /* elements */
     size_t real_size;     /* bytes of what the kernel writes */
     size_t item_size;     /* bytes of what the caller gets */
 } job;
 
 static const size_t item_sizes[] = {
-    [FI_FLOAT32] = 4, [FI_FLOAT64] = 8, [FI_FLOAT16] = 2, [FI_BFLOAT16] = 2, [FI_FLOAT8_E4M3FN] = 1, [FI_FLOAT8_E5M2] = 1,
+    [FASTINIT_FLOAT32] = 4,  [FASTINIT_FLOAT64] = 8,       [FASTINIT_FLOAT16] = 2,
+    [FASTINIT_BFLOAT16] = 2, [FASTINIT_FLOAT8_E4M3FN] = 1, [FASTINIT_FLOAT8_E5M2] = 1,
 };
 
-/* A bound as fi_narrow takes it. */
-FI_NOINLINE static uint16_t narrow_bound(const job *j, double bound)
+/* A bound as fastinit_narrow takes it. */
+FASTINIT_NOINLINE static uint16_t narrow_bound(const job *j, double bound)
 {
     const float real = (float)bound;
     uint8_t byte;
     uint16_t bits;
-    j->narrow(&real, j->item_size == 1 ? (void *)&byte : &bits, 1, FI_NO_HIGH, FI_NO_LOW);
+    j->narrow(&real, j->item_size == 1 ? (void *)&byte : &bits, 1, FASTINIT_NO_HIGH, FASTINIT_NO_LOW);
     return j->item_size == 1 ? (uint16_t)(byte << 8) : bits;
 }
 
-static job make_job(const fi_distribution *d, uint64_t key)
+static job make_job(const fastinit_distribution *d, uint64_t key)
 {
-    const int wide = d->dtype == FI_FLOAT64;
-    const fi_tier *tier = fi_current_tier();
+    const int wide = d->dtype == FASTINIT_FLOAT64;
+    const fastinit_tier *tier = fastinit_current_tier();
     job j = {
         .d = d,
         .fill = tier->fill[d->law][wide],
@@ -41,21 +42,21 @@ static job make_job(const fi_distribution *d, uint64_t key)
         .item_size = item_sizes[d->dtype],
     };
     if (j.item_size != j.real_size) {
-        j.narrow = tier->narrow[d->dtype - FI_FLOAT16];
-        j.high = d->high > 0 ? narrow_bound(&j, d->high) : FI_NO_HIGH;
-        j.low = d->low < 0 ? narrow_bound(&j, d->low) : FI_NO_LOW;
+        j.narrow = tier->narrow[d->dtype - FASTINIT_FLOAT16];
+        j.high = d->high > 0 ? narrow_bound(&j, d->high) : FASTINIT_NO_HIGH;
+        j.low = d->low < 0 ? narrow_bound(&j, d->low) : FASTINIT_NO_LOW;
     }
     return j;
 }
 
 static void fill_super_blocks(const job *j, uint64_t first, size_t count, void *out)
 {
-    const fi_elements e = {.first = first, .count = (unsigned)count};
+    const fastinit_elements e = {.first = first, .count = (unsigned)count};
     j->fill(j->d, &j->keys, &e, out);
 }
 
 /* A copy of an unknown size is a call, and takes longer than a sample. */
-FI_INLINE void copy_item(char *to, const char *from, size_t size)
+FASTINIT_INLINE void copy_item(char *to, const char *from, size_t size)
 {
     if (size == 4)
         memcpy(to, from, 4);
@@ -71,7 +72,7 @@ FI_INLINE void copy_item(char *to, const char *from, size_t size)
 static void deliver(const job *j, const char *reals, size_t n, char *out, int64_t step)
 {
     const size_t size = j->item_size;
-    char narrowed[FI_CHUNK * sizeof(uint16_t)];
+    char narrowed[FASTINIT_CHUNK * sizeof(uint16_t)];
     if (j->narrow) {
         const int direct = step == (int64_t)size;
         j->narrow((const float *)(const void *)reals, direct ? out : narrowed, n, j->high, j->low);
@@ -93,7 +94,7 @@ enum { STAGED_RUN = 512 };
 /* Elements [index, index + n) of one chunk. */
 static void fill_chunk(const job *j, uint64_t index, size_t n, char *out, int64_t step)
 {
-    _Alignas(64) char staged[FI_CHUNK * sizeof(double)]; /* vectors that straddle lines cost 16-bit fills 5 % */
+    _Alignas(64) char staged[FASTINIT_CHUNK * sizeof(double)]; /* vectors that straddle lines cost 16-bit fills 5 % */
     const unsigned block = j->super_block;
     const int direct = !j->narrow && step == (int64_t)j->item_size;
     while (n) {
@@ -118,7 +119,7 @@ static void fill_chunk(const job *j, uint64_t index, size_t n, char *out, int64_
 static void fill_run(const job *j, uint64_t index, uint64_t n, char *out, int64_t step)
 {
     /* What is staged to be narrowed shares the nearest cache with what it becomes: 2 % faster by halves. */
-    const unsigned chunk = j->narrow ? FI_CHUNK / 2 : FI_CHUNK;
+    const unsigned chunk = j->narrow ? FASTINIT_CHUNK / 2 : FASTINIT_CHUNK;
     while (n) {
         const uint64_t room = chunk - index % chunk;
         const size_t take = (size_t)(n < room ? n : room);
@@ -133,18 +134,18 @@ static void fill_run(const job *j, uint64_t index, uint64_t n, char *out, int64_
 typedef struct {
     uint64_t high; /* the upper half of all of them */
     size_t n;
-    uint32_t low[FI_SCATTERED];
-    char *out[FI_SCATTERED];
+    uint32_t low[FASTINIT_SCATTERED];
+    char *out[FASTINIT_SCATTERED];
 } scattered;
 
 static void fill_scattered(const job *j, scattered *s)
 {
-    _Alignas(64) char reals[2 * FI_SCATTERED * sizeof(double)];
-    char items[FI_SCATTERED * sizeof(double)];
+    _Alignas(64) char reals[2 * FASTINIT_SCATTERED * sizeof(double)];
+    char items[FASTINIT_SCATTERED * sizeof(double)];
     if (s->n == 0)
         return;
-    const fi_elements e = {.low = s->low, .first = s->high, .count = (unsigned)s->n};
-    memset(s->low + s->n, 0, (FI_SCATTERED - s->n) * sizeof *s->low); /* the kernel works on whole vectors of them */
+    const fastinit_elements e = {.low = s->low, .first = s->high, .count = (unsigned)s->n};
+    memset(s->low + s->n, 0, (FASTINIT_SCATTERED - s->n) * sizeof *s->low); /* the kernel works on whole vectors of them */
     j->fill(j->d, &j->keys, &e, reals);
     deliver(j, reals, s->n, items, (int64_t)j->item_size);
     for (size_t i = 0; i < s->n; i++)
@@ -157,7 +158,7 @@ static void scatter_run(const job *j, scattered *s, uint64_t index, uint64_t ste
 {
     for (;; index += step, out += out_step) {
         const uint64_t high = index & ~UINT64_C(0xFFFFFFFF);
-        if (s->n == FI_SCATTERED || high != s->high)
+        if (s->n == FASTINIT_SCATTERED || high != s->high)
             fill_scattered(j, s);
         s->high = high;
         s->low[s->n] = (uint32_t)index;
@@ -170,30 +171,30 @@ static void scatter_run(const job *j, scattered *s, uint64_t index, uint64_t ste
 /* Shorter runs cost less element by element: from 7 (uniform) to 16 (truncated normal) on AVX-512. */
 enum { DENSE_RUN = 10 };
 
-static int is_prepared(const fi_distribution *d)
+static int is_prepared(const fastinit_distribution *d)
 {
-    return d->law > FI_LAW_NONE && d->law < FI_LAW_COUNT && (uint32_t)d->dtype <= FI_FLOAT8_E5M2;
+    return d->law > FASTINIT_LAW_NONE && d->law < FASTINIT_LAW_COUNT && (uint32_t)d->dtype <= FASTINIT_FLOAT8_E5M2;
 }
 
-fi_status fi_fill(const fi_distribution *d, uint64_t key, uint64_t index, uint64_t n, void *out)
+fastinit_status fastinit_fill(const fastinit_distribution *d, uint64_t key, uint64_t index, uint64_t n, void *out)
 {
     if (!d || (!out && n))
-        return FI_ERR_NULL;
+        return FASTINIT_ERR_NULL;
     if (!is_prepared(d))
-        return FI_ERR_UNPREPARED;
+        return FASTINIT_ERR_UNPREPARED;
     if (n && index + (n - 1) < index)
-        return FI_ERR_INDEX;
+        return FASTINIT_ERR_INDEX;
     const fp_state saved = enter_fp();
     const job j = make_job(d, key);
     fill_run(&j, index, n, out, (int64_t)j.item_size);
     leave_fp(saved);
-    return FI_OK;
+    return FASTINIT_OK;
 }
 
 enum { MAX_DIMS = 64 };
 
 /* How many positions a region has, 2^64 - 1 standing for more. */
-static uint64_t region_size(const fi_region *r)
+static uint64_t region_size(const fastinit_region *r)
 {
     uint64_t size = 1;
     for (size_t k = 0; k < r->ndim; k++) {
@@ -204,21 +205,22 @@ static uint64_t region_size(const fi_region *r)
     return size;
 }
 
-fi_status fi_fill_region(const fi_distribution *d, uint64_t key, const fi_region *r, uint64_t first, uint64_t n, void *out)
+fastinit_status fastinit_fill_region(const fastinit_distribution *d, uint64_t key, const fastinit_region *r, uint64_t first, uint64_t n,
+                                     void *out)
 {
     if (!d || !r || (!out && n))
-        return FI_ERR_NULL;
+        return FASTINIT_ERR_NULL;
     if (!is_prepared(d))
-        return FI_ERR_UNPREPARED;
+        return FASTINIT_ERR_UNPREPARED;
     if (r->ndim < 1 || r->ndim > MAX_DIMS)
-        return FI_ERR_INDEX;
+        return FASTINIT_ERR_INDEX;
     if (!r->count || !r->index_step || !r->out_step)
-        return FI_ERR_NULL;
+        return FASTINIT_ERR_NULL;
     const uint64_t size = region_size(r);
     if (first > size || n > size - first)
-        return FI_ERR_INDEX;
+        return FASTINIT_ERR_INDEX;
     if (n == 0)
-        return FI_OK;
+        return FASTINIT_OK;
     const fp_state saved = enter_fp();
     const job j = make_job(d, key);
     const size_t last = r->ndim - 1;
@@ -251,12 +253,12 @@ fi_status fi_fill_region(const fi_distribution *d, uint64_t key, const fi_region
     }
     fill_scattered(&j, &s);
     leave_fp(saved);
-    return FI_OK;
+    return FASTINIT_OK;
 }
 
-static void philox_block(const fi_philox_keys *keys, uint64_t block, uint32_t out[4])
+static void philox_block(const fastinit_philox_keys *keys, uint64_t block, uint32_t out[4])
 {
-    uint32_t c[4] = {(uint32_t)block, (uint32_t)(block >> 32), FI_DOMAIN_RAW, 0};
+    uint32_t c[4] = {(uint32_t)block, (uint32_t)(block >> 32), FASTINIT_DOMAIN_RAW, 0};
     for (int round = 0; round < 10; round++) {
         const uint64_t a = (uint64_t)PHILOX_M0 * c[0], b = (uint64_t)PHILOX_M1 * c[2];
         c[0] = (uint32_t)(b >> 32) ^ c[1] ^ keys->k0[round];
@@ -267,13 +269,13 @@ static void philox_block(const fi_philox_keys *keys, uint64_t block, uint32_t ou
     memcpy(out, c, sizeof c);
 }
 
-fi_status fi_random_words(uint64_t key, uint64_t offset, uint64_t n, uint32_t *out)
+fastinit_status fastinit_random_words(uint64_t key, uint64_t offset, uint64_t n, uint32_t *out)
 {
     if (!out && n)
-        return FI_ERR_NULL;
+        return FASTINIT_ERR_NULL;
     if (n && offset + (n - 1) < offset)
-        return FI_ERR_INDEX;
-    const fi_philox_keys keys = philox_keys(key);
+        return FASTINIT_ERR_INDEX;
+    const fastinit_philox_keys keys = philox_keys(key);
     while (n) {
         uint32_t words[4];
         const unsigned skip = (unsigned)(offset % 4);
@@ -284,5 +286,5 @@ fi_status fi_random_words(uint64_t key, uint64_t offset, uint64_t n, uint32_t *o
         offset += take;
         n -= take;
     }
-    return FI_OK;
+    return FASTINIT_OK;
 }

@@ -2,11 +2,11 @@
  * trapped exceptions, which some frameworks set. Work under the default and put theirs back, with the exception flags.
  *
  * Compilers may move arithmetic past these: what needs it goes into functions that are not inlined. */
-#ifndef FI_FP_H
-#define FI_FP_H
+#ifndef FASTINIT_FP_H
+#define FASTINIT_FP_H
 
 /* 32-bit x86 has two environments, of SSE and of x87, by which its libm computes: those of <fenv.h> are both. */
-#if defined(FI_X86) && !defined(__i386__)
+#if defined(FASTINIT_X86) && !defined(__i386__)
 #include <xmmintrin.h>
 typedef unsigned fp_state;
 static inline fp_state enter_fp(void)
@@ -16,7 +16,7 @@ static inline fp_state enter_fp(void)
     return saved;
 }
 static inline void leave_fp(fp_state saved) { _mm_setcsr(saved); }
-#elif defined(FI_AARCH64)
+#elif defined(FASTINIT_AARCH64)
 typedef struct {
     uint64_t control, status;
 } fp_state;

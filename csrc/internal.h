@@ -1,6 +1,6 @@
 /* What the files of csrc/ share and the public header does not show. */
-#ifndef FI_INTERNAL_H
-#define FI_INTERNAL_H
+#ifndef FASTINIT_INTERNAL_H
+#define FASTINIT_INTERNAL_H
 
 /* The stream forbids fused multiply-add. This holds even where -ffp-contract=off was forgotten. */
 #if defined(__clang__)
@@ -20,7 +20,23 @@
 #include <stdint.h>
 #include <string.h>
 
+#define FASTINIT_BUILD
 #include "fastinit.h"
+
+#ifdef FASTINIT_PREFIX
+#define fastinit_tier_scalar  FASTINIT_JOIN(FASTINIT_PREFIX, fastinit_tier_scalar)
+#define fastinit_tier_sse2    FASTINIT_JOIN(FASTINIT_PREFIX, fastinit_tier_sse2)
+#define fastinit_tier_avx2    FASTINIT_JOIN(FASTINIT_PREFIX, fastinit_tier_avx2)
+#define fastinit_tier_avx512  FASTINIT_JOIN(FASTINIT_PREFIX, fastinit_tier_avx512)
+#define fastinit_tier_neon    FASTINIT_JOIN(FASTINIT_PREFIX, fastinit_tier_neon)
+#define fastinit_current_tier FASTINIT_JOIN(FASTINIT_PREFIX, fastinit_current_tier)
+#endif
+
+#if defined(__GNUC__) && !defined(_WIN32)
+#define FASTINIT_HIDDEN __attribute__((visibility("hidden")))
+#else
+#define FASTINIT_HIDDEN
+#endif
 
 /* x87 arithmetic keeps more bits than the stream says, and gcc computes floats as doubles on s390x where it follows
  * ISO C to the letter. 16 speaks of _Float16 alone. */
@@ -29,95 +45,97 @@
 #endif
 
 #if defined(__GNUC__) || defined(__clang__)
-#define FI_INLINE   static inline __attribute__((always_inline))
-#define FI_NOINLINE __attribute__((noinline))
+#define FASTINIT_INLINE   static inline __attribute__((always_inline))
+#define FASTINIT_NOINLINE __attribute__((noinline))
 #else
-#define FI_INLINE   static __forceinline
-#define FI_NOINLINE __declspec(noinline)
+#define FASTINIT_INLINE   static __forceinline
+#define FASTINIT_NOINLINE __declspec(noinline)
 #endif
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #include <intrin.h>
-FI_INLINE unsigned fi_lowest_bit(uint64_t x)
+FASTINIT_INLINE unsigned fastinit_lowest_bit(uint64_t x)
 {
     unsigned long i = 0;
     _BitScanForward64(&i, x);
     return (unsigned)i;
 }
-FI_INLINE unsigned fi_bit_count(uint64_t x) { return (unsigned)__popcnt64(x); }
+FASTINIT_INLINE unsigned fastinit_bit_count(uint64_t x) { return (unsigned)__popcnt64(x); }
 #else
-FI_INLINE unsigned fi_lowest_bit(uint64_t x) { return (unsigned)__builtin_ctzll(x); }
-FI_INLINE unsigned fi_bit_count(uint64_t x) { return (unsigned)__builtin_popcountll(x); }
+FASTINIT_INLINE unsigned fastinit_lowest_bit(uint64_t x) { return (unsigned)__builtin_ctzll(x); }
+FASTINIT_INLINE unsigned fastinit_bit_count(uint64_t x) { return (unsigned)__builtin_popcountll(x); }
 #endif
 
 #if defined(__x86_64__) || defined(_M_X64) || (defined(__i386__) && defined(__SSE2__))
-#define FI_X86 1
+#define FASTINIT_X86 1
 #elif defined(__aarch64__) && !defined(__AARCH64EB__)
-#define FI_AARCH64 1
+#define FASTINIT_AARCH64 1
 #endif
 
-/* The forms of a distribution that the kernel tells apart (fi_distribution.law). */
+/* The forms of a distribution that the kernel tells apart (fastinit_distribution.law). */
 enum {
-    FI_LAW_NONE,            /* not prepared */
-    FI_LAW_UNIFORM,         /* the power of 2 in its u is multiplied into the scale, and no clamp needed */
-    FI_LAW_UNIFORM_CLAMPED, /* any other: tiny, or between bounds of a 16-bit dtype that rounding would cross */
-    FI_LAW_NORMAL,
-    FI_LAW_NORMAL_AT_0,
-    FI_LAW_TRUNCATED,      /* normal proposal */
-    FI_LAW_TRUNCATED_AT_0, /* its last two steps, the base and the clamp, would change nothing */
-    FI_LAW_HALF,           /* |normal| proposal */
-    FI_LAW_NARROW,         /* uniform proposal */
-    FI_LAW_EXPONENTIAL,    /* Robert's exponential proposal */
-    FI_LAW_TAIL,           /* Marsaglia's Rayleigh proposal */
-    FI_LAW_COUNT
+    FASTINIT_LAW_NONE,            /* not prepared */
+    FASTINIT_LAW_UNIFORM,         /* the power of 2 in its u is multiplied into the scale, and no clamp needed */
+    FASTINIT_LAW_UNIFORM_CLAMPED, /* any other: tiny, or between bounds that rounding would reach or cross */
+    FASTINIT_LAW_NORMAL,
+    FASTINIT_LAW_NORMAL_AT_0,
+    FASTINIT_LAW_TRUNCATED,      /* normal proposal */
+    FASTINIT_LAW_TRUNCATED_AT_0, /* its last two steps, the base and the clamp, would change nothing */
+    FASTINIT_LAW_HALF,           /* |normal| proposal */
+    FASTINIT_LAW_NARROW,         /* uniform proposal */
+    FASTINIT_LAW_EXPONENTIAL,    /* Robert's exponential proposal */
+    FASTINIT_LAW_TAIL,           /* Marsaglia's Rayleigh proposal */
+    FASTINIT_LAW_COUNT
 };
 
 /* Domains: bits 24..31 of counter word 2. The float64 stream of each is the next number up. */
 enum {
-    FI_DOMAIN_RAW = 0,
-    FI_DOMAIN_UNIFORM = 2,
-    FI_DOMAIN_NORMAL = 4,
-    FI_DOMAIN_PROPOSAL = 6,
-    FI_DOMAIN_ACCEPT = 8,
-    FI_DOMAIN_REDRAW = 10
+    FASTINIT_DOMAIN_RAW = 0,
+    FASTINIT_DOMAIN_UNIFORM = 2,
+    FASTINIT_DOMAIN_NORMAL = 4,
+    FASTINIT_DOMAIN_PROPOSAL = 6,
+    FASTINIT_DOMAIN_ACCEPT = 8,
+    FASTINIT_DOMAIN_REDRAW = 10
 };
 
 /* Elements per call of a tier: the queue of rejected elements and the staging
  * buffers (32 KiB at most) live on the stack, and redraws of one call share the
  * high word of their counters because calls do not cross multiples of this. */
-enum { FI_CHUNK = 4096 };
+enum { FASTINIT_CHUNK = 4096 };
 
 typedef struct {
     uint32_t k0[10], k1[10]; /* the key of each Philox round */
-} fi_philox_keys;
+} fastinit_philox_keys;
 
 /* The elements that a tier is to fill. */
 typedef struct {
     const uint32_t *low; /* NULL, or the low words of elements in any places */
     uint64_t first;      /* the first element of the first of `count` super-blocks within one chunk; or, with `low`,
                           * the high words of all elements, shifted by 32 */
-    unsigned count;      /* super-blocks; or, with `low`, elements, at most FI_SCATTERED */
-} fi_elements;
+    unsigned count;      /* super-blocks; or, with `low`, elements, at most FASTINIT_SCATTERED */
+} fastinit_elements;
 
-enum { FI_SCATTERED = 512 };
+enum { FASTINIT_SCATTERED = 512 };
 
 /* Write whole super-blocks, or elements in any places next to each other: there `out` has room for
- * 2 * FI_SCATTERED reals, to work in. */
-typedef void fi_elements_fill(const fi_distribution *d, const fi_philox_keys *keys, const fi_elements *e, void *out);
+ * 2 * FASTINIT_SCATTERED reals, to work in. */
+typedef void fastinit_elements_fill(const fastinit_distribution *d, const fastinit_philox_keys *keys, const fastinit_elements *e,
+                                    void *out);
 /* Round to 16 or 8 bits: positive numbers to at most `high`, negative ones to at least `low`, bits of the output's dtype
  * (8 of them in the upper half). */
-typedef void fi_narrow(const float *in, void *out, size_t n, uint16_t high, uint16_t low);
+typedef void fastinit_narrow(const float *in, void *out, size_t n, uint16_t high, uint16_t low);
 /* Limits that nothing exceeds. */
-enum { FI_NO_HIGH = 0x7FFF, FI_NO_LOW = 0xFFFF };
+enum { FASTINIT_NO_HIGH = 0x7FFF, FASTINIT_NO_LOW = 0xFFFF };
 
 typedef struct {
     const char *name;
-    fi_elements_fill *fill[FI_LAW_COUNT][2]; /* float32, float64 */
-    fi_narrow *narrow[4];                    /* float16, bfloat16, float8_e4m3fn, float8_e5m2 */
-} fi_tier;
+    fastinit_elements_fill *fill[FASTINIT_LAW_COUNT][2]; /* float32, float64 */
+    fastinit_narrow *narrow[4];                          /* float16, bfloat16, float8_e4m3fn, float8_e5m2 */
+} fastinit_tier;
 
-extern const fi_tier fi_tier_scalar, fi_tier_sse2, fi_tier_avx2, fi_tier_avx512, fi_tier_neon;
+extern FASTINIT_HIDDEN const fastinit_tier fastinit_tier_scalar, fastinit_tier_sse2, fastinit_tier_avx2, fastinit_tier_avx512,
+    fastinit_tier_neon;
 
-const fi_tier *fi_current_tier(void);
+FASTINIT_HIDDEN const fastinit_tier *fastinit_current_tier(void);
 
 #endif

@@ -4,12 +4,13 @@
 
 static const uint32_t iota[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
-/* Ten rounds over counters (c0, c1, c2, 0) for `groups` groups of FI_LANES32 blocks, side by side because
+/* Ten rounds over counters (c0, c1, c2, 0) for `groups` groups of FASTINIT_LANES32 blocks, side by side because
  * one alone waits for its products. Only c0 differs between the lanes of a group, so half of the first two
  * rounds is scalar arithmetic: two of their four products. */
-FI_INLINE void philox_blocks(int groups, const philoxv *c0, const uint32_t *c1, uint32_t c2, const fi_philox_keys *keys, philoxv out[][4])
+FASTINIT_INLINE void philox_blocks(int groups, const philoxv *c0, const uint32_t *c1, uint32_t c2, const fastinit_philox_keys *keys,
+                                   philoxv out[][4])
 {
-    philoxv x0[FI_GROUPS], x1[FI_GROUPS], x2[FI_GROUPS], x3[FI_GROUPS];
+    philoxv x0[FASTINIT_GROUPS], x1[FASTINIT_GROUPS], x2[FASTINIT_GROUPS], x3[FASTINIT_GROUPS];
     for (int g = 0; g < groups; g++) {
         const uint64_t p1 = (uint64_t)PHILOX_M1 * c2;
         const uint32_t c0_1 = (uint32_t)(p1 >> 32) ^ c1[g] ^ keys->k0[0], c1_1 = (uint32_t)p1;
@@ -41,17 +42,17 @@ FI_INLINE void philox_blocks(int groups, const philoxv *c0, const uint32_t *c1, 
 
 /* Round to the nearest bfloat16, ties to even, by integer arithmetic: the result is in the upper halves
  * (no NaN or infinity comes here). */
-FI_INLINE u32v bf16_bits(f32v x)
+FASTINIT_INLINE u32v bf16_bits(f32v x)
 {
     const u32v b = f32_bits(x), odd = u32_and(u32_shr(b, 16), u32_set1(1));
     return u32_add(u32_add(b, u32_set1(0x7FFF)), odd);
 }
-FI_INLINE u16v f32_to_bf16(f32v x, f32v y) { return u32_high16(bf16_bits(x), bf16_bits(y)); }
+FASTINIT_INLINE u16v f32_to_bf16(f32v x, f32v y) { return u32_high16(bf16_bits(x), bf16_bits(y)); }
 
 /* Round to the nearest float of `exponent` and `mantissa` bits, ties to even; the result is in the top bits. Where results
  * are subnormal they are multiples of their spacing, which is that of float32 at some power of 2: adding that power
  * rounds there, and leaves the result in the low bits. */
-FI_INLINE u32v small_float_bits(f32v x, int exponent, int mantissa)
+FASTINIT_INLINE u32v small_float_bits(f32v x, int exponent, int mantissa)
 {
     const int bias = (1 << (exponent - 1)) - 1, drop = 23 - mantissa;
     const u32v b = f32_bits(x), sign = u32_and(b, u32_set1(0x80000000));
@@ -66,21 +67,21 @@ FI_INLINE u32v small_float_bits(f32v x, int exponent, int mantissa)
     return u32_or(sign, u32_shl(rounded, 31 - exponent - mantissa));
 }
 
-#if !FI_HARDWARE_F16
-FI_INLINE u16v f32_to_f16(f32v x, f32v y) { return u32_high16(small_float_bits(x, 5, 10), small_float_bits(y, 5, 10)); }
+#if !FASTINIT_HARDWARE_F16
+FASTINIT_INLINE u16v f32_to_f16(f32v x, f32v y) { return u32_high16(small_float_bits(x, 5, 10), small_float_bits(y, 5, 10)); }
 #endif
 
 /* 8-bit floats are in the upper halves of 16 bits: what clamps the one clamps the other. */
-FI_INLINE u16v f32_to_e4m3(f32v x, f32v y) { return u32_high16(small_float_bits(x, 4, 3), small_float_bits(y, 4, 3)); }
-FI_INLINE u16v f32_to_e5m2(f32v x, f32v y) { return u32_high16(small_float_bits(x, 5, 2), small_float_bits(y, 5, 2)); }
+FASTINIT_INLINE u16v f32_to_e4m3(f32v x, f32v y) { return u32_high16(small_float_bits(x, 4, 3), small_float_bits(y, 4, 3)); }
+FASTINIT_INLINE u16v f32_to_e5m2(f32v x, f32v y) { return u32_high16(small_float_bits(x, 5, 2), small_float_bits(y, 5, 2)); }
 
 typedef u16v to_16_bits(f32v, f32v);
 
 /* Floats have a sign and a magnitude: as signed integers only the positive ones can exceed a positive limit, as
  * unsigned ones only the negative ones a negative limit. So two integer minima clamp, for a third of the operations. */
-FI_INLINE void narrow_step(const float *in, void *out, unsigned size, u16v high, u16v low, to_16_bits convert)
+FASTINIT_INLINE void narrow_step(const float *in, void *out, unsigned size, u16v high, u16v low, to_16_bits convert)
 {
-    const u16v x = convert(f32_load(in), f32_load(in + FI_LANES32));
+    const u16v x = convert(f32_load(in), f32_load(in + FASTINIT_LANES32));
     const u16v clamped = u16_min(u16_min_signed(x, high), low);
     if (size == 2)
         u16_store(out, clamped);
@@ -88,9 +89,9 @@ FI_INLINE void narrow_step(const float *in, void *out, unsigned size, u16v high,
         u16_store_high8(out, clamped);
 }
 
-FI_INLINE void narrow(const float *in, char *out, unsigned size, size_t n, uint16_t high, uint16_t low, to_16_bits convert)
+FASTINIT_INLINE void narrow(const float *in, char *out, unsigned size, size_t n, uint16_t high, uint16_t low, to_16_bits convert)
 {
-    enum { STEP = 2 * FI_LANES32 };
+    enum { STEP = 2 * FASTINIT_LANES32 };
     const u16v most = u16_set1(high), least = u16_set1(low);
     size_t i = 0;
     for (; i + STEP <= n; i += STEP)
@@ -114,18 +115,18 @@ NARROW(bf16, 2)
 NARROW(e4m3, 1)
 NARROW(e5m2, 1)
 
-#ifndef FI_LOWEST_BIT
-#define FI_LOWEST_BIT(x) fi_lowest_bit((x) | (uint64_t)1 << 63)
+#ifndef FASTINIT_LOWEST_BIT
+#define FASTINIT_LOWEST_BIT(x) fastinit_lowest_bit((x) | (uint64_t)1 << 63)
 #endif
 
 /* Append the positions of the set bits to a queue; returns how many. Six at a time, needed or not: a loop
  * that ends after a random number of steps costs a misprediction per super-block. */
-FI_INLINE unsigned enqueue(uint64_t bits, unsigned base, uint16_t *queue)
+FASTINIT_INLINE unsigned enqueue(uint64_t bits, unsigned base, uint16_t *queue)
 {
-    const unsigned count = fi_bit_count(bits);
+    const unsigned count = fastinit_bit_count(bits);
     do {
         for (int i = 0; i < 6; i++, bits &= bits - 1)
-            *queue++ = (uint16_t)(base + FI_LOWEST_BIT(bits));
+            *queue++ = (uint16_t)(base + FASTINIT_LOWEST_BIT(bits));
     } while (bits);
     return count;
 }
@@ -141,22 +142,22 @@ enum { REDRAWS = 64 };
 
 #include "laws.h"
 
-#define FI_LAW_FILLS(law) {f32_fill_##law, f64_fill_##law}
+#define FASTINIT_LAW_FILLS(law) {f32_fill_##law, f64_fill_##law}
 
-const fi_tier FI_TIER_VARIABLE = {
-    FI_TIER_NAME,
+const fastinit_tier FASTINIT_TIER_VARIABLE = {
+    FASTINIT_TIER_NAME,
     {
         {NULL, NULL},
-        FI_LAW_FILLS(uniform),
-        FI_LAW_FILLS(uniform_clamped),
-        FI_LAW_FILLS(normal),
-        FI_LAW_FILLS(normal_at_0),
-        FI_LAW_FILLS(truncated),
-        FI_LAW_FILLS(truncated_at_0),
-        FI_LAW_FILLS(half),
-        FI_LAW_FILLS(narrow),
-        FI_LAW_FILLS(exponential),
-        FI_LAW_FILLS(tail),
+        FASTINIT_LAW_FILLS(uniform),
+        FASTINIT_LAW_FILLS(uniform_clamped),
+        FASTINIT_LAW_FILLS(normal),
+        FASTINIT_LAW_FILLS(normal_at_0),
+        FASTINIT_LAW_FILLS(truncated),
+        FASTINIT_LAW_FILLS(truncated_at_0),
+        FASTINIT_LAW_FILLS(half),
+        FASTINIT_LAW_FILLS(narrow),
+        FASTINIT_LAW_FILLS(exponential),
+        FASTINIT_LAW_FILLS(tail),
     },
     {narrow_f16, narrow_bf16, narrow_e4m3, narrow_e5m2},
 };

@@ -1,7 +1,7 @@
 /* The AVX2 tier. */
 #include "internal.h"
 
-#if defined(FI_X86)
+#if defined(FASTINIT_X86)
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,f16c,popcnt,bmi"))), apply_to = function)
 #elif defined(__GNUC__)
@@ -12,8 +12,8 @@
 #pragma GCC optimize("sched-pressure") /* only 16 registers */
 #endif
 
-#define FI_TIER_NAME     "avx2"
-#define FI_TIER_VARIABLE fi_tier_avx2
+#define FASTINIT_TIER_NAME     "avx2"
+#define FASTINIT_TIER_VARIABLE fastinit_tier_avx2
 #include "vec_avx2.h"
 
 #include "kernel.h"

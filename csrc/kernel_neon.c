@@ -1,9 +1,9 @@
 /* The NEON tier: the baseline of AArch64. */
 #include "internal.h"
 
-#if defined(FI_AARCH64)
-#define FI_TIER_NAME     "neon"
-#define FI_TIER_VARIABLE fi_tier_neon
+#if defined(FASTINIT_AARCH64)
+#define FASTINIT_TIER_NAME     "neon"
+#define FASTINIT_TIER_VARIABLE fastinit_tier_neon
 #include "vec_neon.h"
 
 #include "kernel.h"

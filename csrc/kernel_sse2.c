@@ -1,13 +1,13 @@
 /* The SSE2 tier: the baseline of x86-64. */
 #include "internal.h"
 
-#if defined(FI_X86)
+#if defined(FASTINIT_X86)
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("sched-pressure") /* only 16 registers */
 #endif
 
-#define FI_TIER_NAME     "sse2"
-#define FI_TIER_VARIABLE fi_tier_sse2
+#define FASTINIT_TIER_NAME     "sse2"
+#define FASTINIT_TIER_VARIABLE fastinit_tier_sse2
 #include "vec_sse2.h"
 
 #include "kernel.h"

@@ -76,7 +76,7 @@ static void update(blake2b *s, const uint8_t *p, size_t n)
     }
 }
 
-uint64_t fi_stream_key(uint64_t seed, const void *name, size_t length)
+uint64_t fastinit_stream_key(uint64_t seed, const void *name, size_t length)
 {
     if (!length)
         return seed;

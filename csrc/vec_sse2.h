@@ -1,11 +1,11 @@
 /* Vector vocabulary: SSE2, 4 lanes of 32 bits. See README.md for what each word means. */
 #include <emmintrin.h>
 
-#define FI_LANES32           4
-#define FI_LANES64           2
-#define FI_GROUPS            1
-#define FI_HARDWARE_F16      0
-#define FI_HARDWARE_EXPONENT 0
+#define FASTINIT_LANES32           4
+#define FASTINIT_LANES64           2
+#define FASTINIT_GROUPS            1
+#define FASTINIT_HARDWARE_F16      0
+#define FASTINIT_HARDWARE_EXPONENT 0
 
 typedef __m128i u16v;
 typedef __m128i u32v;
@@ -15,73 +15,73 @@ typedef __m128d f64v;
 typedef __m128 f32m;
 typedef __m128d f64m;
 
-FI_INLINE u32v u32_set1(uint32_t x) { return _mm_set1_epi32((int32_t)x); }
-FI_INLINE u32v u32_load(const void *p) { return _mm_loadu_si128(p); }
-FI_INLINE void u32_store(void *p, u32v a) { _mm_storeu_si128(p, a); }
-FI_INLINE u32v u32_add(u32v a, u32v b) { return _mm_add_epi32(a, b); }
-FI_INLINE u32v u32_sub(u32v a, u32v b) { return _mm_sub_epi32(a, b); }
-FI_INLINE u32v u32_and(u32v a, u32v b) { return _mm_and_si128(a, b); }
-FI_INLINE u32v u32_or(u32v a, u32v b) { return _mm_or_si128(a, b); }
-FI_INLINE u32v u32_xor(u32v a, u32v b) { return _mm_xor_si128(a, b); }
-FI_INLINE u32v u32_shl(u32v a, int n) { return _mm_slli_epi32(a, n); }
-FI_INLINE u32v u32_shr(u32v a, int n) { return _mm_srli_epi32(a, n); }
-FI_INLINE u32v u32_sar(u32v a, int n) { return _mm_srai_epi32(a, n); }
-FI_INLINE u16v u16_set1(uint16_t x) { return _mm_set1_epi16((int16_t)x); }
-FI_INLINE void u16_store(uint16_t *p, u16v a) { _mm_storeu_si128((void *)p, a); }
-FI_INLINE void u16_store_high8(void *p, u16v a) { _mm_storel_epi64(p, _mm_packus_epi16(_mm_srli_epi16(a, 8), _mm_setzero_si128())); }
-FI_INLINE u16v u16_min_signed(u16v a, u16v b) { return _mm_min_epi16(a, b); }
-FI_INLINE u16v u16_min(u16v a, u16v b) { return _mm_sub_epi16(a, _mm_subs_epu16(a, b)); }
+FASTINIT_INLINE u32v u32_set1(uint32_t x) { return _mm_set1_epi32((int32_t)x); }
+FASTINIT_INLINE u32v u32_load(const void *p) { return _mm_loadu_si128(p); }
+FASTINIT_INLINE void u32_store(void *p, u32v a) { _mm_storeu_si128(p, a); }
+FASTINIT_INLINE u32v u32_add(u32v a, u32v b) { return _mm_add_epi32(a, b); }
+FASTINIT_INLINE u32v u32_sub(u32v a, u32v b) { return _mm_sub_epi32(a, b); }
+FASTINIT_INLINE u32v u32_and(u32v a, u32v b) { return _mm_and_si128(a, b); }
+FASTINIT_INLINE u32v u32_or(u32v a, u32v b) { return _mm_or_si128(a, b); }
+FASTINIT_INLINE u32v u32_xor(u32v a, u32v b) { return _mm_xor_si128(a, b); }
+FASTINIT_INLINE u32v u32_shl(u32v a, int n) { return _mm_slli_epi32(a, n); }
+FASTINIT_INLINE u32v u32_shr(u32v a, int n) { return _mm_srli_epi32(a, n); }
+FASTINIT_INLINE u32v u32_sar(u32v a, int n) { return _mm_srai_epi32(a, n); }
+FASTINIT_INLINE u16v u16_set1(uint16_t x) { return _mm_set1_epi16((int16_t)x); }
+FASTINIT_INLINE void u16_store(uint16_t *p, u16v a) { _mm_storeu_si128((void *)p, a); }
+FASTINIT_INLINE void u16_store_high8(void *p, u16v a) { _mm_storel_epi64(p, _mm_packus_epi16(_mm_srli_epi16(a, 8), _mm_setzero_si128())); }
+FASTINIT_INLINE u16v u16_min_signed(u16v a, u16v b) { return _mm_min_epi16(a, b); }
+FASTINIT_INLINE u16v u16_min(u16v a, u16v b) { return _mm_sub_epi16(a, _mm_subs_epu16(a, b)); }
 /* SSE2 packs with signed saturation only: what it packs is sign-extended first, so that nothing saturates. */
-FI_INLINE u16v u32_high16(u32v a, u32v b) { return _mm_packs_epi32(u32_sar(a, 16), u32_sar(b, 16)); }
+FASTINIT_INLINE u16v u32_high16(u32v a, u32v b) { return _mm_packs_epi32(u32_sar(a, 16), u32_sar(b, 16)); }
 
-FI_INLINE f32v f32_set1(float x) { return _mm_set1_ps(x); }
-FI_INLINE f32v f32_load(const float *p) { return _mm_loadu_ps(p); }
-FI_INLINE void f32_store(float *p, f32v a) { _mm_storeu_ps(p, a); }
-FI_INLINE f32v f32_add(f32v a, f32v b) { return _mm_add_ps(a, b); }
-FI_INLINE f32v f32_sub(f32v a, f32v b) { return _mm_sub_ps(a, b); }
-FI_INLINE f32v f32_mul(f32v a, f32v b) { return _mm_mul_ps(a, b); }
-FI_INLINE f32v f32_div(f32v a, f32v b) { return _mm_div_ps(a, b); }
-FI_INLINE f32v f32_sqrt(f32v a) { return _mm_sqrt_ps(a); }
-FI_INLINE f32v f32_min(f32v a, f32v b) { return _mm_min_ps(a, b); }
-FI_INLINE f32v f32_max(f32v a, f32v b) { return _mm_max_ps(a, b); }
-FI_INLINE f32m f32_le(f32v a, f32v b) { return _mm_cmple_ps(a, b); }
-FI_INLINE f32m f32_and_le(f32m m, f32v a, f32v b) { return _mm_and_ps(m, f32_le(a, b)); }
-FI_INLINE f32m f32_either(f32m m, f32m n) { return _mm_or_ps(m, n); }
-FI_INLINE unsigned f32_lanes(f32m m) { return (unsigned)_mm_movemask_ps(m); }
-FI_INLINE f32v f32_choose(f32m m, f32v a, f32v b) { return _mm_or_ps(_mm_and_ps(m, a), _mm_andnot_ps(m, b)); }
-FI_INLINE u32v f32_bits(f32v a) { return _mm_castps_si128(a); }
-FI_INLINE f32v f32_from_bits(u32v a) { return _mm_castsi128_ps(a); }
-FI_INLINE f32v f32_from_signed(u32v a) { return _mm_cvtepi32_ps(a); }
-FI_INLINE f32v f32_select(u32v s, f32v a, f32v b) { return f32_choose(f32_from_bits(u32_sar(s, 31)), a, b); }
+FASTINIT_INLINE f32v f32_set1(float x) { return _mm_set1_ps(x); }
+FASTINIT_INLINE f32v f32_load(const float *p) { return _mm_loadu_ps(p); }
+FASTINIT_INLINE void f32_store(float *p, f32v a) { _mm_storeu_ps(p, a); }
+FASTINIT_INLINE f32v f32_add(f32v a, f32v b) { return _mm_add_ps(a, b); }
+FASTINIT_INLINE f32v f32_sub(f32v a, f32v b) { return _mm_sub_ps(a, b); }
+FASTINIT_INLINE f32v f32_mul(f32v a, f32v b) { return _mm_mul_ps(a, b); }
+FASTINIT_INLINE f32v f32_div(f32v a, f32v b) { return _mm_div_ps(a, b); }
+FASTINIT_INLINE f32v f32_sqrt(f32v a) { return _mm_sqrt_ps(a); }
+FASTINIT_INLINE f32v f32_min(f32v a, f32v b) { return _mm_min_ps(a, b); }
+FASTINIT_INLINE f32v f32_max(f32v a, f32v b) { return _mm_max_ps(a, b); }
+FASTINIT_INLINE f32m f32_le(f32v a, f32v b) { return _mm_cmple_ps(a, b); }
+FASTINIT_INLINE f32m f32_and_le(f32m m, f32v a, f32v b) { return _mm_and_ps(m, f32_le(a, b)); }
+FASTINIT_INLINE f32m f32_either(f32m m, f32m n) { return _mm_or_ps(m, n); }
+FASTINIT_INLINE unsigned f32_lanes(f32m m) { return (unsigned)_mm_movemask_ps(m); }
+FASTINIT_INLINE f32v f32_choose(f32m m, f32v a, f32v b) { return _mm_or_ps(_mm_and_ps(m, a), _mm_andnot_ps(m, b)); }
+FASTINIT_INLINE u32v f32_bits(f32v a) { return _mm_castps_si128(a); }
+FASTINIT_INLINE f32v f32_from_bits(u32v a) { return _mm_castsi128_ps(a); }
+FASTINIT_INLINE f32v f32_from_signed(u32v a) { return _mm_cvtepi32_ps(a); }
+FASTINIT_INLINE f32v f32_select(u32v s, f32v a, f32v b) { return f32_choose(f32_from_bits(u32_sar(s, 31)), a, b); }
 
-FI_INLINE u64v u64_set1(uint64_t x) { return _mm_set1_epi64x((int64_t)x); }
-FI_INLINE u64v u64_and(u64v a, u64v b) { return _mm_and_si128(a, b); }
-FI_INLINE u64v u64_or(u64v a, u64v b) { return _mm_or_si128(a, b); }
-FI_INLINE u64v u64_xor(u64v a, u64v b) { return _mm_xor_si128(a, b); }
-FI_INLINE u64v u64_shl(u64v a, int n) { return _mm_slli_epi64(a, n); }
-FI_INLINE u64v u64_shr(u64v a, int n) { return _mm_srli_epi64(a, n); }
+FASTINIT_INLINE u64v u64_set1(uint64_t x) { return _mm_set1_epi64x((int64_t)x); }
+FASTINIT_INLINE u64v u64_and(u64v a, u64v b) { return _mm_and_si128(a, b); }
+FASTINIT_INLINE u64v u64_or(u64v a, u64v b) { return _mm_or_si128(a, b); }
+FASTINIT_INLINE u64v u64_xor(u64v a, u64v b) { return _mm_xor_si128(a, b); }
+FASTINIT_INLINE u64v u64_shl(u64v a, int n) { return _mm_slli_epi64(a, n); }
+FASTINIT_INLINE u64v u64_shr(u64v a, int n) { return _mm_srli_epi64(a, n); }
 
-FI_INLINE u64v u64_load(const void *p) { return _mm_loadu_si128(p); }
-FI_INLINE void u64_store(void *p, u64v a) { _mm_storeu_si128(p, a); }
+FASTINIT_INLINE u64v u64_load(const void *p) { return _mm_loadu_si128(p); }
+FASTINIT_INLINE void u64_store(void *p, u64v a) { _mm_storeu_si128(p, a); }
 
-FI_INLINE f64v f64_set1(double x) { return _mm_set1_pd(x); }
-FI_INLINE void f64_store(double *p, f64v a) { _mm_storeu_pd(p, a); }
-FI_INLINE f64v f64_add(f64v a, f64v b) { return _mm_add_pd(a, b); }
-FI_INLINE f64v f64_sub(f64v a, f64v b) { return _mm_sub_pd(a, b); }
-FI_INLINE f64v f64_mul(f64v a, f64v b) { return _mm_mul_pd(a, b); }
-FI_INLINE f64v f64_div(f64v a, f64v b) { return _mm_div_pd(a, b); }
-FI_INLINE f64v f64_sqrt(f64v a) { return _mm_sqrt_pd(a); }
-FI_INLINE f64v f64_min(f64v a, f64v b) { return _mm_min_pd(a, b); }
-FI_INLINE f64v f64_max(f64v a, f64v b) { return _mm_max_pd(a, b); }
-FI_INLINE f64m f64_le(f64v a, f64v b) { return _mm_cmple_pd(a, b); }
-FI_INLINE f64m f64_and_le(f64m m, f64v a, f64v b) { return _mm_and_pd(m, f64_le(a, b)); }
-FI_INLINE f64m f64_either(f64m m, f64m n) { return _mm_or_pd(m, n); }
-FI_INLINE unsigned f64_lanes(f64m m) { return (unsigned)_mm_movemask_pd(m); }
-FI_INLINE f64v f64_choose(f64m m, f64v a, f64v b) { return _mm_or_pd(_mm_and_pd(m, a), _mm_andnot_pd(m, b)); }
-FI_INLINE u64v f64_bits(f64v a) { return _mm_castpd_si128(a); }
-FI_INLINE f64v f64_from_bits(u64v a) { return _mm_castsi128_pd(a); }
-FI_INLINE f64m f64_sign_mask(u64v s) { return _mm_castsi128_pd(_mm_shuffle_epi32(u32_sar(s, 31), 0xF5)); }
-FI_INLINE f64v f64_select(u64v s, f64v a, f64v b) { return f64_choose(f64_sign_mask(s), a, b); }
+FASTINIT_INLINE f64v f64_set1(double x) { return _mm_set1_pd(x); }
+FASTINIT_INLINE void f64_store(double *p, f64v a) { _mm_storeu_pd(p, a); }
+FASTINIT_INLINE f64v f64_add(f64v a, f64v b) { return _mm_add_pd(a, b); }
+FASTINIT_INLINE f64v f64_sub(f64v a, f64v b) { return _mm_sub_pd(a, b); }
+FASTINIT_INLINE f64v f64_mul(f64v a, f64v b) { return _mm_mul_pd(a, b); }
+FASTINIT_INLINE f64v f64_div(f64v a, f64v b) { return _mm_div_pd(a, b); }
+FASTINIT_INLINE f64v f64_sqrt(f64v a) { return _mm_sqrt_pd(a); }
+FASTINIT_INLINE f64v f64_min(f64v a, f64v b) { return _mm_min_pd(a, b); }
+FASTINIT_INLINE f64v f64_max(f64v a, f64v b) { return _mm_max_pd(a, b); }
+FASTINIT_INLINE f64m f64_le(f64v a, f64v b) { return _mm_cmple_pd(a, b); }
+FASTINIT_INLINE f64m f64_and_le(f64m m, f64v a, f64v b) { return _mm_and_pd(m, f64_le(a, b)); }
+FASTINIT_INLINE f64m f64_either(f64m m, f64m n) { return _mm_or_pd(m, n); }
+FASTINIT_INLINE unsigned f64_lanes(f64m m) { return (unsigned)_mm_movemask_pd(m); }
+FASTINIT_INLINE f64v f64_choose(f64m m, f64v a, f64v b) { return _mm_or_pd(_mm_and_pd(m, a), _mm_andnot_pd(m, b)); }
+FASTINIT_INLINE u64v f64_bits(f64v a) { return _mm_castpd_si128(a); }
+FASTINIT_INLINE f64v f64_from_bits(u64v a) { return _mm_castsi128_pd(a); }
+FASTINIT_INLINE f64m f64_sign_mask(u64v s) { return _mm_castsi128_pd(_mm_shuffle_epi32(u32_sar(s, 31), 0xF5)); }
+FASTINIT_INLINE f64v f64_select(u64v s, f64v a, f64v b) { return f64_choose(f64_sign_mask(s), a, b); }
 
 /* Philox words sit in the low halves of 64-bit lanes, where the widening multiplication reads them;
  * the high halves hold leftovers that nothing reads. */
@@ -90,23 +90,23 @@ typedef struct {
 } philoxv;
 typedef philoxv productv;
 
-FI_INLINE philoxv philox_set1(uint32_t x) { return (philoxv){u32_set1(x), u32_set1(x)}; }
-FI_INLINE philoxv philox_xor(philoxv x, uint32_t k) { return (philoxv){u32_xor(x.a, u32_set1(k)), u32_xor(x.b, u32_set1(k))}; }
-FI_INLINE productv philox_mul(philoxv x, uint32_t m)
+FASTINIT_INLINE philoxv philox_set1(uint32_t x) { return (philoxv){u32_set1(x), u32_set1(x)}; }
+FASTINIT_INLINE philoxv philox_xor(philoxv x, uint32_t k) { return (philoxv){u32_xor(x.a, u32_set1(k)), u32_xor(x.b, u32_set1(k))}; }
+FASTINIT_INLINE productv philox_mul(philoxv x, uint32_t m)
 {
     return (productv){_mm_mul_epu32(x.a, u32_set1(m)), _mm_mul_epu32(x.b, u32_set1(m))};
 }
-FI_INLINE philoxv philox_low(productv p) { return p; }
-FI_INLINE u32v philox_xor3(u32v p, u32v x, uint32_t k) { return u32_xor(u64_shr(p, 32), u32_xor(x, u32_set1(k))); }
-FI_INLINE philoxv philox_high_xor(productv p, philoxv x, uint32_t k)
+FASTINIT_INLINE philoxv philox_low(productv p) { return p; }
+FASTINIT_INLINE u32v philox_xor3(u32v p, u32v x, uint32_t k) { return u32_xor(u64_shr(p, 32), u32_xor(x, u32_set1(k))); }
+FASTINIT_INLINE philoxv philox_high_xor(productv p, philoxv x, uint32_t k)
 {
     return (philoxv){philox_xor3(p.a, x.a, k), philox_xor3(p.b, x.b, k)};
 }
-FI_INLINE u32v philox_pack(u32v low, u32v high) { return u32_or(u32_and(low, u64_set1(0xFFFFFFFF)), u64_shl(high, 32)); }
-FI_INLINE philoxv philox_split32(u32v x) { return (philoxv){x, u64_shr(x, 32)}; }
-FI_INLINE u32v philox_join32(philoxv x) { return philox_pack(x.a, x.b); }
-FI_INLINE philoxv philox_split64(u32v x) { return (philoxv){_mm_unpacklo_epi32(x, x), _mm_unpackhi_epi32(x, x)}; }
-FI_INLINE void philox_join64(philoxv low, philoxv high, u64v *first, u64v *second)
+FASTINIT_INLINE u32v philox_pack(u32v low, u32v high) { return u32_or(u32_and(low, u64_set1(0xFFFFFFFF)), u64_shl(high, 32)); }
+FASTINIT_INLINE philoxv philox_split32(u32v x) { return (philoxv){x, u64_shr(x, 32)}; }
+FASTINIT_INLINE u32v philox_join32(philoxv x) { return philox_pack(x.a, x.b); }
+FASTINIT_INLINE philoxv philox_split64(u32v x) { return (philoxv){_mm_unpacklo_epi32(x, x), _mm_unpackhi_epi32(x, x)}; }
+FASTINIT_INLINE void philox_join64(philoxv low, philoxv high, u64v *first, u64v *second)
 {
     *first = philox_pack(low.a, high.a);
     *second = philox_pack(low.b, high.b);

@@ -45,7 +45,12 @@ DISTRIBUTIONS: dict[str, tuple[str, tuple[float, ...]]] = {
     **{name: ("truncated_normal", parameters) for name, parameters in TRUNCATED.items()},
 }
 
-CLASSES = {"uniform": fi.Uniform, "normal": fi.Normal, "truncated_normal": fi.TruncatedNormal}
+
+def truncated_normal(mean: float, stddev: float, lower: float, upper: float) -> fi.Distribution:
+    return fi.TruncatedNormal(mean, stddev, lower=lower, upper=upper)
+
+
+CLASSES = {"uniform": fi.Uniform, "normal": fi.Normal, "truncated_normal": truncated_normal}
 
 
 def initializer(case: str) -> fi.Distribution:

@@ -21,8 +21,8 @@ from fastinit.model import recorded_model
 TENSORS = [
     fi.Tensor("up.weight", (6, 4), fi.he_normal),
     fi.Tensor("up.bias", (6,), fi.zeros, "float16"),
-    fi.Tensor("embed", (5, 4), fi.TruncatedNormal(0, 0.02, -2, 2), "bfloat16", 1),
-    fi.Tensor("tail", (70,), fi.TruncatedNormal(0, 1, 3, math.inf), "float64"),
+    fi.Tensor("embed", (5, 4), fi.TruncatedNormal(0, 0.02, lower=-2, upper=2), "bfloat16", 1),
+    fi.Tensor("tail", (70,), fi.TruncatedNormal(0, 1, lower=3, upper=math.inf), "float64"),
     fi.Tensor("gate", (4, 2, 3), fi.Uniform(-1, 1), "float8_e5m2"),
 ]
 SEED = 3

@@ -92,7 +92,7 @@ def test_values_are_those_of_the_core(name: str, shape: tuple[int, ...]) -> None
     ("init", "core"),
     [
         (fk.RandomNormal(1.5, 2.0, 9), fi.Normal(1.5, 2.0)),
-        (fk.TruncatedNormal(1.5, 2.0, 9), fi.TruncatedNormal(1.5, 2.0, -2.0, 2.0)),
+        (fk.TruncatedNormal(1.5, 2.0, 9), fi.TruncatedNormal(1.5, 2.0, lower=-2.0, upper=2.0)),
         (fk.RandomUniform(-1.0, 3.0, 9), fi.Uniform(-1.0, 3.0)),
         (fk.RandomNormal(keras.ops.ones(()), np.float32(2.0), 9), fi.Normal(1.0, 2.0)),
     ],
@@ -126,7 +126,7 @@ def test_variance_scaling(mode: str, distribution: str, shape: Any, axes: Any) -
     expected = {
         "uniform": fi.Uniform(-limit, limit),
         "untruncated_normal": fi.Normal(0.0, std),
-    }.get(distribution, fi.TruncatedNormal(0.0, std / TRUNCATED_STD, -2.0, 2.0))
+    }.get(distribution, fi.TruncatedNormal(0.0, std / TRUNCATED_STD, lower=-2.0, upper=2.0))
     init = fk.VarianceScaling(0.3, mode, distribution, 4, *axes)
     check_equal(init(shape), expected(shape, seed=4))
     # A subclass takes the axes too.

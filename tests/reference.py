@@ -298,7 +298,8 @@ def uniform(dtype: str, key: int, index: int, n: int, low: float, high: float) -
     real = DTYPES[dtype].real
     real_low, real_high = real_inward(dtype, low, high)
     u = unit(real, element_words(real, key, UNIFORM, elements(index, n)))
-    return output(dtype, u * real.parameter(real_high - real_low), real_low, (low, high))
+    below = math.nextafter(high, -math.inf)  # which is then rounded down to the output's dtype
+    return output(dtype, u * real.parameter(real_high - real_low), real_low, (low, below))
 
 
 def normal(dtype: str, key: int, index: int, n: int, mean: float, stddev: float) -> Array:

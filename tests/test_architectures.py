@@ -271,7 +271,7 @@ def test_vit_truncates_its_class_token_at_two() -> None:
     tensors = config_tensors({"model_type": "vit", "initializer_range": 0.5})
     cut = {tensor.name for tensor in tensors if isinstance(tensor.init, fi.TruncatedNormal)}
     assert cut == {"vit.embeddings.cls_token", "vit.embeddings.position_embeddings"}
-    assert tensors[0].init == fi.TruncatedNormal(0.0, 0.5, -4.0, 4.0)
+    assert tensors[0].init == fi.TruncatedNormal(0.0, 0.5, lower=-4.0, upper=4.0)
 
 
 @pytest.mark.parametrize(

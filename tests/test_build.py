@@ -188,9 +188,9 @@ CXX = """
 
     int main()
     {
-        fi_distribution d;
+        fastinit_distribution d;
         double out[3];
-        if (fi_truncated_normal(&d, FI_FLOAT64, 0, 1, -2, 2) != FI_OK || fi_fill(&d, 7, 5, 3, out) != FI_OK)
+        if (fastinit_truncated_normal(&d, FASTINIT_FLOAT64, 0, 1, -2, 2) != FASTINIT_OK || fastinit_fill(&d, 7, 5, 3, out) != FASTINIT_OK)
             return 1;
         std::printf("%a %a %a", out[0], out[1], out[2]);
     }
@@ -235,35 +235,35 @@ EXTENSION = """
     # cython: language_level=3
     from libc.stdint cimport uint64_t
     from fastinit cimport (
-        FI_BFLOAT16, FI_ERR_INDEX, FI_ERR_ISA, FI_ERR_STDDEV, FI_FLOAT32, FI_OK, FI_STREAM_VERSION,
-        fi_available_isa, fi_distribution, fi_fill, fi_fill_region, fi_isa, fi_normal,
-        fi_random_words, fi_region, fi_set_isa, fi_status_message, fi_stream_key,
-        fi_truncated_normal, fi_uniform)
+        FASTINIT_BFLOAT16, FASTINIT_ERR_INDEX, FASTINIT_ERR_ISA, FASTINIT_ERR_STDDEV, FASTINIT_FLOAT32, FASTINIT_OK, FASTINIT_STREAM_VERSION,
+        fastinit_available_isa, fastinit_distribution, fastinit_fill, fastinit_fill_region, fastinit_isa, fastinit_normal,
+        fastinit_random_words, fastinit_region, fastinit_set_isa, fastinit_status_message, fastinit_stream_key,
+        fastinit_truncated_normal, fastinit_uniform)
 
     def fill(float[::1] out, uint64_t seed, bytes name):
-        cdef fi_distribution d
+        cdef fastinit_distribution d
         cdef int status
         cdef const char *text = name
         cdef size_t length = len(name)
         with nogil:
-            status = fi_truncated_normal(&d, FI_FLOAT32, 0, 1, -2, 2)
-            if status == FI_OK:
-                status = fi_fill(&d, fi_stream_key(seed, text, length), 0, out.shape[0], &out[0])
+            status = fastinit_truncated_normal(&d, FASTINIT_FLOAT32, 0, 1, -2, 2)
+            if status == FASTINIT_OK:
+                status = fastinit_fill(&d, fastinit_stream_key(seed, text, length), 0, out.shape[0], &out[0])
         return status
 
     def others():
-        cdef fi_distribution d
-        cdef fi_region region
+        cdef fastinit_distribution d
+        cdef fastinit_region region
         cdef unsigned int word
         region.ndim = 0
-        assert FI_STREAM_VERSION == 1
-        assert fi_normal(&d, FI_FLOAT32, 0, -1) == FI_ERR_STDDEV
-        assert fi_uniform(&d, FI_BFLOAT16, 0, 1) == FI_OK
-        assert fi_fill_region(&d, 0, &region, 0, 1, &word) == FI_ERR_INDEX
-        assert fi_random_words(20111115, 9999, 1, &word) == FI_OK and word == 1955073260
-        assert fi_isa() == fi_available_isa(0)
-        assert fi_set_isa(b"z80") == FI_ERR_ISA
-        assert fi_status_message(FI_OK) == b"success"
+        assert FASTINIT_STREAM_VERSION == 1
+        assert fastinit_normal(&d, FASTINIT_FLOAT32, 0, -1) == FASTINIT_ERR_STDDEV
+        assert fastinit_uniform(&d, FASTINIT_BFLOAT16, 0, 1) == FASTINIT_OK
+        assert fastinit_fill_region(&d, 0, &region, 0, 1, &word) == FASTINIT_ERR_INDEX
+        assert fastinit_random_words(20111115, 9999, 1, &word) == FASTINIT_OK and word == 1955073260
+        assert fastinit_isa() == fastinit_available_isa(0)
+        assert fastinit_set_isa(b"z80") == FASTINIT_ERR_ISA
+        assert fastinit_status_message(FASTINIT_OK) == b"success"
 """
 
 SETUP = """

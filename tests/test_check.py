@@ -43,9 +43,9 @@ LAWS = [
     fi.Normal(0.0, 0.02),
     fi.Normal(0.5, 0.1),
     fi.TruncatedNormal(0.0, 0.03),
-    fi.TruncatedNormal(0.1, 0.2, -1.0, 3.0),
-    fi.TruncatedNormal(0.0, 1.0, 0.5, math.inf),
-    fi.TruncatedNormal(0.0, 0.01, 7.0, 9.0),
+    fi.TruncatedNormal(0.1, 0.2, lower=-1.0, upper=3.0),
+    fi.TruncatedNormal(0.0, 1.0, lower=0.5, upper=math.inf),
+    fi.TruncatedNormal(0.0, 0.01, lower=7.0, upper=9.0),
 ]
 
 
@@ -61,7 +61,7 @@ def distribution_of(law: fi.Distribution) -> Any:
             return stats.uniform(low, high - low)
         case fi.Normal(mean, std):
             return stats.norm(mean, std)
-        case fi.TruncatedNormal(mean, std, lower, upper):
+        case fi.TruncatedNormal(mean, std, lower=lower, upper=upper):
             return stats.truncnorm(lower, upper, mean, std)
     raise AssertionError(law)
 
@@ -83,7 +83,7 @@ def draw(law: fi.Distribution, n: int, seed: int, dtype: str = "float32") -> NDA
             x = rng.uniform(low, high, n)
         case fi.Normal(mean, std):
             return rng.normal(mean, std, n).astype(DTYPES[dtype])
-        case fi.TruncatedNormal(mean, std, lower, upper):
+        case fi.TruncatedNormal(mean, std, lower=lower, upper=upper):
             # From the upper tail, where the intervals of this file need their digits.
             p = rng.uniform(special.ndtr(-upper), special.ndtr(-lower), n)
             x = mean - std * special.ndtri(p)
@@ -283,13 +283,13 @@ def test_the_largest_numbers(
 EXTREME = [
     (fi.Normal(0, 1e-320), "float32"),  # the std of the values is infinite times its own
     (fi.Uniform(0, 1e-320), "float32"),
-    (fi.TruncatedNormal(0, 1e-320, -1, 1), "float32"),
-    (fi.TruncatedNormal(0, 1, 0, 1e-320), "float32"),
-    (fi.TruncatedNormal(0, 1e-30, -1e300, 1e300), "float32"),
-    (fi.TruncatedNormal(0, 1e300, -1, 1), "float64"),
-    (fi.TruncatedNormal(1e154, 1e154, -1e300, 1e300), "float64"),
-    (fi.TruncatedNormal(1.7e308, 1.7e308, -1, 1), "float64"),
-    (fi.TruncatedNormal(1.7e308, 1.7e308, 0, 2), "float64"),  # its mean is infinite
+    (fi.TruncatedNormal(0, 1e-320, lower=-1, upper=1), "float32"),
+    (fi.TruncatedNormal(0, 1, lower=0, upper=1e-320), "float32"),
+    (fi.TruncatedNormal(0, 1e-30, lower=-1e300, upper=1e300), "float32"),
+    (fi.TruncatedNormal(0, 1e300, lower=-1, upper=1), "float64"),
+    (fi.TruncatedNormal(1e154, 1e154, lower=-1e300, upper=1e300), "float64"),
+    (fi.TruncatedNormal(1.7e308, 1.7e308, lower=-1, upper=1), "float64"),
+    (fi.TruncatedNormal(1.7e308, 1.7e308, lower=0, upper=2), "float64"),  # its mean is infinite
     (fi.Constant(1e300), "float64"),
 ]
 
@@ -342,7 +342,7 @@ def test_theory_is_scipys(law: fi.Distribution) -> None:
 
 
 @pytest.mark.parametrize(
-    "law", [*LAWS, fi.TruncatedNormal(0.0, 1.0, -9.0, -4.0), fi.TruncatedNormal(0, 1, 30, math.inf)], ids=str
+    "law", [*LAWS, fi.TruncatedNormal(0.0, 1.0, lower=-9.0, upper=-4.0), fi.TruncatedNormal(0, 1, lower=30, upper=math.inf)], ids=str
 )  # fmt: skip
 def test_distribution_function_is_scipys(law: fi.Distribution) -> None:
     reference = distribution_of(law)
@@ -382,7 +382,7 @@ def test_own_tensors_raise_no_flag(tmp_path: Path, name: str) -> None:
         fi.he_normal,
         fi.glorot_uniform,
         fi.Normal(0.0, 0.02),
-        fi.TruncatedNormal(0, 0.02, -3, 3),
+        fi.TruncatedNormal(0, 0.02, lower=-3, upper=3),
     ):
         for seed in range(5):
             a = init((256, 1024), seed=seed, dtype=name)
@@ -429,7 +429,9 @@ def test_other_ratios_name_no_fan(tmp_path: Path) -> None:
     assert flags == ["std 1.50 times its theory"]
 
 
-@pytest.mark.parametrize("law", [fi.Normal(0.0, 0.02), fi.TruncatedNormal(0.0, 0.02, -3.0, 3.0)])
+@pytest.mark.parametrize(
+    "law", [fi.Normal(0.0, 0.02), fi.TruncatedNormal(0.0, 0.02, lower=-3.0, upper=3.0)]
+)
 def test_clipped_normals_are_flagged(tmp_path: Path, dtype: str, law: fi.Distribution) -> None:
     x = draw(fi.Normal(0.0, 0.02), 100_000, 10, "float64")
     a = np.clip(x, -0.04, 0.04).astype(DTYPES[dtype])
@@ -747,11 +749,11 @@ def test_a_failed_picture_leaves_nothing(
     assert list(path.parent.iterdir()) == []
 
 
-def test_without_matplotlib_the_error_names_the_extra(
+def test_without_matplotlib_the_error_names_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"matplotlib: pip install 'fastinit\[plot\]'"):
+    with pytest.raises(ImportError, match=r"matplotlib: pip install matplotlib$"):
         plot.histograms([], tmp_path / "check.png")
 
 
@@ -762,4 +764,8 @@ def test_long_names_lose_their_middle() -> None:
 
 def test_values_far_beyond_a_tail_give_no_warning() -> None:
     """Whoever reads a damaged file sees its flags, not those of NumPy: a warning is an error in these tests."""
-    assert cell(fi.TruncatedNormal(0, 1, 6, np.inf), "float64", 1e200) == (1.0, 0.0, 0.0)
+    assert cell(fi.TruncatedNormal(0, 1, lower=6, upper=np.inf), "float64", 1e200) == (
+        1.0,
+        0.0,
+        0.0,
+    )

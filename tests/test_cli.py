@@ -132,7 +132,7 @@ def test_small_shapes(tmp_path: Path, shape: str) -> None:
     [
         ("xavier_uniform", fi.xavier_uniform),
         ("truncated_normal", fi.TruncatedNormal()),
-        ("truncated_normal:stddev=0.02,lower=-3,upper=inf", fi.TruncatedNormal(0, 0.02, -3, float("inf"))),
+        ("truncated_normal:stddev=0.02,lower=-3,upper=inf", fi.TruncatedNormal(0, 0.02, lower=-3, upper=float("inf"))),
         ("variance_scaling:scale=2,mode=fan_out,in_axis=1,out_axis=0", fi.VarianceScaling(2, "fan_out", in_axis=1, out_axis=0)),
         ("variance_scaling:batch_axis=0", fi.VarianceScaling(batch_axis=(0,))),
         ("constant:value=1.5", fi.Constant(1.5)),

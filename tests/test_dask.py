@@ -73,7 +73,7 @@ def test_dtypes(dtype: str) -> None:
 @pytest.mark.parametrize(
     "initializer",
     [
-        fi.TruncatedNormal(1.0, 2.0, -1.0, 3.0),
+        fi.TruncatedNormal(1.0, 2.0, lower=-1.0, upper=3.0),
         fi.VarianceScaling(0.5, "fan_avg", "uniform", in_axis=1, out_axis=0),
         fi.Constant(2.5),
     ],

@@ -111,12 +111,12 @@ def test_scaled_initializers_give_the_same_bits(foreign: Callable[..., Any]) -> 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: [fi.TruncatedNormal.within(*arguments) for arguments in WITHIN],
+        lambda: [fi.TruncatedNormal.within(a, b, mean=m, stddev=s) for a, b, m, s in WITHIN],
         lambda: [fi.calculate_gain("leaky_relu", slope) for slope in TENTHS],
         lambda: [fi.truncated_std(-slope, 0.3) for slope in TENTHS],
         lambda: [parse_initializer(f"normal:stddev=0.{n}") for n in range(100, 200)],
         lambda: fi.Model.load("config.json").to_json(),
-        lambda: [fi.VarianceScaling(1e-310), fi.TruncatedNormal(0, 1, 1e-310, 2e-310)],
+        lambda: [fi.VarianceScaling(1e-310), fi.TruncatedNormal(0, 1, lower=1e-310, upper=2e-310)],
     ],
     ids=["within", "gain", "truncated_std", "text", "model", "subnormal arguments"],
 )
@@ -163,7 +163,7 @@ def test_errors_restore_the_environment(exchange: Exchange) -> None:
         with pytest.raises(ValueError, match="largest finite"):
             fi.Normal(0, 1e30)((3,), seed=1, dtype="float16")
         with pytest.raises(ValueError, match="stddev"):
-            fi.TruncatedNormal.within(0, 1, 0, -1)
+            fi.TruncatedNormal.within(0, 1, mean=0, stddev=-1)
     finally:
         left = exchange(standard)
     assert left & ~0x3F == ENVIRONMENTS["upward"]

@@ -53,16 +53,16 @@ CASES: list[tuple[str, Any, type[Exception], str]] = [
     ("shape float", lambda: fi.zeros((2.0, 1)), TypeError, r"shape must be an int or a sequence of ints, got"),
     ("shape None", lambda: fi.zeros(None), TypeError, r"shape must be an int or a sequence of ints, got None"),
     ("shape text", lambda: fi.zeros("ab"), TypeError, r"shape must be .* got 'ab'"),
-    ("lower == upper", lambda: fi.TruncatedNormal(0, 1, 2, 2), ValueError, r"lower must be below upper, got lower=2.0, upper=2.0"),
-    ("lower > upper", lambda: fi.TruncatedNormal(0, 1, 3, 2), ValueError, r"lower must be below upper, got lower=3.0"),
-    ("lower NaN", lambda: fi.TruncatedNormal(0, 1, nan, 2), ValueError, r"lower must be below upper, got lower=nan"),
+    ("lower == upper", lambda: fi.TruncatedNormal(0, 1, lower=2, upper=2), ValueError, r"lower must be below upper, got lower=2.0, upper=2.0"),
+    ("lower > upper", lambda: fi.TruncatedNormal(0, 1, lower=3, upper=2), ValueError, r"lower must be below upper, got lower=3.0"),
+    ("lower NaN", lambda: fi.TruncatedNormal(0, 1, lower=nan, upper=2), ValueError, r"lower must be below upper, got lower=nan"),
     ("truncated_std NaN", lambda: fi.truncated_std(nan, 2), ValueError, r"lower must be below upper, got lower=nan"),
-    ("mean NaN", lambda: fi.Normal(nan), ValueError, r"mean must be finite, got nan"),
-    ("mean infinite", lambda: fi.TruncatedNormal(inf), ValueError, r"mean must be finite, got inf"),
-    ("mean text", lambda: fi.Normal("0"), TypeError, r"mean must be a real number, got '0' of type str"),
-    ("mean complex", lambda: fi.Normal(1j), TypeError, r"mean must be a real number, got 1j"),
-    ("mean array", lambda: fi.Normal(np.zeros(1)), TypeError, r"mean must be a real number"),
-    ("mean too large", lambda: fi.Normal(10**400), ValueError, r"mean must be in the range of a float, got a larger int"),
+    ("mean NaN", lambda: fi.Normal(mean=nan), ValueError, r"mean must be finite, got nan"),
+    ("mean infinite", lambda: fi.TruncatedNormal(mean=inf), ValueError, r"mean must be finite, got inf"),
+    ("mean text", lambda: fi.Normal(mean="0"), TypeError, r"mean must be a real number, got '0' of type str"),
+    ("mean complex", lambda: fi.Normal(mean=1j), TypeError, r"mean must be a real number, got 1j"),
+    ("mean array", lambda: fi.Normal(mean=np.zeros(1)), TypeError, r"mean must be a real number"),
+    ("mean too large", lambda: fi.Normal(mean=10**400), ValueError, r"mean must be in the range of a float, got a larger int"),
     ("std < 0", lambda: fi.Normal(0, -1), ValueError, r"stddev must be finite and not negative, got -1.0"),
     ("std NaN", lambda: fi.TruncatedNormal(0, nan), ValueError, r"stddev must be finite and not negative, got nan"),
     ("std infinite", lambda: fi.Normal(0, inf), ValueError, r"stddev must be finite and not negative, got inf"),
@@ -140,8 +140,8 @@ CASES: list[tuple[str, Any, type[Exception], str]] = [
     ("overflow uniform", lambda: fi.Uniform(-1e39, 0)(9), ValueError, r"values could exceed .*: uniform in float32 with low=-1e\+39, high=0.0"),
     ("overflow width", lambda: fi.Uniform(-1.5e308, 1.5e308)(9, dtype="float64"), ValueError, r"values could exceed .*: uniform in float64"),
     ("overflow constant", lambda: fi.Constant(1e5)(9, dtype="float16"), ValueError, r"values could exceed"),
-    ("overflow truncated", lambda: fi.TruncatedNormal(0, 1e38, 3, 9)(9), ValueError, r"values could exceed .*: truncated normal in float32"),
-    ("no value between bounds", lambda: fi.TruncatedNormal(1, 1e-9, 0.5, 2)(9), ValueError, r"the dtype has no value between the bounds: truncated normal in float32 with mean=1.0"),
+    ("overflow truncated", lambda: fi.TruncatedNormal(0, 1e38, lower=3, upper=9)(9), ValueError, r"values could exceed .*: truncated normal in float32"),
+    ("no value between bounds", lambda: fi.TruncatedNormal(1, 1e-9, lower=0.5, upper=2)(9), ValueError, r"the dtype has no value between the bounds: truncated normal in float32 with mean=1.0"),
     ("words n", lambda: fi.random_words(-1, seed=0), ValueError, r"n must be an int of at least 0 and at most 2\*\*64 - offset, got -1"),
     ("words offset", lambda: fi.random_words(1, seed=0, offset=-1), ValueError, r"offset must be an int in \[0, 2\*\*64\), got -1"),
     ("words beyond", lambda: fi.random_words(2, seed=0, offset=2**64 - 1), ValueError, r"n must be an int of at least 0 and at most 2\*\*64 - offset, got 2$"),
@@ -266,16 +266,16 @@ def test_valid_edges() -> None:
         fi.Normal(0.5, 0)((2, 3), seed=0), np.full((2, 3), 0.5, np.float32)
     )
     np.testing.assert_array_equal(
-        fi.TruncatedNormal(0.1, 0, 5, inf)(3), np.full(3, 0.1, np.float32)
+        fi.TruncatedNormal(0.1, 0, lower=5, upper=inf)(3), np.full(3, 0.1, np.float32)
     )
     np.testing.assert_array_equal(fi.Uniform(0.1, 0.1)(3), np.full(3, 0.1, np.float32))
-    assert (fi.TruncatedNormal(0, 1, 3, inf)(1000, seed=0) >= 3).all()
-    assert (fi.TruncatedNormal(0, 1, -inf, -3)(1000, seed=0) <= -3).all()
+    assert (fi.TruncatedNormal(0, 1, lower=3, upper=inf)(1000, seed=0) >= 3).all()
+    assert (fi.TruncatedNormal(0, 1, lower=-inf, upper=-3)(1000, seed=0) <= -3).all()
     negative_zero = fi.Constant(-0.0)(3)
     assert not np.signbit(negative_zero).any()
 
 
-def test_bfloat16_without_ml_dtypes_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bfloat16_without_ml_dtypes_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)
-    with pytest.raises(ImportError, match=r"pip install 'fastinit\[ml_dtypes\]'"):
+    with pytest.raises(ImportError, match=r"package ml_dtypes: pip install ml_dtypes$"):
         fi.zeros(3, dtype="bfloat16")

@@ -27,7 +27,7 @@ import numpy as np
 import fastinit as fi
 from fastinit import threads
 N = 2**21
-LAW = fi.TruncatedNormal(0, 1, 1, 9)
+LAW = fi.TruncatedNormal(0, 1, lower=1, upper=9)
 def fill(n=N, seed=0, **options):
     return LAW((n,), seed=seed, **options)
 def same(a, b):
@@ -581,8 +581,8 @@ def test_guard_pages() -> None:
     """Arrays that end, or begin, where memory that must not be touched begins: no byte outside is read or written."""
     pytest.importorskip("ml_dtypes")
     program = """
-    laws = (fi.Uniform(-1, 2), fi.Normal(), fi.TruncatedNormal(), fi.TruncatedNormal(0, 1, 0.1, 4),
-            fi.TruncatedNormal(0, 1, -0.7, 0.9), LAW, fi.TruncatedNormal(0, 1, 3, 9))
+    laws = (fi.Uniform(-1, 2), fi.Normal(), fi.TruncatedNormal(), fi.TruncatedNormal(0, 1, lower=0.1, upper=4),
+            fi.TruncatedNormal(0, 1, lower=-0.7, upper=0.9), LAW, fi.TruncatedNormal(0, 1, lower=3, upper=9))
     names = ("float32", "float64", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
     lengths = (1, 3, 8, 15, 17, 33, 63, 65, 129, 511, 513, 4097, 9001)
     fills = 0

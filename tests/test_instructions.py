@@ -55,7 +55,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_instructions_per_element(program: Path, isa: str, dtype: str, distribution: str) -> None:
     if isa not in fi.available_isas():
         pytest.skip(f"this machine does not run {isa}")
-    command = ["valgrind", "--tool=callgrind", "--toggle-collect=fi_fill"]
+    command = ["valgrind", "--tool=callgrind", "--toggle-collect=fastinit_fill"]
     command += ["--callgrind-out-file=/dev/null", str(program), isa, dtype, str(N)]
     done = subprocess.run([*command, *distribution.split()], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -145,7 +145,7 @@ def test_interleaved_axes_do_not_overlap() -> None:
 
 
 def test_initializers_pickle_and_copy() -> None:
-    for make in (fi.he_normal, fi.TruncatedNormal(0, 1, -3, 3), fi.Constant(2.0)):
+    for make in (fi.he_normal, fi.TruncatedNormal(0, 1, lower=-3, upper=3), fi.Constant(2.0)):
         for twin in (pickle.loads(pickle.dumps(make)), copy.deepcopy(make)):
             assert twin == make
             np.testing.assert_array_equal(twin((3, 4), seed=1), make((3, 4), seed=1))

@@ -26,7 +26,9 @@ print(peak() - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("make", ["he_normal", "TruncatedNormal(0, 1, 3, 4)", "glorot_uniform"])
+@pytest.mark.parametrize(
+    "make", ["he_normal", "TruncatedNormal(0, 1, lower=3, upper=4)", "glorot_uniform"]
+)
 @pytest.mark.parametrize(
     "out",
     [
@@ -60,7 +62,7 @@ timer = threading.Timer(0.05, signal.raise_signal, [signal.SIGINT])
 fi.set_isa("scalar")  # seconds, so that the timer comes in time on a busy machine too
 timer.start()
 try:
-    fi.TruncatedNormal(0, 1, 1, 9).fill(out, seed=0, threads=2)
+    fi.TruncatedNormal(0, 1, lower=1, upper=9).fill(out, seed=0, threads=2)
 except KeyboardInterrupt:
     written = out.any(axis=1).sum()
     time.sleep(0.1)

@@ -32,12 +32,12 @@ LAWS: list[tuple[str, dict[str, Any], fi.Initializer]] = [
     ("uniform_", {"a": -0.5, "b": 0.25}, fi.Uniform(-0.5, 0.25)),
     ("normal_", {}, fi.Normal(0, 1)),
     ("normal_", {"mean": 0.5, "std": 0.02}, fi.Normal(0.5, 0.02)),
-    ("trunc_normal_", {}, fi.TruncatedNormal(0, 1, -2, 2)),
-    ("trunc_normal_", {"std": 0.02}, fi.TruncatedNormal(0, 0.02, -100, 100)),
+    ("trunc_normal_", {}, fi.TruncatedNormal(0, 1, lower=-2, upper=2)),
+    ("trunc_normal_", {"std": 0.02}, fi.TruncatedNormal(0, 0.02, lower=-100, upper=100)),
     (
         "trunc_normal_",
         {"mean": 1.0, "std": 0.5, "a": 0.75, "b": 2.0},
-        fi.TruncatedNormal(1, 0.5, -0.5, 2),
+        fi.TruncatedNormal(1, 0.5, lower=-0.5, upper=2),
     ),
     ("xavier_uniform_", {"gain": 2.0}, fi.VarianceScaling(4.0, "fan_avg", "uniform", **OUT_IN)),
     (

@@ -1,6 +1,10 @@
 from fastinit._kernel cimport (
-    FI_BFLOAT16, FI_ERR_BOUNDS, FI_ERR_DTYPE, FI_ERR_EMPTY, FI_ERR_INDEX, FI_ERR_ISA, FI_ERR_MEAN,
-    FI_ERR_NULL, FI_ERR_OVERFLOW, FI_ERR_STDDEV, FI_ERR_UNPREPARED, FI_FLOAT16, FI_FLOAT32,
-    FI_FLOAT64, FI_OK, FI_STREAM_VERSION, fi_available_isa, fi_distribution, fi_dtype, fi_fill,
-    fi_fill_region, fi_isa, fi_normal, fi_random_words, fi_region, fi_set_isa, fi_status,
-    fi_status_message, fi_stream_key, fi_truncated_normal, fi_uniform)
+    FASTINIT_BFLOAT16, FASTINIT_ERR_BOUNDS, FASTINIT_ERR_DTYPE, FASTINIT_ERR_EMPTY,
+    FASTINIT_ERR_INDEX, FASTINIT_ERR_ISA, FASTINIT_ERR_MEAN, FASTINIT_ERR_NULL,
+    FASTINIT_ERR_OVERFLOW, FASTINIT_ERR_STDDEV, FASTINIT_ERR_UNPREPARED, FASTINIT_FLOAT16,
+    FASTINIT_FLOAT32, FASTINIT_FLOAT64, FASTINIT_FLOAT8_E4M3FN, FASTINIT_FLOAT8_E5M2, FASTINIT_OK,
+    FASTINIT_STREAM_VERSION,
+    fastinit_available_isa, fastinit_distribution, fastinit_dtype, fastinit_fill,
+    fastinit_fill_region, fastinit_isa, fastinit_normal, fastinit_random_words, fastinit_region,
+    fastinit_set_isa, fastinit_status, fastinit_status_message, fastinit_stream_key,
+    fastinit_truncated_normal, fastinit_uniform)

@@ -10,10 +10,10 @@ chunks, shards, memory layout and instruction set never change a bit.
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from fastinit import _kernel, tf_contrib
 from fastinit._kernel import STREAM_VERSION
 from fastinit.checks import check_int, shown
+from fastinit.choices import Isa
 from fastinit.fans import calculate_gain, compute_fans, truncated_std
 from fastinit.fill import Index
 from fastinit.initializers import (
@@ -48,8 +49,12 @@ from fastinit.streams import MAX_UINT64, Seed, Stream, stream_key
 from fastinit.tensor import Tensor
 from fastinit.threads import get_num_threads, set_num_threads
 
-if TYPE_CHECKING:
-    from fastinit.model import Model
+if TYPE_CHECKING:  # in place of __getattr__, which would let type checkers pass every name
+    from fastinit import dask as dask
+    from fastinit import jax as jax
+    from fastinit import keras as keras
+    from fastinit import torch as torch
+    from fastinit.model import Model as Model
 
 __version__ = "0.1.0"
 
@@ -128,17 +133,17 @@ def random_words(n: int, *, seed: Seed, stream: Stream = "", offset: int = 0) ->
     return out
 
 
-def isa() -> str:
+def isa() -> Isa:
     """The instruction set in use: avx512, avx2, sse2, neon or scalar. All give the same bits."""
     return _kernel.isa()
 
 
-def available_isas() -> tuple[str, ...]:
+def available_isas() -> tuple[Isa, ...]:
     """The instruction sets that this build has and this machine runs, widest first."""
     return _kernel.available_isas()
 
 
-def set_isa(name: str | None) -> None:
+def set_isa(name: Isa | None) -> None:
     """Use one of `available_isas()` from now on; None goes back to the widest.
 
     Raises
@@ -154,15 +159,34 @@ def set_isa(name: str | None) -> None:
     _kernel.set_isa(names[0] if name is None else str(name))
 
 
-def __getattr__(name: str) -> Any:
-    """`Model` and the faces of frameworks, when they are first asked for: they take long to import."""
-    if name == "Model":
-        from fastinit.model import Model
+#: Each needs the framework of its name, and is imported when it is first used.
+_INTEGRATIONS = ("dask", "jax", "keras", "torch")
 
-        return Model
-    if name in ("dask", "jax", "keras", "torch"):
-        return importlib.import_module(f"fastinit.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Import `Model` and the integrations when they are first used, because that takes long."""
+        if name == "Model":
+            from fastinit.model import Model
+
+            return Model
+        if name in _INTEGRATIONS:
+            return importlib.import_module(f"fastinit.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names, and the integrations whose frameworks are installed."""
+    # help() uses all of these names, and would end in the ImportError of an integration.
+    integrations = filter(_is_installed, _INTEGRATIONS)
+    return sorted([*__all__, *integrations, *(n for n in globals() if n.startswith("__"))])
+
+
+def _is_installed(framework: str) -> bool:
+    try:
+        return importlib.util.find_spec(framework) is not None
+    except ValueError:  # a module without a spec, in sys.modules
+        return True
 
 
 def get_include() -> str:
@@ -174,7 +198,7 @@ def _read_environment() -> None:
     name = os.environ.get("FASTINIT_ISA")
     if name:
         try:
-            set_isa(name)
+            set_isa(cast("Isa", name))
         except ValueError as error:
             raise ValueError(f"FASTINIT_ISA in the environment: {error}") from None
     threads = os.environ.get("FASTINIT_NUM_THREADS")

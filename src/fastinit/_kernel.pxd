@@ -10,33 +10,33 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 
 cdef extern from "fastinit.h" nogil:
-    int FI_STREAM_VERSION
+    int FASTINIT_STREAM_VERSION
 
-    ctypedef enum fi_status:
-        FI_OK
-        FI_ERR_NULL
-        FI_ERR_DTYPE
-        FI_ERR_MEAN
-        FI_ERR_STDDEV
-        FI_ERR_BOUNDS
-        FI_ERR_OVERFLOW
-        FI_ERR_EMPTY
-        FI_ERR_INDEX
-        FI_ERR_UNPREPARED
-        FI_ERR_ISA
+    ctypedef enum fastinit_status:
+        FASTINIT_OK
+        FASTINIT_ERR_NULL
+        FASTINIT_ERR_DTYPE
+        FASTINIT_ERR_MEAN
+        FASTINIT_ERR_STDDEV
+        FASTINIT_ERR_BOUNDS
+        FASTINIT_ERR_OVERFLOW
+        FASTINIT_ERR_EMPTY
+        FASTINIT_ERR_INDEX
+        FASTINIT_ERR_UNPREPARED
+        FASTINIT_ERR_ISA
 
-    ctypedef enum fi_dtype:
-        FI_FLOAT32
-        FI_FLOAT64
-        FI_FLOAT16
-        FI_BFLOAT16
-        FI_FLOAT8_E4M3FN
-        FI_FLOAT8_E5M2
+    ctypedef enum fastinit_dtype:
+        FASTINIT_FLOAT32
+        FASTINIT_FLOAT64
+        FASTINIT_FLOAT16
+        FASTINIT_BFLOAT16
+        FASTINIT_FLOAT8_E4M3FN
+        FASTINIT_FLOAT8_E5M2
 
-    ctypedef struct fi_distribution:
+    ctypedef struct fastinit_distribution:
         pass
 
-    ctypedef struct fi_region:
+    ctypedef struct fastinit_region:
         size_t ndim
         const uint64_t *count
         const int64_t *index_step
@@ -44,22 +44,23 @@ cdef extern from "fastinit.h" nogil:
         uint64_t index
 
 
-cdef fi_status fi_uniform(
-    fi_distribution *d, fi_dtype dtype, double low, double high) noexcept nogil
-cdef fi_status fi_normal(
-    fi_distribution *d, fi_dtype dtype, double mean, double stddev) noexcept nogil
-cdef fi_status fi_truncated_normal(
-    fi_distribution *d, fi_dtype dtype, double mean, double stddev,
+cdef fastinit_status fastinit_uniform(
+    fastinit_distribution *d, fastinit_dtype dtype, double low, double high) noexcept nogil
+cdef fastinit_status fastinit_normal(
+    fastinit_distribution *d, fastinit_dtype dtype, double mean, double stddev) noexcept nogil
+cdef fastinit_status fastinit_truncated_normal(
+    fastinit_distribution *d, fastinit_dtype dtype, double mean, double stddev,
     double lower, double upper) noexcept nogil
-cdef fi_status fi_fill(
-    const fi_distribution *d, uint64_t key, uint64_t index, uint64_t n, void *out) noexcept nogil
-cdef fi_status fi_fill_region(
-    const fi_distribution *d, uint64_t key, const fi_region *region,
+cdef fastinit_status fastinit_fill(
+    const fastinit_distribution *d, uint64_t key, uint64_t index, uint64_t n,
+    void *out) noexcept nogil
+cdef fastinit_status fastinit_fill_region(
+    const fastinit_distribution *d, uint64_t key, const fastinit_region *region,
     uint64_t first, uint64_t n, void *out) noexcept nogil
-cdef fi_status fi_random_words(
+cdef fastinit_status fastinit_random_words(
     uint64_t key, uint64_t offset, uint64_t n, uint32_t *out) noexcept nogil
-cdef uint64_t fi_stream_key(uint64_t seed, const void *name, size_t length) noexcept nogil
-cdef const char *fi_status_message(fi_status status) noexcept nogil
-cdef const char *fi_isa() noexcept nogil
-cdef const char *fi_available_isa(size_t i) noexcept nogil
-cdef fi_status fi_set_isa(const char *name) noexcept nogil
+cdef uint64_t fastinit_stream_key(uint64_t seed, const void *name, size_t length) noexcept nogil
+cdef const char *fastinit_status_message(fastinit_status status) noexcept nogil
+cdef const char *fastinit_isa() noexcept nogil
+cdef const char *fastinit_available_isa(size_t i) noexcept nogil
+cdef fastinit_status fastinit_set_isa(const char *name) noexcept nogil

@@ -15,24 +15,25 @@ cdef extern from "pythread.h" nogil:
     void PyThread_release_lock(PyThread_type_lock lock)
 
 cdef extern from "fastinit.h" nogil:
-    fi_status c_uniform "fi_uniform"(
-        fi_distribution *d, fi_dtype dtype, double low, double high)
-    fi_status c_normal "fi_normal"(
-        fi_distribution *d, fi_dtype dtype, double mean, double stddev)
-    fi_status c_truncated_normal "fi_truncated_normal"(
-        fi_distribution *d, fi_dtype dtype, double mean, double stddev, double lower, double upper)
-    fi_status c_fill "fi_fill"(
-        const fi_distribution *d, uint64_t key, uint64_t index, uint64_t n, void *out)
-    fi_status c_fill_region "fi_fill_region"(
-        const fi_distribution *d, uint64_t key, const fi_region *region,
+    fastinit_status c_uniform "fastinit_uniform"(
+        fastinit_distribution *d, fastinit_dtype dtype, double low, double high)
+    fastinit_status c_normal "fastinit_normal"(
+        fastinit_distribution *d, fastinit_dtype dtype, double mean, double stddev)
+    fastinit_status c_truncated_normal "fastinit_truncated_normal"(
+        fastinit_distribution *d, fastinit_dtype dtype, double mean, double stddev,
+        double lower, double upper)
+    fastinit_status c_fill "fastinit_fill"(
+        const fastinit_distribution *d, uint64_t key, uint64_t index, uint64_t n, void *out)
+    fastinit_status c_fill_region "fastinit_fill_region"(
+        const fastinit_distribution *d, uint64_t key, const fastinit_region *region,
         uint64_t first, uint64_t n, void *out)
-    fi_status c_random_words "fi_random_words"(
+    fastinit_status c_random_words "fastinit_random_words"(
         uint64_t key, uint64_t offset, uint64_t n, uint32_t *out)
-    uint64_t c_stream_key "fi_stream_key"(uint64_t seed, const void *name, size_t length)
-    const char *c_status_message "fi_status_message"(fi_status status)
-    const char *c_isa "fi_isa"()
-    const char *c_available_isa "fi_available_isa"(size_t i)
-    fi_status c_set_isa "fi_set_isa"(const char *name)
+    uint64_t c_stream_key "fastinit_stream_key"(uint64_t seed, const void *name, size_t length)
+    const char *c_status_message "fastinit_status_message"(fastinit_status status)
+    const char *c_isa "fastinit_isa"()
+    const char *c_available_isa "fastinit_available_isa"(size_t i)
+    fastinit_status c_set_isa "fastinit_set_isa"(const char *name)
 
 
 cdef extern from "internal.h" nogil:
@@ -45,81 +46,81 @@ cdef extern from "fp.h" nogil:
     void leave_fp(fp_state saved)
 
 
-cdef fi_status fi_uniform(
-        fi_distribution *d, fi_dtype dtype, double low, double high) noexcept nogil:
+cdef fastinit_status fastinit_uniform(
+        fastinit_distribution *d, fastinit_dtype dtype, double low, double high) noexcept nogil:
     return c_uniform(d, dtype, low, high)
 
 
-cdef fi_status fi_normal(
-        fi_distribution *d, fi_dtype dtype, double mean, double stddev) noexcept nogil:
+cdef fastinit_status fastinit_normal(
+        fastinit_distribution *d, fastinit_dtype dtype, double mean, double stddev) noexcept nogil:
     return c_normal(d, dtype, mean, stddev)
 
 
-cdef fi_status fi_truncated_normal(
-        fi_distribution *d, fi_dtype dtype, double mean, double stddev,
+cdef fastinit_status fastinit_truncated_normal(
+        fastinit_distribution *d, fastinit_dtype dtype, double mean, double stddev,
         double lower, double upper) noexcept nogil:
     return c_truncated_normal(d, dtype, mean, stddev, lower, upper)
 
 
-cdef fi_status fi_fill(
-        const fi_distribution *d, uint64_t key, uint64_t index, uint64_t n,
+cdef fastinit_status fastinit_fill(
+        const fastinit_distribution *d, uint64_t key, uint64_t index, uint64_t n,
         void *out) noexcept nogil:
     return c_fill(d, key, index, n, out)
 
 
-cdef fi_status fi_fill_region(
-        const fi_distribution *d, uint64_t key, const fi_region *region,
+cdef fastinit_status fastinit_fill_region(
+        const fastinit_distribution *d, uint64_t key, const fastinit_region *region,
         uint64_t first, uint64_t n, void *out) noexcept nogil:
     return c_fill_region(d, key, region, first, n, out)
 
 
-cdef fi_status fi_random_words(
+cdef fastinit_status fastinit_random_words(
         uint64_t key, uint64_t offset, uint64_t n, uint32_t *out) noexcept nogil:
     return c_random_words(key, offset, n, out)
 
 
-cdef uint64_t fi_stream_key(uint64_t seed, const void *name, size_t length) noexcept nogil:
+cdef uint64_t fastinit_stream_key(uint64_t seed, const void *name, size_t length) noexcept nogil:
     return c_stream_key(seed, name, length)
 
 
-cdef const char *fi_status_message(fi_status status) noexcept nogil:
+cdef const char *fastinit_status_message(fastinit_status status) noexcept nogil:
     return c_status_message(status)
 
 
-cdef const char *fi_isa() noexcept nogil:
+cdef const char *fastinit_isa() noexcept nogil:
     return c_isa()
 
 
-cdef const char *fi_available_isa(size_t i) noexcept nogil:
+cdef const char *fastinit_available_isa(size_t i) noexcept nogil:
     return c_available_isa(i)
 
 
-cdef fi_status fi_set_isa(const char *name) noexcept nogil:
+cdef fastinit_status fastinit_set_isa(const char *name) noexcept nogil:
     return c_set_isa(name)
 
 
-STREAM_VERSION = FI_STREAM_VERSION
+STREAM_VERSION = FASTINIT_STREAM_VERSION
 
 cdef dict DTYPES = {
-    "float32": (FI_FLOAT32, 4),
-    "float64": (FI_FLOAT64, 8),
-    "float16": (FI_FLOAT16, 2),
-    "bfloat16": (FI_BFLOAT16, 2),
-    "float8_e4m3fn": (FI_FLOAT8_E4M3FN, 1),
-    "float8_e5m2": (FI_FLOAT8_E5M2, 1),
+    "float32": (FASTINIT_FLOAT32, 4),
+    "float64": (FASTINIT_FLOAT64, 8),
+    "float16": (FASTINIT_FLOAT16, 2),
+    "bfloat16": (FASTINIT_BFLOAT16, 2),
+    "float8_e4m3fn": (FASTINIT_FLOAT8_E4M3FN, 1),
+    "float8_e5m2": (FASTINIT_FLOAT8_E5M2, 1),
 }
 
 DTYPE_SIZES = {name: size for name, (_, size) in DTYPES.items()}  # bytes
 
 
-cdef check(fi_status status, what):
-    if status != FI_OK:
+cdef check(fastinit_status status, what):
+    if status != FASTINIT_OK:
         raise ValueError(f"{c_status_message(status).decode()}: {what}")
 
 
 cdef class Distribution:
     """A prepared distribution of one dtype; immutable."""
-    cdef fi_distribution value
+    cdef fastinit_distribution value
     cdef Py_ssize_t itemsize
     cdef str text
 
@@ -149,7 +150,7 @@ def normal(str dtype, double mean, double stddev):
 def truncated_normal(str dtype, double mean, double stddev, double lower, double upper):
     d = prepare(dtype, f"truncated normal in {dtype} with mean={mean}, stddev={stddev}, "
                        f"lower={lower}, upper={upper}")
-    cdef fi_dtype code = DTYPES[dtype][0]
+    cdef fastinit_dtype code = DTYPES[dtype][0]
     check(c_truncated_normal(&d.value, code, mean, stddev, lower, upper), d)
     return d
 
@@ -161,7 +162,7 @@ def fill(Distribution d not None, uint64_t key, uint64_t index, out, uint64_t st
     typed memoryview: that costs a small fill half its time, and NumPy gives none of bfloat16.
     """
     cdef Py_buffer memory
-    cdef fi_status status
+    cdef fastinit_status status
     cdef uint64_t items, itemsize = <uint64_t>d.itemsize
     if itemsize == 0:
         raise ValueError("the distribution is not prepared")
@@ -176,13 +177,13 @@ def fill(Distribution d not None, uint64_t key, uint64_t index, out, uint64_t st
             status = c_fill(&d.value, key, index, n, <char *>memory.buf + start * itemsize)
     finally:
         PyBuffer_Release(&memory)
-    if status != FI_OK:
+    if status != FASTINIT_OK:
         check(status, f"{n} elements from index {index} on")
 
 
 cdef class Region:
-    """Where the positions of a box of elements lie in `memory`; see fi_region."""
-    cdef fi_region value
+    """Where the positions of a box of elements lie in `memory`; see fastinit_region."""
+    cdef fastinit_region value
     cdef unsigned char[::1] memory
     cdef Py_ssize_t offset
     cdef const uint64_t[::1] count
@@ -216,7 +217,7 @@ cdef class Region:
 def fill_region(Distribution d not None, uint64_t key, Region region not None,
                 uint64_t first, uint64_t n):
     """Write the positions [first, first + n) of a region."""
-    cdef fi_status status
+    cdef fastinit_status status
     if n == 0:
         return
     if region.lowest < 0 or region.highest + d.itemsize > region.memory.shape[0]:
@@ -230,7 +231,7 @@ def fill_region(Distribution d not None, uint64_t key, Region region not None,
 
 def random_words(uint64_t key, uint64_t offset, uint32_t[::1] out not None):
     """Raw Philox words from `offset` on."""
-    cdef fi_status status
+    cdef fastinit_status status
     if out.shape[0] == 0:
         return
     with nogil:

@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from fastinit._kernel import DTYPE_SIZES
 from fastinit.checks import check_choice, check_int, check_positive, shown
+from fastinit.choices import DtypeName
 from fastinit.initializers import Initializer, Normal, TruncatedNormal, ones, zeros
 from fastinit.tensor import Tensor
 
@@ -124,11 +125,11 @@ def _architecture(config: Config, supported: tuple[str, ...]) -> str:
     return str(names[0])
 
 
-def _dtype(config: Config) -> str:
+def _dtype(config: Config) -> DtypeName:
     for key in ("dtype", "torch_dtype"):
         if config.get(key) is not None:
             check_choice(key, config[key], tuple(DTYPE_SIZES))
-            return str(config[key])
+            return cast("DtypeName", str(config[key]))
     return "float32"
 
 
@@ -194,13 +195,20 @@ def _normal(config: Config) -> Normal:
 # Layers.
 
 
+def _tensor(
+    name: str, shape: tuple[int, ...], init: Initializer, padding_idx: int | None = None
+) -> Tensor:
+    """A tensor in PyTorch's layout, outputs on the first axis."""
+    return Tensor(name, shape, init, padding_idx=padding_idx, axes="out_in")
+
+
 def _linear(
     name: str, shape: tuple[int, ...], init: Initializer, bias: bool = True
 ) -> Iterator[Tensor]:
     """A linear layer or a convolution: outputs on the first axis."""
-    yield Tensor(f"{name}.weight", shape, init)
+    yield _tensor(f"{name}.weight", shape, init)
     if bias:
-        yield Tensor(f"{name}.bias", shape[:1], zeros)
+        yield _tensor(f"{name}.bias", shape[:1], zeros)
 
 
 def _conv1d(name: str, shape: tuple[int, int], init: Initializer) -> Iterator[Tensor]:
@@ -210,8 +218,8 @@ def _conv1d(name: str, shape: tuple[int, int], init: Initializer) -> Iterator[Te
 
 
 def _layer_norm(name: str, width: int) -> Iterator[Tensor]:
-    yield Tensor(f"{name}.weight", (width,), ones)
-    yield Tensor(f"{name}.bias", (width,), zeros)
+    yield _tensor(f"{name}.weight", (width,), ones)
+    yield _tensor(f"{name}.bias", (width,), zeros)
 
 
 def _prefixed(prefix: str, tensors: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -228,8 +236,8 @@ def _gpt2(config: Config) -> Iterator[Tensor]:
     inner = _optional_size(config, "n_inner", 4 * width)
     normal = _normal(config)
     residual = Normal(0.0, normal.stddev / math.sqrt(2 * layers))
-    yield Tensor("wte.weight", (_size(config, "vocab_size", 50257), width), normal)
-    yield Tensor("wpe.weight", (_size(config, "n_positions", 1024), width), normal)
+    yield _tensor("wte.weight", (_size(config, "vocab_size", 50257), width), normal)
+    yield _tensor("wpe.weight", (_size(config, "n_positions", 1024), width), normal)
     for i in range(layers):
         yield from _layer_norm(f"h.{i}.ln_1", width)
         yield from _conv1d(f"h.{i}.attn.c_attn", (width, 3 * width), normal)
@@ -255,7 +263,7 @@ def _llama(config: Config) -> Iterator[Tensor]:
     normal = _normal(config)
     vocab = _size(config, "vocab_size", 32000)
     padding = _padding_idx(config, None, vocab)
-    yield Tensor("embed_tokens.weight", (vocab, width), normal, padding_idx=padding)
+    yield _tensor("embed_tokens.weight", (vocab, width), normal, padding_idx=padding)
     for i in range(_layers(config, "num_hidden_layers", 32)):
         attention, mlp = f"layers.{i}.self_attn", f"layers.{i}.mlp"
         for name, rows in outputs.items():
@@ -264,9 +272,9 @@ def _llama(config: Config) -> Iterator[Tensor]:
         yield from _linear(f"{mlp}.gate_proj", (inner, width), normal, mlp_bias)
         yield from _linear(f"{mlp}.up_proj", (inner, width), normal, mlp_bias)
         yield from _linear(f"{mlp}.down_proj", (width, inner), normal, mlp_bias)
-        yield Tensor(f"layers.{i}.input_layernorm.weight", (width,), ones)
-        yield Tensor(f"layers.{i}.post_attention_layernorm.weight", (width,), ones)
-    yield Tensor("norm.weight", (width,), ones)
+        yield _tensor(f"layers.{i}.input_layernorm.weight", (width,), ones)
+        yield _tensor(f"layers.{i}.post_attention_layernorm.weight", (width,), ones)
+    yield _tensor("norm.weight", (width,), ones)
 
 
 def _bert(config: Config, pooler: bool = True) -> Iterator[Tensor]:
@@ -281,9 +289,9 @@ def _bert(config: Config, pooler: bool = True) -> Iterator[Tensor]:
         "token_type": _size(config, "type_vocab_size", 2),
     }
     padding = _padding_idx(config, 0, vocab)
-    yield Tensor("embeddings.word_embeddings.weight", (vocab, width), normal, padding_idx=padding)
+    yield _tensor("embeddings.word_embeddings.weight", (vocab, width), normal, padding_idx=padding)
     for name, count in rows.items():
-        yield Tensor(f"embeddings.{name}_embeddings.weight", (count, width), normal)
+        yield _tensor(f"embeddings.{name}_embeddings.weight", (count, width), normal)
     yield from _layer_norm("embeddings.LayerNorm", width)
     for i in range(_layers(config, "num_hidden_layers", 12)):
         layer = f"encoder.layer.{i}"
@@ -311,9 +319,9 @@ def _vit(config: Config, pooler: bool = True) -> Iterator[Tensor]:
     qkv_bias = _flag(config, "qkv_bias", True)
     normal = _normal(config)
     bound = 2.0 / normal.stddev
-    truncated = TruncatedNormal(0.0, normal.stddev, -bound, bound)
-    yield Tensor("embeddings.cls_token", (1, 1, width), truncated)
-    yield Tensor("embeddings.position_embeddings", (1, patches + 1, width), truncated)
+    truncated = TruncatedNormal(0.0, normal.stddev, lower=-bound, upper=bound)
+    yield _tensor("embeddings.cls_token", (1, 1, width), truncated)
+    yield _tensor("embeddings.position_embeddings", (1, patches + 1, width), truncated)
     yield from _linear("embeddings.patch_embeddings.projection", (width, *pixels), normal)
     for i in range(_layers(config, "num_hidden_layers", 12)):
         layer = f"encoder.layer.{i}"
@@ -341,7 +349,7 @@ def _causal_lm(config: Config, body: Build, prefix: str, tied: bool) -> Iterator
     tensors = list(body(config))
     yield from _prefixed(prefix, tensors)
     if not _flag(config, "tie_word_embeddings", tied):
-        yield Tensor("lm_head.weight", tensors[0].shape, _normal(config))
+        yield _tensor("lm_head.weight", tensors[0].shape, _normal(config))
 
 
 def _bert_lm(config: Config, next_sentence: bool) -> Iterator[Tensor]:
@@ -349,7 +357,7 @@ def _bert_lm(config: Config, next_sentence: bool) -> Iterator[Tensor]:
     vocab, width = tensors[0].shape
     normal = _normal(config)
     yield from _prefixed("bert.", tensors)
-    yield Tensor("cls.predictions.bias", (vocab,), zeros)
+    yield _tensor("cls.predictions.bias", (vocab,), zeros)
     yield from _linear("cls.predictions.transform.dense", (width, width), normal)
     yield from _layer_norm("cls.predictions.transform.LayerNorm", width)
     if not _flag(config, "tie_word_embeddings", True):

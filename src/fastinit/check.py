@@ -391,7 +391,7 @@ def check_tensors(
     """
     check_callback("progress", progress)
     threads = get_num_threads() if threads is None else check_int("threads", threads, 1)
-    expected = [None if tensor is None else tensor.init.resolve(tensor.shape) for _, tensor in pairs]  # fmt: skip
+    expected = [None if tensor is None else tensor.resolve() for _, tensor in pairs]  # fmt: skip
     measured: list[Measured | None] = [None] * len(pairs)
     count = _Count(sum(stored.nbytes for stored, _ in pairs), progress)
 

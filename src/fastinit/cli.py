@@ -24,7 +24,7 @@ from fastinit._kernel import DTYPE_SIZES
 from fastinit.check import table
 from fastinit.checks import counted, printable, readable_bytes, without_middle
 from fastinit.files import NPY, Layout, Stored, npy_header
-from fastinit.fill import output_dtype
+from fastinit.fill import dtype_name, output_dtype
 from fastinit.measure import measure
 from fastinit.model import FORMATS, recorded_model
 from fastinit.plot import check_drawable, histograms
@@ -190,10 +190,20 @@ def _seed(text: str) -> int:
 
 
 def _initializer_help() -> str:
-    lines = ["initializers:", f"  {', '.join(READY_MADE)}"]
+    lines = [
+        "initializers:",
+        f"  {', '.join(READY_MADE)}",
+    ]
     for name, cls in CLASSES.items():
-        fields = ",".join(f"{f.name}={f.default}" for f in dataclasses.fields(cls))
-        lines.append(f"  {name}:{fields}".replace(" ", ""))
+        defaults = {f.name: f.default for f in dataclasses.fields(cls)}
+        fields = ",".join(
+            f"{key}={value}" for key, value in defaults.items() if value not in (None, ())
+        )
+        lines.append(f"  {name}:{fields}")
+    lines += [
+        "Those that scale by fans count kernel x in x out; he_normal:axes=out_in and the like count",
+        "PyTorch's out x in x kernel, and in_axis=, out_axis= and batch_axis= name any others.",
+    ]
     return "\n".join(lines)
 
 
@@ -241,7 +251,7 @@ def _run_info(_: argparse.Namespace) -> None:
 def _run_fill(arguments: argparse.Namespace) -> None:
     initializer: fi.Initializer = arguments.init
     seed = seed_value(arguments.seed)
-    dtype = output_dtype(arguments.dtype).name
+    dtype = dtype_name(output_dtype(arguments.dtype), "dtype")
     path = Path(os.path.realpath(arguments.output))
     tensor = fi.Tensor(printable(path.name), arguments.shape, initializer, dtype)
     header = npy_header(tensor)
@@ -258,11 +268,11 @@ def _run_fill(arguments: argparse.Namespace) -> None:
     print(f"{arguments.output}: {dtype} {tensor.shape}, {readable_bytes(tensor.nbytes)}")
     if NPY[dtype].startswith("|V"):
         print(f"  .npy has no {dtype}: np.load(...).view(ml_dtypes.{dtype})")
-    print(f"{initializer}, seed {seed}, stream {arguments.stream!r}")
+    print(f"{tensor.init_with_axes}, seed {seed}, stream {arguments.stream!r}")
     _print_rate("filled", tensor.nbytes, tensor.size, seconds, arguments.threads)
     if tensor.size:
         stored = Stored(tensor.name, dtype, tensor.shape, path, len(header), tensor.nbytes)
-        _print_measured(stored, initializer.resolve(tensor.shape), tensor.size)
+        _print_measured(stored, tensor.resolve(), tensor.size)
 
 
 def _print_measured(stored: Stored, distribution: fi.Distribution, size: int) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
+from fastinit.choices import Dtype, DtypeName
 from fastinit.fans import normalize_shape
 from fastinit.fill import Array, Index, dtype_name, output_dtype
 from fastinit.initializers import Initializer, prepare
@@ -17,9 +17,7 @@ from fastinit.streams import Seed, Stream, seed_value, stream_name
 try:
     import dask.array as da
 except ImportError as error:
-    raise ImportError(
-        "fastinit.dask needs the package dask: pip install 'fastinit[dask]'"
-    ) from error
+    raise ImportError("fastinit.dask needs the package dask: pip install 'dask[array]'") from error
 
 __all__ = ["array"]
 
@@ -34,7 +32,7 @@ class _Tensor:
 
     initializer: Initializer
     shape: tuple[int, ...]
-    dtype_name: str
+    dtype_name: DtypeName
     seed: int
     stream: str
 
@@ -64,9 +62,9 @@ def array(
     *,
     seed: Seed,
     stream: Stream = "",
-    dtype: DTypeLike = "float32",
+    dtype: Dtype = "float32",
     chunks: Any = "auto",
-) -> Any:
+) -> da.Array:
     """A tensor as a lazy Dask array.
 
     Parameters
@@ -111,3 +109,8 @@ def array(
         inline_array=True,
         meta=np.empty((0,) * len(dims), tensor.dtype),
     )
+
+
+def __dir__() -> list[str]:
+    """The public names, without the modules that make them."""
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

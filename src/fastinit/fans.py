@@ -13,8 +13,12 @@ from numpy.typing import NDArray
 
 from fastinit import _kernel
 from fastinit.checks import check_bounds, check_choice, check_real, counted, shown
+from fastinit.choices import AxesName
 
 Axes = int | Sequence[int]
+
+#: in_axis and out_axis by name: kernel x in x out of Keras, TensorFlow and Flax; out x in x kernel of PyTorch.
+NAMED_AXES: dict[AxesName, tuple[int, int]] = {"in_out": (-2, -1), "out_in": (1, 0)}
 
 #: NumPy's limit.
 MAX_DIMS = 64
@@ -29,6 +33,10 @@ def normalize_axes(name: str, axes: Axes) -> tuple[int, ...]:
     if not all(-MAX_DIMS <= axis < MAX_DIMS for axis in result):
         raise ValueError(f"{name} must lie in [{-MAX_DIMS}, {MAX_DIMS}), got {shown(axes)}")
     return result
+
+
+def check_axes_name(name: str, value: Any) -> None:
+    check_choice(name, value, tuple(NAMED_AXES))
 
 
 def _integers(name: str, value: Any) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from types import EllipsisType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from fastinit import _kernel
 from fastinit._kernel import DTYPE_SIZES
 from fastinit.checks import check_int, counted, shown
+from fastinit.choices import DtypeName
 from fastinit.streams import Seed, Stream, stream_key
 from fastinit.threads import get_num_threads, share
 
@@ -35,7 +36,11 @@ GRAIN = 2**12
 LARGE = 2**16
 
 #: The dtypes that NumPy has; it learns the others from the package ml_dtypes.
-_NATIVE = {np.dtype(name): name for name in ("float32", "float64", "float16")}
+_NATIVE: dict[np.dtype[Any], DtypeName] = {
+    np.dtype("float32"): "float32",
+    np.dtype("float64"): "float64",
+    np.dtype("float16"): "float16",
+}
 _FROM_ML_DTYPES = tuple(name for name in DTYPE_SIZES if name not in _NATIVE.values())
 
 
@@ -54,7 +59,7 @@ def output_dtype(dtype: DTypeLike) -> np.dtype[Any]:
             import ml_dtypes
         except ImportError as error:
             raise ImportError(
-                f"dtype {dtype!r} needs the package ml_dtypes: pip install 'fastinit[ml_dtypes]'"
+                f"dtype {dtype!r} needs the package ml_dtypes: pip install ml_dtypes"
             ) from error
         dtype = getattr(ml_dtypes, dtype)
     try:
@@ -77,16 +82,16 @@ def new_array(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     return np.empty(shape, made)
 
 
-def dtype_name(dtype: np.dtype[Any], argument: str) -> str:
+def dtype_name(dtype: np.dtype[Any], argument: str) -> DtypeName:
     """The kernel's name of a dtype, or a TypeError about `argument`."""
-    name = _NATIVE.get(dtype)
-    if name is None:
-        name = dtype.name
-        # ml_dtypes registers its own as user types; its import is the user's.
-        if name not in _FROM_ML_DTYPES or dtype.isbuiltin != 2:
-            order = "" if dtype.isnative else " in native byte order"
-            raise TypeError(f"{argument} must be {expected_dtypes()}{order}, got {shown(dtype)}")
-    return name
+    native = _NATIVE.get(dtype)
+    if native is not None:
+        return native
+    # ml_dtypes registers its own as user types; its import is the user's.
+    if dtype.name not in _FROM_ML_DTYPES or dtype.isbuiltin != 2:
+        order = "" if dtype.isnative else " in native byte order"
+        raise TypeError(f"{argument} must be {expected_dtypes()}{order}, got {shown(dtype)}")
+    return cast("DtypeName", dtype.name)
 
 
 def expected_dtypes() -> str:

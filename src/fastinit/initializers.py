@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, Self
 
-from numpy.typing import DTypeLike
-
 from fastinit import _kernel
-from fastinit.checks import check_bounds, check_choice, check_positive, check_real
-from fastinit.fans import TRUNCATED_STD_2, Axes, compute_fans, normalize_axes, normalize_shape
+from fastinit.checks import check_bounds, check_choice, check_positive, check_real, shown
+from fastinit.choices import (
+    CORRECTIONS,
+    DISTRIBUTIONS,
+    MODES,
+    AxesName,
+    Correction,
+    DistributionName,
+    Dtype,
+    Mode,
+)
+from fastinit.fans import (
+    NAMED_AXES,
+    TRUNCATED_STD_2,
+    Axes,
+    check_axes_name,
+    compute_fans,
+    normalize_axes,
+    normalize_shape,
+)
 from fastinit.fill import Array, Index, check_output, fill_array, new_array, select
 from fastinit.streams import Seed, Stream
 
@@ -26,13 +42,17 @@ class Initializer:
         """The plain distribution of the elements of a tensor of `shape`."""
         raise NotImplementedError
 
+    def with_default_axes(self, axes: AxesName) -> Initializer:
+        """This initializer for a tensor whose fans lie by `axes`, unless it names axes of its own."""
+        return self
+
     def __call__(
         self,
         shape: int | Sequence[int],
         *,
         seed: Seed = None,
         stream: Stream = "",
-        dtype: DTypeLike = "float32",
+        dtype: Dtype = "float32",
         threads: int | None = None,
     ) -> Array:
         """Make a new array.
@@ -128,7 +148,7 @@ class Initializer:
         *,
         seed: Seed,
         stream: Stream = "",
-        dtype: DTypeLike = "float32",
+        dtype: Dtype = "float32",
         threads: int | None = None,
     ) -> Array:
         """Make ``whole[index]`` of a tensor of `shape` without making the whole.
@@ -179,6 +199,12 @@ def _set_real(obj: object, **fields: Any) -> None:
         object.__setattr__(obj, name, check_real(name, value))
 
 
+def _refuse_one(cls: type, given: int, both: str, example: str) -> None:
+    """Refuse one argument where the frameworks disagree about which of two it is."""
+    if given == 1:
+        raise TypeError(f"{cls.__name__} takes {both}, got one argument: write {example}")
+
+
 def _check_normal(mean: float, stddev: float) -> None:
     if not math.isfinite(mean):
         raise ValueError(f"mean must be finite, got {mean!r}")
@@ -211,19 +237,29 @@ class Constant(Distribution):
 
 @dataclass(frozen=True, slots=True)
 class Uniform(Distribution):
-    """Uniform on [low, high].
+    """Uniform on [low, high).
 
     Parameters
     ----------
     low, high : float
-        Finite, ``low <= high``; equal ones give a constant. Both ends can occur, where
-        the dtype has them, and nothing outside. The values are
+        Finite, ``low <= high``, both given or neither; equal ones give a constant. `low`
+        can occur where the dtype has it, and `high` cannot. The values are
         ``low + (high - low) * u`` with u a multiple of 2**-24 (float64: 2**-53) in
-        [0, 1).
+        [0, 1); one that rounding would bring to `high` is the largest value of the dtype
+        below it.
+
+    Raises
+    ------
+    TypeError
+        One end alone: a single number is the constant to some and a range to others.
     """
 
     low: float = -0.05
     high: float = 0.05
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        _refuse_one(cls, len(args) + len(kwargs), "both low and high or neither", "Uniform(-x, x)")
+        return object.__new__(cls)
 
     @_kernel.in_default_arithmetic
     def __post_init__(self) -> None:
@@ -248,10 +284,25 @@ class Normal(Distribution):
     mean, stddev : float
         Finite, ``stddev >= 0``; 0 gives the constant `mean`. Values reach 6.66
         standard deviations from the mean (float64: 8.57).
+
+    Raises
+    ------
+    TypeError
+        One number without its name: it is the mean to PyTorch and Keras, and the standard
+        deviation to JAX.
     """
 
     mean: float = 0.0
     stddev: float = 1.0
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        _refuse_one(
+            cls,
+            len(args) if not kwargs else 0,
+            "mean and stddev, or one of them by name",
+            "Normal(0.0, 0.02) or Normal(stddev=0.02)",
+        )
+        return object.__new__(cls)
 
     @_kernel.in_default_arithmetic
     def __post_init__(self) -> None:
@@ -273,14 +324,36 @@ class TruncatedNormal(Distribution):
         the standard deviation of the values is
         ``stddev * truncated_std(lower, upper)``.
     lower, upper : float
-        Bounds in units of `stddev`, relative to `mean`; either may be infinite.
-        `within` takes bounds of the values themselves.
+        Bounds in units of `stddev`, relative to `mean`; either may be infinite. They
+        can occur, as numbers of the dtype. By name alone: the third and fourth argument of
+        ``torch.nn.init.trunc_normal_`` are bounds of the values, which `within` takes.
+
+    Raises
+    ------
+    TypeError
+        One number without its name, as for `Normal`.
     """
 
     mean: float = 0.0
     stddev: float = 1.0
+    _: KW_ONLY
     lower: float = -2.0
     upper: float = 2.0
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        if len(args) > 2:
+            raise TypeError(
+                "TruncatedNormal takes lower and upper by name, in units of stddev, as in "
+                "TruncatedNormal(0.0, 0.02, lower=-2.0, upper=2.0); for bounds that are values, write "
+                f"TruncatedNormal.within(low, high, mean=0.0, stddev=0.02); got {len(args)} arguments without names"
+            )
+        _refuse_one(
+            cls,
+            len(args) if not kwargs.keys() & {"mean", "stddev"} else 0,
+            "mean and stddev, or one of them by name",
+            "TruncatedNormal(0.0, 0.02) or TruncatedNormal(stddev=0.02)",
+        )
+        return object.__new__(cls)
 
     @_kernel.in_default_arithmetic
     def __post_init__(self) -> None:
@@ -290,11 +363,12 @@ class TruncatedNormal(Distribution):
 
     @classmethod
     @_kernel.in_default_arithmetic
-    def within(cls, low: float, high: float, mean: float = 0.0, stddev: float = 1.0) -> Self:
+    def within(cls, low: float, high: float, *, mean: float = 0.0, stddev: float = 1.0) -> Self:
         """Normal(mean, stddev) conditioned on [low, high], bounds of the values themselves.
 
         Those of ``torch.nn.init.trunc_normal_`` are such. ``low < high``, either may be
-        infinite, and ``stddev > 0``; errors are those of the class.
+        infinite, and ``stddev > 0``; errors are those of the class. `mean` and `stddev` are
+        given by name, because PyTorch has them before the bounds.
         """
         mean, stddev = check_real("mean", mean), check_positive("stddev", stddev)
         lower = (check_real("low", low) - mean) / stddev
@@ -310,15 +384,10 @@ class TruncatedNormal(Distribution):
                 "low and high must be in the range of a float in units of stddev from the mean, "
                 f"got low={low!r}, high={high!r}, mean={mean!r}, stddev={stddev!r}"
             )
-        return cls(mean, stddev, lower, upper)
+        return cls(mean, stddev, lower=lower, upper=upper)
 
     def prepare(self, dtype: str) -> _kernel.Distribution:
         return _kernel.truncated_normal(dtype, self.mean, self.stddev, self.lower, self.upper)
-
-
-MODES = ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")
-DISTRIBUTIONS = ("truncated_normal", "untruncated_normal", "uniform")
-CORRECTIONS = ("exact", "tf_contrib", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +404,12 @@ class VarianceScaling(Initializer):
     distribution : {"truncated_normal", "untruncated_normal", "uniform"}
         Normal truncated at two standard deviations, normal, or uniform on
         +-sqrt(3 * scale / n).
-    in_axis, out_axis, batch_axis : int or sequence of int
+    in_axis, out_axis : int or sequence of int, optional
+        As for `compute_fans`; both given or neither. Axes that are given hold everywhere.
+        Without them they are those of the tensor at hand: PyTorch's layout (1 and 0) for
+        the parameters of a module, that of its `axes` for a `Tensor` of a model, and the
+        last two (-2 and -1, as in Keras and JAX) for a bare shape. See `with_axes`.
+    batch_axis : int or sequence of int
         As for `compute_fans`.
     correction : {"exact", "tf_contrib", "none"}
         What makes up for the variance that truncation takes. ``"exact"`` divides
@@ -354,12 +428,13 @@ class VarianceScaling(Initializer):
     """
 
     scale: float = 1.0
-    mode: str = "fan_in"
-    distribution: str = "truncated_normal"
-    in_axis: Axes = -2
-    out_axis: Axes = -1
+    mode: Mode = "fan_in"
+    distribution: DistributionName = "truncated_normal"
+    _: KW_ONLY
+    in_axis: Axes | None = None
+    out_axis: Axes | None = None
     batch_axis: Axes = ()
-    correction: str = "exact"
+    correction: Correction = "exact"
 
     @_kernel.in_default_arithmetic
     def __post_init__(self) -> None:
@@ -367,10 +442,77 @@ class VarianceScaling(Initializer):
         check_choice("mode", self.mode, MODES)
         check_choice("distribution", self.distribution, DISTRIBUTIONS)
         check_choice("correction", self.correction, CORRECTIONS)
+        if (self.in_axis is None) != (self.out_axis is None):
+            raise ValueError(
+                "in_axis and out_axis must both be given or neither, got "
+                f"in_axis={shown(self.in_axis)}, out_axis={shown(self.out_axis)}"
+            )
         for name in ("in_axis", "out_axis", "batch_axis"):
-            object.__setattr__(self, name, normalize_axes(name, getattr(self, name)))
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, normalize_axes(name, getattr(self, name)))
+
+    def with_axes(
+        self,
+        axes: AxesName | None = None,
+        /,
+        *,
+        in_axis: Axes | None = None,
+        out_axis: Axes | None = None,
+        batch_axis: Axes | None = None,
+    ) -> VarianceScaling:
+        """The same initializer for weights whose inputs and outputs lie on other axes.
+
+        Parameters
+        ----------
+        axes : {"out_in", "in_out"}, optional
+            ``"out_in"`` is PyTorch's layout, out x in x kernel: ``in_axis=1, out_axis=0``.
+            ``"in_out"`` is that of Keras, TensorFlow and Flax, kernel x in x out:
+            ``in_axis=-2, out_axis=-1``.
+        in_axis, out_axis : int or sequence of int, optional
+            Instead of `axes`, both.
+        batch_axis : int or sequence of int, optional
+            Axes of independent copies; as they are by default.
+
+        Returns
+        -------
+        VarianceScaling
+
+        Raises
+        ------
+        ValueError, TypeError
+            An unknown name, a name beside axes, one of `in_axis` and `out_axis` alone.
+
+        Examples
+        --------
+        >>> he_normal.with_axes("out_in").resolve((256, 64)).stddev * TRUNCATED_STD_2 == (2 / 64) ** 0.5
+        True
+        """
+        if axes is not None:
+            check_axes_name("axes", axes)
+            if in_axis is not None or out_axis is not None:
+                raise ValueError(
+                    f"axes={axes!r} names in_axis and out_axis: give it or these, not both"
+                )
+            in_axis, out_axis = NAMED_AXES[axes]
+        elif in_axis is None and out_axis is None:
+            in_axis, out_axis = self.in_axis, self.out_axis
+        batch_axis = self.batch_axis if batch_axis is None else batch_axis
+        return replace(self, in_axis=in_axis, out_axis=out_axis, batch_axis=batch_axis)
+
+    def with_default_axes(self, axes: AxesName) -> VarianceScaling:
+        check_axes_name("axes", axes)
+        if self.in_axis is not None:
+            return self
+        if self.batch_axis and axes == "out_in":
+            raise ValueError(
+                f"batch_axis={shown(self.batch_axis)} needs in_axis and out_axis beside it: the axes "
+                'of this tensor are "out_in", which has inputs on axis 1 and outputs on axis 0'
+            )
+        return self.with_axes(axes)
 
     def resolve(self, shape: Sequence[int]) -> Distribution:
+        if self.in_axis is None or self.out_axis is None:
+            return self.with_default_axes("in_out").resolve(shape)
         fan_in, fan_out = compute_fans(shape, self.in_axis, self.out_axis, self.batch_axis)
         n = {
             "fan_in": float(fan_in),

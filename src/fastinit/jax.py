@@ -21,19 +21,30 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 try:
     import jax
+    from jax.nn import initializers as _own
+    from jax.nn.initializers import (
+        Initializer,
+        constant,
+        delta_orthogonal,
+        ones,
+        orthogonal,
+        zeros,
+    )
     from jax.sharding import NamedSharding, PartitionSpec
+    from jax.typing import DTypeLike
 except ImportError as error:
-    raise ImportError("fastinit.jax needs the package jax: pip install 'fastinit[jax]'") from error
+    raise ImportError("fastinit.jax needs the package jax: pip install jax") from error
 
 from fastinit import initializers as laws
 from fastinit._kernel import DTYPE_SIZES
 from fastinit.checks import check_choice, check_real, counted
+from fastinit.choices import DistributionName, Mode
 from fastinit.fans import Axes, normalize_shape
 from fastinit.fill import Array, output_dtype
 from fastinit.initializers import prepare
@@ -62,25 +73,16 @@ __all__ = [
     "zeros",
 ]
 
-_own = jax.nn.initializers
-
-Initializer = _own.Initializer
-constant = _own.constant
-delta_orthogonal = _own.delta_orthogonal
-ones = _own.ones
-orthogonal = _own.orthogonal
-zeros = _own.zeros
-
-#: What a factory returns: ``init(key, shape, dtype=..., out_sharding=None)``.
-Initialize = Callable[..., Any]
-
 Shape = tuple[int, ...]
 
 #: What turns the words of a key into a seed and a stream.
 Reader = Callable[[Array], tuple[Seed, Stream]]
 
+#: JAX's names of the distributions of `variance_scaling`.
+JaxDistributionName = Literal["truncated_normal", "normal", "uniform"]
+
 #: JAX's names of distributions to those of `fastinit.VarianceScaling`.
-_DISTRIBUTIONS = {
+_DISTRIBUTIONS: dict[JaxDistributionName, DistributionName] = {
     "truncated_normal": "truncated_normal",
     "normal": "untruncated_normal",
     "uniform": "uniform",
@@ -93,13 +95,13 @@ _SAMPLED = frozenset(map(output_dtype, DTYPE_SIZES))
 _ALIGNMENT = 64
 
 
-def uniform(scale: Any = 1e-2, dtype: Any = None) -> Initialize:
-    """Uniform on [0, scale].
+def uniform(scale: Any = 1e-2, dtype: DTypeLike | None = None) -> Initializer:
+    """Uniform on [0, scale).
 
     Parameters
     ----------
     scale : float or scalar array
-        The other end, finite. A negative one gives [scale, 0].
+        The other end, finite. A negative one gives [scale, 0), where JAX has (scale, 0].
     dtype : dtype, optional
         What calls without a dtype make, by default JAX's float: float32, or float64 if
         ``jax_enable_x64`` is set.
@@ -113,16 +115,12 @@ def uniform(scale: Any = 1e-2, dtype: Any = None) -> Initialize:
     ------
     TypeError, ValueError
         A `scale` that is traced, not a real number, or not finite.
-
-    Notes
-    -----
-    JAX's never gives `scale` itself; here it can occur, where rounding leads to it.
     """
     low, high = sorted((0.0, _number("scale", scale)))
     return _initializer(laws.Uniform(low, high), _own.uniform(scale, dtype), dtype)
 
 
-def normal(stddev: Any = 1e-2, dtype: Any = None) -> Initialize:
+def normal(stddev: Any = 1e-2, dtype: DTypeLike | None = None) -> Initializer:
     """Normal with mean 0.
 
     Parameters
@@ -147,8 +145,8 @@ def normal(stddev: Any = 1e-2, dtype: Any = None) -> Initialize:
 
 
 def truncated_normal(
-    stddev: Any = 1e-2, dtype: Any = None, lower: Any = -2.0, upper: Any = 2.0
-) -> Initialize:
+    stddev: Any = 1e-2, dtype: DTypeLike | None = None, lower: Any = -2.0, upper: Any = 2.0
+) -> Initializer:
     """Normal with mean 0, conditioned on [lower * stddev, upper * stddev].
 
     Parameters
@@ -173,20 +171,20 @@ def truncated_normal(
         An argument that is traced, not a real number, or out of range.
     """
     law = laws.TruncatedNormal(
-        0.0, _number("stddev", stddev), _number("lower", lower), _number("upper", upper)
+        0.0, _number("stddev", stddev), lower=_number("lower", lower), upper=_number("upper", upper)
     )
     return _initializer(law, _own.truncated_normal(stddev, dtype, lower, upper), dtype)
 
 
 def variance_scaling(
     scale: Any,
-    mode: str,
-    distribution: str,
+    mode: Mode,
+    distribution: JaxDistributionName,
     in_axis: Axes = -2,
     out_axis: Axes = -1,
     batch_axis: Axes = (),
-    dtype: Any = None,
-) -> Initialize:
+    dtype: DTypeLike | None = None,
+) -> Initializer:
     """Zero mean and standard deviation sqrt(scale / n), with n counted from the shape.
 
     Parameters
@@ -231,22 +229,27 @@ def variance_scaling(
     check_choice("distribution", distribution, tuple(_DISTRIBUTIONS))
     factor = _number("scale", scale)
     law = laws.VarianceScaling(
-        factor or 1.0, mode, _DISTRIBUTIONS[distribution], in_axis, out_axis, batch_axis
+        factor or 1.0,
+        mode,
+        _DISTRIBUTIONS[distribution],
+        in_axis=in_axis,
+        out_axis=out_axis,
+        batch_axis=batch_axis,
     )
     own = _own.variance_scaling(scale, mode, distribution, in_axis, out_axis, batch_axis, dtype)
     return _initializer(law if factor else laws.Constant(0.0), own, dtype, least_rank=2)
 
 
 def glorot_uniform(
-    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None
-) -> Initialize:
+    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: DTypeLike | None = None
+) -> Initializer:
     """U[-x, x], x = sqrt(6 / (fan_in + fan_out)): `variance_scaling` with 1, "fan_avg", "uniform"."""
     return variance_scaling(1.0, "fan_avg", "uniform", in_axis, out_axis, batch_axis, dtype)
 
 
 def glorot_normal(
-    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None
-) -> Initialize:
+    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: DTypeLike | None = None
+) -> Initializer:
     """Truncated normal, std sqrt(2 / (fan_in + fan_out)): `variance_scaling` with 1, "fan_avg"."""
     return variance_scaling(
         1.0, "fan_avg", "truncated_normal", in_axis, out_axis, batch_axis, dtype
@@ -254,29 +257,29 @@ def glorot_normal(
 
 
 def lecun_uniform(
-    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None
-) -> Initialize:
+    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: DTypeLike | None = None
+) -> Initializer:
     """U[-x, x], x = sqrt(3 / fan_in): `variance_scaling` with 1, "fan_in", "uniform"."""
     return variance_scaling(1.0, "fan_in", "uniform", in_axis, out_axis, batch_axis, dtype)
 
 
 def lecun_normal(
-    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None
-) -> Initialize:
+    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: DTypeLike | None = None
+) -> Initializer:
     """Truncated normal, std sqrt(1 / fan_in): `variance_scaling` with 1, "fan_in"."""
     return variance_scaling(1.0, "fan_in", "truncated_normal", in_axis, out_axis, batch_axis, dtype)
 
 
 def he_uniform(
-    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None
-) -> Initialize:
+    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: DTypeLike | None = None
+) -> Initializer:
     """U[-x, x], x = sqrt(6 / fan_in): `variance_scaling` with 2, "fan_in", "uniform"."""
     return variance_scaling(2.0, "fan_in", "uniform", in_axis, out_axis, batch_axis, dtype)
 
 
 def he_normal(
-    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None
-) -> Initialize:
+    in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: DTypeLike | None = None
+) -> Initializer:
     """Truncated normal, std sqrt(2 / fan_in): `variance_scaling` with 2, "fan_in"."""
     return variance_scaling(2.0, "fan_in", "truncated_normal", in_axis, out_axis, batch_axis, dtype)
 
@@ -300,12 +303,12 @@ def _number(name: str, value: Any) -> float:
 
 
 def _initializer(
-    law: laws.Initializer, own: Initialize, dtype: Any, least_rank: int = 0
-) -> Initialize:
+    law: laws.Initializer, own: Initializer, dtype: Any, least_rank: int = 0
+) -> Initializer:
     """The function that a factory returns; `own` is JAX's, for what this library does not sample."""
     default = dtype
 
-    def init(key: Any, shape: Any, dtype: Any = default, out_sharding: Any = None) -> Any:
+    def init(key: Any, shape: Any, dtype: Any = default, out_sharding: Any = None) -> jax.Array:
         made = _sampled_dtype(dtype)
         if made is None:
             return own(key, shape, dtype, out_sharding)
@@ -500,3 +503,8 @@ def _traced(
     )(words)
     # jax.shard_map makes it in the memory of the device, whatever the sharding says.
     return made if sharding.memory_kind in (None, "device") else jax.device_put(made, sharding)
+
+
+def __dir__() -> list[str]:
+    """The public names, without the modules that make them."""
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

@@ -11,13 +11,14 @@ import math
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastinit import _kernel
 from fastinit import initializers as core
 from fastinit.checks import check_int
+from fastinit.choices import DistributionName, Mode
 from fastinit.fans import normalize_shape
 from fastinit.fill import Array
 from fastinit.streams import MAX_UINT64, expected_seed, seed_value
@@ -25,9 +26,7 @@ from fastinit.streams import MAX_UINT64, expected_seed, seed_value
 try:
     import keras
 except ImportError as error:
-    raise ImportError(
-        "fastinit.keras needs the package keras: pip install 'fastinit[keras]'"
-    ) from error
+    raise ImportError("fastinit.keras needs the package keras: pip install keras") from error
 
 __all__ = [
     "GlorotNormal",
@@ -148,8 +147,8 @@ class _Scaled(_Filled):
     """The values of Keras's `VarianceScaling` and of its subclasses."""
 
     scale: Any
-    mode: str
-    distribution: str
+    mode: Mode
+    distribution: DistributionName
     input_axes: Any
     output_axes: Any
 
@@ -164,7 +163,7 @@ class _Scaled(_Filled):
 @_kernel.in_default_arithmetic
 @lru_cache(maxsize=1024)
 def _resolve(
-    scale: float, mode: str, distribution: str, shape: tuple[int, ...]
+    scale: float, mode: Mode, distribution: DistributionName, shape: tuple[int, ...]
 ) -> core.Distribution:
     """Cached because it costs more than a small fill."""
     return core.VarianceScaling(scale, mode, distribution).resolve(shape)
@@ -302,13 +301,13 @@ class TruncatedNormal(_Filled, keras.initializers.TruncatedNormal, _Seeded):
 
 @_registered
 class RandomUniform(_Filled, keras.initializers.RandomUniform, _Seeded):
-    """Uniform values on [minval, maxval].
+    """Uniform values on [minval, maxval).
 
     Parameters
     ----------
     minval, maxval : float
-        -0.05 and 0.05 by default; finite, ``minval <= maxval``. Both can occur where the
-        dtype has them, and nothing outside.
+        -0.05 and 0.05 by default; finite, ``minval <= maxval``; equal ones give a constant.
+        `minval` can occur where the dtype has it, and `maxval` cannot.
     seed : int, numpy.integer, keras.random.SeedGenerator, dict or None
         As for `RandomNormal`.
     """
@@ -447,9 +446,37 @@ def get(identifier: Any) -> Any:
     return keras.initializers.get(identifier)
 
 
-def __getattr__(name: str) -> Any:
-    """What only ``keras.initializers`` has, such as `Zeros`, so that one import can replace the other."""
-    try:
-        return getattr(keras.initializers, name)
-    except AttributeError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+if TYPE_CHECKING:  # in place of __getattr__, which would let type checkers pass every name
+    from keras.initializers import STFT as STFT
+    from keras.initializers import Constant as Constant
+    from keras.initializers import Identity as Identity
+    from keras.initializers import IdentityInitializer as IdentityInitializer
+    from keras.initializers import Initializer as Initializer
+    from keras.initializers import Ones as Ones
+    from keras.initializers import Orthogonal as Orthogonal
+    from keras.initializers import OrthogonalInitializer as OrthogonalInitializer
+    from keras.initializers import STFTInitializer as STFTInitializer
+    from keras.initializers import Zeros as Zeros
+    from keras.initializers import constant as constant
+    from keras.initializers import deserialize as deserialize
+    from keras.initializers import identity as identity
+    from keras.initializers import ones as ones
+    from keras.initializers import orthogonal as orthogonal
+    from keras.initializers import serialize as serialize
+    from keras.initializers import stft as stft
+    from keras.initializers import zeros as zeros
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Forward names that only ``keras.initializers`` has, such as `Zeros`, so that one import can replace the other."""
+        try:
+            return getattr(keras.initializers, name)
+        except AttributeError:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+
+
+def __dir__() -> list[str]:
+    """The public names, with those of ``keras.initializers`` that are forwarded."""
+    dunders = [name for name in globals() if name.startswith("__")]
+    forwarded = [name for name in dir(keras.initializers) if not name.startswith("_")]
+    return sorted({*__all__, *forwarded, *dunders})

@@ -22,7 +22,6 @@ from fastinit.fill import (
     select,
     zero_row,
 )
-from fastinit.initializers import prepare
 from fastinit.spec import initializer_table, parse_rule, read_tensors, recorded, tensor_table
 from fastinit.streams import Seed, seed_value, stream_key
 from fastinit.tensor import Tensor
@@ -173,14 +172,14 @@ class Model:
         for name, out in arrays.items():
             tensor, dtype = self[name], check_output(out)
             check_part(out, tensor.shape, parts.get(name))
-            prepare(tensor.init, tensor.shape, dtype)
+            tensor.prepare(dtype)
         for name, out in arrays.items():
             self._fill(self[name], out, value, parts.get(name), threads)
 
     def _fill(
         self, tensor: Tensor, out: Array, seed: Seed, index: Index | None, threads: int | None
     ) -> None:
-        tensor.init.fill(
+        tensor.init_with_axes.fill(
             out,
             seed=seed,
             stream=tensor.name,
@@ -377,6 +376,7 @@ def _record(tensors: Sequence[Tensor], seed: int) -> dict[str, str]:
         "stream_version": _kernel.STREAM_VERSION,
         "seed": seed,
         "init": {tensor.name: initializer_table(tensor.init) for tensor in tensors},
+        "axes": {tensor.name: tensor.axes for tensor in tensors},
         "padding_idx": {t.name: t.padding_idx for t in tensors if t.padding_idx is not None},
     }
     return {"format": "pt", "fastinit": json.dumps(record, separators=(",", ":"))}

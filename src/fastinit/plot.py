@@ -35,7 +35,7 @@ def check_drawable(path: Path) -> Any:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(
-            "histograms need the package matplotlib: pip install 'fastinit[plot]'"
+            "histograms need the package matplotlib: pip install matplotlib"
         ) from error
     return Figure
 

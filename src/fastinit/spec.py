@@ -9,12 +9,14 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fastinit import _kernel, initializers
 from fastinit._kernel import DTYPE_SIZES
 from fastinit.architectures import config_tensors
-from fastinit.checks import check_choice, check_int, shortened, shown
+from fastinit.checks import check_int, shortened, shown
+from fastinit.choices import DtypeName, is_dtype_name
+from fastinit.fans import check_axes_name
 from fastinit.files import (
     Stored,
     is_path,
@@ -24,7 +26,7 @@ from fastinit.files import (
     read_safetensors,
     read_stored,
 )
-from fastinit.initializers import Initializer, VarianceScaling, prepare
+from fastinit.initializers import Initializer, VarianceScaling
 from fastinit.streams import MAX_UINT64
 from fastinit.tensor import Tensor
 
@@ -38,11 +40,13 @@ CLASSES: dict[str, Any] = {
     "truncated_normal": initializers.TruncatedNormal,
     "variance_scaling": VarianceScaling,
 }
-#: How the text of an argument becomes a value, by the type of its default; axes are single integers.
-CONVERTERS: dict[type, Callable[[str], Any]] = {float: float, str: str, int: int, tuple: int}
-
-#: Where the fans are: Keras and Flax have weights of kernel x in x out, PyTorch of out x in x kernel.
-AXES: dict[str, dict[str, Any]] = {"in_out": {}, "out_in": {"in_axis": (1,), "out_axis": (0,)}}
+#: Arguments about axes, which the ready-made initializers take too, and how a text becomes one: axes are single integers there.
+AXES_ARGUMENTS: dict[str, Callable[[str], Any]] = {
+    "axes": str,
+    "in_axis": int,
+    "out_axis": int,
+    "batch_axis": int,
+}
 #: In place of an initializer: the tensor is left out.
 SKIP = "skip"
 
@@ -57,75 +61,78 @@ LONGEST_MATCH = 1000
 
 @_kernel.in_default_arithmetic
 def parse_initializer(text: str) -> Initializer:
-    """``he_normal`` or ``truncated_normal:stddev=0.02,lower=-3`` as an initializer."""
+    """``he_normal``, ``he_normal:axes=out_in`` or ``truncated_normal:stddev=0.02,lower=-3`` as an initializer."""
     name, _, options = text.partition(":")
-    if name in READY_MADE and not options:
-        return READY_MADE[name]
-    cls = _class(name, text)
-    converters = {f.name: CONVERTERS[type(f.default)] for f in dataclasses.fields(cls)}
+    converters = _arguments(name, text)
     values: dict[str, Any] = {}
     for option in filter(None, options.split(",")):
         key, _, value = option.partition("=")
         if key not in converters or key in values:
             raise ValueError(
-                f"expected options {', '.join(converters)} of {name}, each once, got {shown(option)}"
+                f"expected {_expected(converters)} of {name}, each once, got {shown(option)}"
             )
         try:
             values[key] = converters[key](value)
         except ValueError:
             raise ValueError(f"expected a number for {key}, got {shown(value)}") from None
-    made: Initializer = cls(**values)
-    return made
+    return _make(name, values)
 
 
-def _class(name: str, given: object) -> Any:
+def _arguments(name: str, given: object) -> dict[str, Callable[[str], Any]]:
+    """The arguments of the initializer of this name, and how a text becomes each."""
+    if name in READY_MADE:
+        return AXES_ARGUMENTS if isinstance(READY_MADE[name], VarianceScaling) else {}
     if name not in CLASSES:
         known = ", ".join(sorted({*READY_MADE, *CLASSES}))
         raise ValueError(f"expected one of {known}, got {shown(given)}")
-    return CLASSES[name]
+    own: dict[str, Callable[[str], Any]]
+    own = {field.name: type(field.default) for field in dataclasses.fields(CLASSES[name])}
+    return own | AXES_ARGUMENTS if CLASSES[name] is VarianceScaling else own
 
 
-def initializer_from(value: Any, axes: str = "in_out") -> Initializer:
-    """An initializer from a text, or from a table of its name and arguments; `axes` where these name none."""
-    if isinstance(value, str):
-        made = parse_initializer(value)
-        given = value
-    elif isinstance(value, dict) and isinstance(value.get("name"), str):
-        made = _from_table(value)
-        given = "".join(value)
-    else:
-        raise ValueError(f"init must be a name, or a table with one, got {shown(value)}")
-    if isinstance(made, VarianceScaling) and "_axis" not in given:
-        made = dataclasses.replace(made, **AXES[axes])
+def _expected(arguments: Iterable[str]) -> str:
+    return f"the arguments {', '.join(arguments)}" if arguments else "no arguments"
+
+
+def _make(name: str, values: dict[str, Any]) -> Initializer:
+    axes = {key: value for key, value in values.items() if key in AXES_ARGUMENTS}
+    others = {key: value for key, value in values.items() if key not in axes}
+    made: Initializer = READY_MADE[name] if name in READY_MADE else CLASSES[name](**others)
+    if axes and isinstance(made, VarianceScaling):  # no other has arguments about axes
+        return made.with_axes(axes.pop("axes", None), **axes)
     return made
+
+
+def initializer_from(value: Any) -> Initializer:
+    """An initializer from a text, or from a table of its name and arguments."""
+    if isinstance(value, str):
+        return parse_initializer(value)
+    if isinstance(value, dict) and isinstance(value.get("name"), str):
+        return _from_table(value)
+    raise ValueError(f"init must be a name, or a table with one, got {shown(value)}")
 
 
 def _from_table(table: dict[str, Any]) -> Initializer:
     name = table["name"]
-    arguments = {key: value for key, value in table.items() if key != "name"}
-    if name in READY_MADE and not arguments:
-        return READY_MADE[name]
-    cls = _class(name, name)
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    for key, value in arguments.items():
-        if key not in fields:
-            raise ValueError(f"expected arguments {', '.join(fields)} of {name}, got {shown(key)}")
-        if isinstance(fields[key].default, float) and value in ("inf", "-inf"):
-            arguments[key] = float(value)
-    made: Initializer = cls(**arguments)
-    return made
+    values = {key: value for key, value in table.items() if key != "name"}
+    arguments = _arguments(name, name)
+    for key, value in values.items():
+        if key not in arguments:
+            raise ValueError(f"expected {_expected(arguments)} of {name}, got {shown(key)}")
+        if arguments[key] is float and value in ("inf", "-inf"):
+            values[key] = float(value)
+    return _make(name, values)
 
 
 def initializer_table(init: Initializer) -> dict[str, Any]:
-    """The table of an initializer's name and the arguments that are not its defaults."""
+    """The table of an initializer's name and its arguments; of its axes, those that it was given."""
     name = next((name for name, cls in CLASSES.items() if type(init) is cls), None)
     if name is None or not dataclasses.is_dataclass(init):
         raise TypeError(f"an initializer of one's own has no text: {shown(init)}")
     table: dict[str, Any] = {"name": name}
-    plain = CLASSES[name]()
     for field in dataclasses.fields(init):
         value = getattr(init, field.name)
-        if value != getattr(plain, field.name):
+        if value is not None and value != ():
             infinite = isinstance(value, float) and math.isinf(value)
             table[field.name] = str(value) if infinite else value
     return table
@@ -137,6 +144,7 @@ def tensor_table(tensor: Tensor) -> dict[str, Any]:
         "name": tensor.name,
         "shape": list(tensor.shape),
         "dtype": tensor.dtype,
+        "axes": tensor.axes,
         "init": initializer_table(tensor.init),
     }
     return table if tensor.padding_idx is None else table | {"padding_idx": tensor.padding_idx}
@@ -209,7 +217,7 @@ def _config_tensors(
         tables = [tensor_table(tensor) for tensor in config_tensors(config)]
     except (ValueError, TypeError) as error:
         raise type(error)(f"{path}: {error}") from None
-    return _tensors(path, [{"axes": "out_in", **table, **_rule(table, rules)} for table in tables])
+    return _tensors(path, [{**table, **_rule(table, rules)} for table in tables])
 
 
 def _stored_table(stored: Stored) -> dict[str, Any]:
@@ -219,7 +227,7 @@ def _stored_table(stored: Stored) -> dict[str, Any]:
 def _spec_tensors(path: Path, spec: Any, rules: Sequence[Mapping[str, Any]]) -> list[Tensor]:
     """Of a tensor, the command line's rule counts before its own table, then the spec's rule, the spec, and what is stored."""
     _check_table(f"{path}", spec, MODEL_KEYS, {"axes": str, "dtype": str, "tensors_from": str})
-    check_choice(f"{path}: axes", spec.get("axes", "in_out"), tuple(AXES))
+    check_axes_name(f"{path}: axes", spec.get("axes", "in_out"))
     stored: list[dict[str, Any]] = []
     if "tensors_from" in spec:
         if len(spec["tensors_from"]) > LONGEST_PATH or not is_path(spec["tensors_from"]):
@@ -305,19 +313,17 @@ def _tensors(path: Path, tables: Sequence[Mapping[str, Any]]) -> list[Tensor]:
 def _tensor(full: Mapping[str, Any]) -> Tensor:
     if "init" not in full:
         raise ValueError("it has no init, and no rule matches it")
-    axes = full.get("axes", "in_out")
-    check_choice("axes", axes, tuple(AXES))
     shape = full["shape"]
     if not isinstance(shape, list):
         raise ValueError(f"shape must be a list of sizes, got {shown(shape)}")
     dtype = full.get("dtype", "float32")
-    if not isinstance(dtype, str) or dtype not in DTYPE_SIZES:
+    if not is_dtype_name(dtype):
         raise ValueError(
             f"dtype must be one of {', '.join(DTYPE_SIZES)} (or a rule says {SKIP!r}), got {shown(dtype)}"
         )
-    init = initializer_from(full["init"], axes)
-    tensor = Tensor(full["name"], tuple(shape), init, dtype, full.get("padding_idx"))
-    init.resolve(tensor.shape)
+    init, axes = initializer_from(full["init"]), full.get("axes", "in_out")
+    tensor = Tensor(full["name"], tuple(shape), init, dtype, full.get("padding_idx"), axes)
+    tensor.resolve()
     return tensor
 
 
@@ -343,18 +349,22 @@ def recorded(path: Path) -> tuple[dict[str, Tensor], int | None]:
         raise ValueError(
             f"{path}: written with stream version {shown(version)}, this is {_kernel.STREAM_VERSION}"
         )
-    inits, rows = record.get("init"), record.get("padding_idx")
-    if not isinstance(inits, dict) or not isinstance(rows, dict):
-        raise ValueError(f"{where} must have the objects init and padding_idx")
+    inits, axes, rows = (record.get(key) for key in ("init", "axes", "padding_idx"))
+    if not (isinstance(inits, dict) and isinstance(axes, dict) and isinstance(rows, dict)):
+        raise ValueError(f"{where} must have the objects init, axes and padding_idx")
     names = {s.name for s in stored}
-    if other := (inits.keys() ^ names) | (rows.keys() - names):
+    if other := (inits.keys() ^ names) | (axes.keys() ^ names) | (rows.keys() - names):
         raise ValueError(
             f"{where} has other tensors than the header, {shortened(min(other))}: give a spec"
         )
     tensors = {}
     for s in stored:
         try:
-            tensors[s.name] = _recorded_tensor(s, inits[s.name], rows.get(s.name))
+            init = initializer_from(inits[s.name])
+            dtype = cast("DtypeName", s.dtype)  # a Tensor refuses all others
+            made = Tensor(s.name, s.shape, init, dtype, rows.get(s.name), axes[s.name])
+            made.prepare()  # its shape has the axes, and its dtype the values
+            tensors[s.name] = made
         except (ValueError, TypeError) as error:
             raise ValueError(f"{where}: {shortened(s.name)}: {error}") from None
     try:
@@ -362,10 +372,3 @@ def recorded(path: Path) -> tuple[dict[str, Tensor], int | None]:
     except (ValueError, TypeError) as error:
         raise ValueError(f"{where}: {error}") from None
     return tensors, seed
-
-
-def _recorded_tensor(stored: Stored, init: Any, padding_idx: Any) -> Tensor:
-    """A tensor whose initializer can have made it: its shape has the axes, its dtype the values."""
-    made = Tensor(stored.name, stored.shape, initializer_from(init), stored.dtype, padding_idx)
-    prepare(made.init, made.shape, made.dtype)
-    return made

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from fastinit import _kernel
 from fastinit.checks import check_int, shown
-from fastinit.fans import normalize_shape
+from fastinit.choices import AxesName, DtypeName
+from fastinit.fans import check_axes_name, normalize_shape
 from fastinit.fill import dtype_size
-from fastinit.initializers import Initializer
+from fastinit.initializers import Distribution, Initializer, prepare
 from fastinit.streams import stream_name
 
 
@@ -28,13 +30,23 @@ class Tensor:
         "float32", "float64", "float16", "bfloat16", "float8_e4m3fn" or "float8_e5m2".
     padding_idx : int, optional
         The index on the first axis whose row is zero, as in ``torch.nn.Embedding``.
+    axes : {"in_out", "out_in"}
+        Where its inputs and outputs lie, for an initializer that scales by fans and names no
+        axes of its own: kernel x in x out as in Keras and Flax, or out x in x kernel as in
+        PyTorch.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A bad argument, named with what was expected and what came.
     """
 
     name: str
     shape: tuple[int, ...]
     init: Initializer
-    dtype: str = "float32"
+    dtype: DtypeName = "float32"
     padding_idx: int | None = None
+    axes: AxesName = "in_out"
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -46,6 +58,8 @@ class Tensor:
         if not isinstance(self.init, Initializer):
             raise TypeError(f"init must be an initializer, got {shown(self.init)}")
         dtype_size(self.dtype)
+        check_axes_name("axes", self.axes)
+        self.init.with_default_axes(self.axes)
         if self.padding_idx is not None:
             if not self.shape or not self.shape[0]:
                 raise ValueError(
@@ -53,6 +67,19 @@ class Tensor:
                 )
             row = check_int("padding_idx", self.padding_idx, 0, self.shape[0] - 1)
             object.__setattr__(self, "padding_idx", row)
+
+    @property
+    def init_with_axes(self) -> Initializer:
+        """`init`, with the axes of this tensor where it needs some and names none."""
+        return self.init.with_default_axes(self.axes)
+
+    def resolve(self) -> Distribution:
+        """The plain distribution of its elements."""
+        return self.init_with_axes.resolve(self.shape)
+
+    def prepare(self, dtype: str | None = None) -> _kernel.Distribution:
+        """The kernel's distribution, for another dtype than its own if one is given."""
+        return prepare(self.init_with_axes, self.shape, dtype or self.dtype)
 
     @property
     def size(self) -> int:

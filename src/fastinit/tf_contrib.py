@@ -8,30 +8,40 @@ are raised with the value filled in, as ValueError for a mode.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from fastinit.checks import check_choice, check_positive
+from fastinit.choices import Correction, DistributionName, Dtype, Mode
 from fastinit.fill import Array, output_dtype
 from fastinit.initializers import VarianceScaling
 from fastinit.streams import Seed, seed_value
 
-Initialize = Callable[..., Array]
+#: TensorFlow 1's names of modes.
+ContribMode = Literal["FAN_IN", "FAN_OUT", "FAN_AVG"]
 
-_MODES = {"FAN_IN": "fan_in", "FAN_OUT": "fan_out", "FAN_AVG": "fan_avg"}
+
+class Initialize(Protocol):
+    """What the functions of this module return."""
+
+    def __call__(
+        self, shape: int | Sequence[int], dtype: Dtype | None = None, partition_info: Any = None
+    ) -> Array: ...
+
+
+_MODES: dict[ContribMode, Mode] = {"FAN_IN": "fan_in", "FAN_OUT": "fan_out", "FAN_AVG": "fan_avg"}
 
 
 def variance_scaling_initializer(
     factor: float = 2.0,
-    mode: str = "FAN_IN",
+    mode: ContribMode = "FAN_IN",
     uniform: bool = False,
     seed: Seed = None,
-    dtype: DTypeLike = np.float32,
+    dtype: Dtype = np.float32,
     *,
-    correction: str = "none",
+    correction: Correction = "none",
 ) -> Initialize:
     """Values that keep the scale of the input variance constant.
 
@@ -69,13 +79,13 @@ def variance_scaling_initializer(
     """
     check_choice("mode", mode, tuple(_MODES))
     factor = check_positive("factor", factor)
-    distribution = "uniform" if uniform else "truncated_normal"
+    distribution: DistributionName = "uniform" if uniform else "truncated_normal"
     initializer = VarianceScaling(factor, _MODES[mode], distribution, correction=correction)
     default_dtype = output_dtype(dtype)
     fixed = None if seed is None else seed_value(seed)
 
     def init(
-        shape: int | Sequence[int], dtype: DTypeLike | None = None, partition_info: Any = None
+        shape: int | Sequence[int], dtype: Dtype | None = None, partition_info: Any = None
     ) -> Array:
         return initializer(shape, seed=fixed, dtype=default_dtype if dtype is None else dtype)
 
@@ -85,9 +95,9 @@ def variance_scaling_initializer(
 def xavier_initializer(
     uniform: bool = True,
     seed: Seed = None,
-    dtype: DTypeLike = np.float32,
+    dtype: Dtype = np.float32,
     *,
-    correction: str = "none",
+    correction: Correction = "none",
 ) -> Initialize:
     """Glorot and Bengio's initializer.
 

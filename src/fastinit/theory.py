@@ -77,7 +77,7 @@ def theory(distribution: Distribution, n: int, dtype: str | None = None) -> Theo
             kurtosis = 3.0
             reach = _median_of_largest(-math.inf, n) * std
             low, high = mean - reach, mean + reach
-        case TruncatedNormal(_, stddev, lower, upper):
+        case TruncatedNormal(_, stddev, lower=lower, upper=upper):
             origin = _origin(distribution)
             z_mean, z_std, kurtosis = truncated_moments(lower, upper)
             mean, std = origin + stddev * z_mean, stddev * z_std
@@ -145,7 +145,7 @@ def cdf(distribution: Distribution, x: Reals) -> Reals:
             return below
         case Normal(mean, std) if std > 0:
             return _upper_tail((mean - x) / std)
-        case TruncatedNormal(_, stddev, lower, upper) if stddev > 0:
+        case TruncatedNormal(_, stddev, lower=lower, upper=upper) if stddev > 0:
             return _truncated_cdf((x - _origin(distribution)) / stddev, lower, upper)
     return (x >= theory(distribution, 1).mean).astype(np.float64)
 
@@ -214,7 +214,7 @@ def bounds(distribution: Distribution, dtype: str | None = None) -> tuple[float,
             high = low
         case Uniform(low, high):
             pass
-        case TruncatedNormal(mean, stddev, lower, upper) if stddev > 0:
+        case TruncatedNormal(mean, stddev, lower=lower, upper=upper) if stddev > 0:
             low, high = mean + stddev * lower, mean + stddev * upper
         case TruncatedNormal(low) | Normal(low, 0.0):
             high = low
@@ -249,8 +249,8 @@ def rescaled(distribution: Distribution, factor: float) -> Distribution:
                 return Uniform(moved(low), moved(high))
             case Normal(mean, std):
                 return Normal(mean, std * factor)
-            case TruncatedNormal(mean, stddev, lower, upper):
-                return TruncatedNormal(moved(mean), stddev * factor, lower, upper)
+            case TruncatedNormal(mean, stddev, lower=lower, upper=upper):
+                return TruncatedNormal(moved(mean), stddev * factor, lower=lower, upper=upper)
     return distribution
 
 

@@ -28,7 +28,6 @@ from fastinit import _kernel
 from fastinit.checks import check_callback, check_int, readable_bytes, shortened
 from fastinit.files import Layout
 from fastinit.fill import Array, dtype_size
-from fastinit.initializers import prepare
 from fastinit.tensor import Tensor
 from fastinit.threads import Progress, get_num_threads, share
 
@@ -447,7 +446,7 @@ def fill_bytes(
 def prepared(tensor: Tensor) -> _kernel.Distribution:
     """The kernel's distribution of a tensor's elements."""
     try:
-        return prepare(tensor.init, tensor.shape, tensor.dtype)
+        return tensor.prepare()
     except ValueError as error:
         raise ValueError(f"tensor {shortened(tensor.name)}: {error}") from None
 

@@ -12,22 +12,24 @@ int main(int argc, char **argv)
 {
     if (argc != 7 && argc != 9)
         return 2;
-    const fi_dtype dtype = strcmp(argv[2], "float32") == 0 ? FI_FLOAT32 : strcmp(argv[2], "float64") == 0 ? FI_FLOAT64 : FI_BFLOAT16;
+    const fastinit_dtype dtype = strcmp(argv[2], "float32") == 0   ? FASTINIT_FLOAT32
+                                 : strcmp(argv[2], "float64") == 0 ? FASTINIT_FLOAT64
+                                                                   : FASTINIT_BFLOAT16;
     const size_t n = strtoul(argv[3], NULL, 10);
     double p[4] = {0};
     for (int i = 5; i < argc; i++)
         p[i - 5] = strtod(argv[i], NULL);
-    fi_distribution d;
-    fi_status status = fi_set_isa(argv[1]);
-    if (status == FI_OK)
-        status = strcmp(argv[4], "uniform") == 0  ? fi_uniform(&d, dtype, p[0], p[1])
-                 : strcmp(argv[4], "normal") == 0 ? fi_normal(&d, dtype, p[0], p[1])
-                                                  : fi_truncated_normal(&d, dtype, p[0], p[1], p[2], p[3]);
+    fastinit_distribution d;
+    fastinit_status status = fastinit_set_isa(argv[1]);
+    if (status == FASTINIT_OK)
+        status = strcmp(argv[4], "uniform") == 0  ? fastinit_uniform(&d, dtype, p[0], p[1])
+                 : strcmp(argv[4], "normal") == 0 ? fastinit_normal(&d, dtype, p[0], p[1])
+                                                  : fastinit_truncated_normal(&d, dtype, p[0], p[1], p[2], p[3]);
     void *out = malloc(n * sizeof(double));
-    if (status == FI_OK)
-        status = fi_fill(&d, 1, 0, n, out);
+    if (status == FASTINIT_OK)
+        status = fastinit_fill(&d, 1, 0, n, out);
     free(out);
-    if (status != FI_OK)
-        fprintf(stderr, "%s\n", fi_status_message(status));
-    return status != FI_OK;
+    if (status != FASTINIT_OK)
+        fprintf(stderr, "%s\n", fastinit_status_message(status));
+    return status != FASTINIT_OK;
 }

@@ -34,7 +34,7 @@
 
 static void fail(const char *condition, int line)
 {
-    fprintf(stderr, "fuzz_fill.c:%d: does not hold with %s: %s\n", line, fi_isa(), condition);
+    fprintf(stderr, "fuzz_fill.c:%d: does not hold with %s: %s\n", line, fastinit_isa(), condition);
     abort();
 }
 
@@ -100,25 +100,25 @@ static const format formats[] = {
 };
 enum { DTYPES = sizeof formats / sizeof *formats };
 
-static double decode(fi_dtype dtype, const unsigned char *item)
+static double decode(fastinit_dtype dtype, const unsigned char *item)
 {
     float single;
     double value;
     uint16_t half;
     switch (dtype) {
-    case FI_FLOAT32:
+    case FASTINIT_FLOAT32:
         memcpy(&single, item, sizeof single);
         return single;
-    case FI_FLOAT64:
+    case FASTINIT_FLOAT64:
         memcpy(&value, item, sizeof value);
         return value;
-    case FI_FLOAT16:
+    case FASTINIT_FLOAT16:
         memcpy(&half, item, sizeof half);
         return decode_small(half, 5, 10, 1);
-    case FI_BFLOAT16:
+    case FASTINIT_BFLOAT16:
         memcpy(&half, item, sizeof half);
         return decode_small(half, 8, 7, 1);
-    case FI_FLOAT8_E4M3FN:
+    case FASTINIT_FLOAT8_E4M3FN:
         return decode_small(*item, 4, 3, 0);
     default:
         return decode_small(*item, 5, 2, 1);
@@ -130,38 +130,38 @@ enum { UNIFORM, NORMAL, TRUNCATED };
 /* A call that prepares a distribution. */
 typedef struct {
     int law;
-    fi_dtype dtype;
+    fastinit_dtype dtype;
     double p[4];
 } request;
 
-static fi_status prepare(const request *q, fi_distribution *d)
+static fastinit_status prepare(const request *q, fastinit_distribution *d)
 {
     if (q->law == UNIFORM)
-        return fi_uniform(d, q->dtype, q->p[0], q->p[1]);
+        return fastinit_uniform(d, q->dtype, q->p[0], q->p[1]);
     if (q->law == NORMAL)
-        return fi_normal(d, q->dtype, q->p[0], q->p[1]);
-    return fi_truncated_normal(d, q->dtype, q->p[0], q->p[1], q->p[2], q->p[3]);
+        return fastinit_normal(d, q->dtype, q->p[0], q->p[1]);
+    return fastinit_truncated_normal(d, q->dtype, q->p[0], q->p[1], q->p[2], q->p[3]);
 }
 
-static int is_status(fi_status status) { return strcmp(fi_status_message(status), "unknown status") != 0; }
+static int is_status(fastinit_status status) { return strcmp(fastinit_status_message(status), "unknown status") != 0; }
 
 /* What the header says of a refusal; a prepared distribution has arguments without any fault. */
-static void check_refusal(const request *q, fi_status status)
+static void check_refusal(const request *q, fastinit_status status)
 {
     const double *p = q->p;
     const int known = (unsigned)q->dtype < DTYPES;
-    REQUIRE((status == FI_ERR_DTYPE) == !known);
+    REQUIRE((status == FASTINIT_ERR_DTYPE) == !known);
     if (!known)
         return;
     if (q->law == UNIFORM) {
-        REQUIRE((status == FI_ERR_BOUNDS) == !(p[0] <= p[1]));
+        REQUIRE((status == FASTINIT_ERR_BOUNDS) == !(p[0] <= p[1]));
         return;
     }
-    REQUIRE((status == FI_ERR_MEAN) == !isfinite(p[0]));
-    if (status != FI_ERR_MEAN)
-        REQUIRE((status == FI_ERR_STDDEV) == !(p[1] >= 0 && isfinite(p[1])));
-    if (q->law == TRUNCATED && status != FI_ERR_MEAN && status != FI_ERR_STDDEV)
-        REQUIRE((status == FI_ERR_BOUNDS) == !(p[2] < p[3]));
+    REQUIRE((status == FASTINIT_ERR_MEAN) == !isfinite(p[0]));
+    if (status != FASTINIT_ERR_MEAN)
+        REQUIRE((status == FASTINIT_ERR_STDDEV) == !(p[1] >= 0 && isfinite(p[1])));
+    if (q->law == TRUNCATED && status != FASTINIT_ERR_MEAN && status != FASTINIT_ERR_STDDEV)
+        REQUIRE((status == FASTINIT_ERR_BOUNDS) == !(p[2] < p[3]));
 }
 
 /* Less than this apart are a number and what it is rounded to, however often. */
@@ -179,7 +179,7 @@ static void check_values(const request *q, const unsigned char *out, size_t n)
         high = a + unit_at(a, f);
     } else if (q->law == UNIFORM) {
         low = a;
-        high = b;
+        high = nextafter(b, -INFINITY);
     } else if (q->law == TRUNCATED) {
         low = a + b * q->p[2];
         high = a + b * q->p[3];
@@ -262,50 +262,50 @@ static void check_environment(environment before)
 }
 
 /* A fill into memory of exactly its size, at any address: what an address sanitizer watches. */
-static void check_exact_memory(const fi_distribution *d, uint64_t key, uint64_t index, uint64_t cut, const memory *whole, size_t item)
+static void check_exact_memory(const fastinit_distribution *d, uint64_t key, uint64_t index, uint64_t cut, const memory *whole, size_t item)
 {
     const uint64_t n = whole->size / item;
     cut = n ? cut % (n + 1) : 0;
     const size_t shift = (size_t)(cut % 8);
     unsigned char *part = malloc(shift + whole->size);
     REQUIRE(part != NULL);
-    REQUIRE(fi_fill(d, key, index + cut, n - cut, part + shift + cut * item) == FI_OK);
-    REQUIRE(fi_fill(d, key, index, cut, part + shift) == FI_OK);
+    REQUIRE(fastinit_fill(d, key, index + cut, n - cut, part + shift + cut * item) == FASTINIT_OK);
+    REQUIRE(fastinit_fill(d, key, index, cut, part + shift) == FASTINIT_OK);
     REQUIRE(memcmp(part + shift, whole->start, whole->size) == 0);
     free(part);
 }
 
-static void fuzz_fill(reader *r, const request *q, const fi_distribution *d, fi_status prepared, uint64_t key)
+static void fuzz_fill(reader *r, const request *q, const fastinit_distribution *d, fastinit_status prepared, uint64_t key)
 {
     const uint64_t index = take_word(r), size = take(r, 2), cut = take(r, 2);
     const uint64_t n = size < 0xF000 ? size % 700 : size % 9000;
-    const size_t item = prepared == FI_OK ? formats[q->dtype].size : 8;
+    const size_t item = prepared == FASTINIT_OK ? formats[q->dtype].size : 8;
     memory out = new_memory((size_t)n * item, (size_t)take(r, 1));
     const environment before = set_environment(take(r, 1));
-    const fi_status status = fi_fill(d, key, index, n, out.start);
+    const fastinit_status status = fastinit_fill(d, key, index, n, out.start);
     check_environment(before);
     check_guards(&out);
-    if (prepared != FI_OK)
-        REQUIRE(status == FI_ERR_UNPREPARED);
+    if (prepared != FASTINIT_OK)
+        REQUIRE(status == FASTINIT_ERR_UNPREPARED);
     else
-        REQUIRE(status == (n && index > UINT64_MAX - (n - 1) ? FI_ERR_INDEX : FI_OK));
-    if (status != FI_OK) {
+        REQUIRE(status == (n && index > UINT64_MAX - (n - 1) ? FASTINIT_ERR_INDEX : FASTINIT_OK));
+    if (status != FASTINIT_OK) {
         REQUIRE(is_canary(out.start, out.size));
     } else {
         check_values(q, out.start, (size_t)n);
         check_exact_memory(d, key, index, cut, &out, item);
         memory other = new_memory(out.size, 0);
-        for (size_t i = 0; fi_available_isa(i); i++) {
-            REQUIRE(fi_set_isa(fi_available_isa(i)) == FI_OK);
-            REQUIRE(fi_fill(d, key, index, n, other.start) == FI_OK);
+        for (size_t i = 0; fastinit_available_isa(i); i++) {
+            REQUIRE(fastinit_set_isa(fastinit_available_isa(i)) == FASTINIT_OK);
+            REQUIRE(fastinit_fill(d, key, index, n, other.start) == FASTINIT_OK);
             REQUIRE(memcmp(other.start, out.start, out.size) == 0);
         }
         check_guards(&other);
         free(other.block);
-        REQUIRE(fi_fill(d, key, UINT64_MAX - cut, cut + 2, out.start) == FI_ERR_INDEX);
-        REQUIRE(fi_fill(d, key, index, 1, NULL) == FI_ERR_NULL);
+        REQUIRE(fastinit_fill(d, key, UINT64_MAX - cut, cut + 2, out.start) == FASTINIT_ERR_INDEX);
+        REQUIRE(fastinit_fill(d, key, index, 1, NULL) == FASTINIT_ERR_NULL);
     }
-    REQUIRE(fi_fill(NULL, key, index, n, out.start) == FI_ERR_NULL);
+    REQUIRE(fastinit_fill(NULL, key, index, n, out.start) == FASTINIT_ERR_NULL);
     free(out.block);
 }
 
@@ -313,7 +313,7 @@ enum { MOST_DIMS = 66, MOST_POSITIONS = 1500, MOST_BYTES = 1 << 16 };
 
 /* A region with arrays of exactly its rank. */
 typedef struct {
-    fi_region region;
+    fastinit_region region;
     uint64_t *count;
     int64_t *index_step, *out_step;
     uint64_t first, n;
@@ -409,8 +409,9 @@ static int compare_offsets(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Every element of the region is that of fi_fill, and the bytes between them stay. `places` gets sorted. */
-static void check_places(const fi_distribution *d, uint64_t key, place *places, uint64_t n, const memory *m, int64_t lowest, size_t item)
+/* Every element of the region is that of fastinit_fill, and the bytes between them stay. `places` gets sorted. */
+static void check_places(const fastinit_distribution *d, uint64_t key, place *places, uint64_t n, const memory *m, int64_t lowest,
+                         size_t item)
 {
     qsort(places, n, sizeof *places, compare_offsets);
     size_t end = 0;
@@ -418,7 +419,7 @@ static void check_places(const fi_distribution *d, uint64_t key, place *places, 
         const size_t at = (size_t)(places[i].offset - lowest);
         REQUIRE(is_canary(m->start + end, at - end));
         unsigned char expected[8];
-        REQUIRE(fi_fill(d, key, places[i].element, 1, expected) == FI_OK);
+        REQUIRE(fastinit_fill(d, key, places[i].element, 1, expected) == FASTINIT_OK);
         REQUIRE(memcmp(m->start + at, expected, item) == 0);
         end = at + item;
     }
@@ -434,7 +435,7 @@ static int overlap(place *places, uint64_t n, size_t item)
     return 0;
 }
 
-static void fill_places(const fi_distribution *d, uint64_t key, const box *b, place *places, size_t item)
+static void fill_places(const fastinit_distribution *d, uint64_t key, const box *b, place *places, size_t item)
 {
     int64_t lowest = 0, highest = 0; /* `out` itself is in the memory too */
     for (uint64_t i = 0; i < b->n; i++) {
@@ -442,14 +443,14 @@ static void fill_places(const fi_distribution *d, uint64_t key, const box *b, pl
         highest = places[i].offset > highest ? places[i].offset : highest;
     }
     memory m = new_memory((size_t)(highest - lowest) + item, (size_t)(key % 64));
-    REQUIRE(fi_fill_region(d, key, &b->region, b->first, b->n, m.start - lowest) == FI_OK);
+    REQUIRE(fastinit_fill_region(d, key, &b->region, b->first, b->n, m.start - lowest) == FASTINIT_OK);
     check_guards(&m);
     if (!overlap(places, b->n, item)) {
         check_places(d, key, places, b->n, &m, lowest, item);
-        for (size_t i = 0; fi_available_isa(i); i++) {
+        for (size_t i = 0; fastinit_available_isa(i); i++) {
             memory other = new_memory(m.size, m.before);
-            REQUIRE(fi_set_isa(fi_available_isa(i)) == FI_OK);
-            REQUIRE(fi_fill_region(d, key, &b->region, b->first, b->n, other.start - lowest) == FI_OK);
+            REQUIRE(fastinit_set_isa(fastinit_available_isa(i)) == FASTINIT_OK);
+            REQUIRE(fastinit_fill_region(d, key, &b->region, b->first, b->n, other.start - lowest) == FASTINIT_OK);
             check_guards(&other);
             REQUIRE(memcmp(other.start, m.start, m.size) == 0);
             free(other.block);
@@ -458,18 +459,18 @@ static void fill_places(const fi_distribution *d, uint64_t key, const box *b, pl
     free(m.block);
 }
 
-static void fuzz_region(reader *r, const request *q, const fi_distribution *d, fi_status prepared, uint64_t key)
+static void fuzz_region(reader *r, const request *q, const fastinit_distribution *d, fastinit_status prepared, uint64_t key)
 {
-    const size_t item = prepared == FI_OK ? formats[q->dtype].size : 4;
+    const size_t item = prepared == FASTINIT_OK ? formats[q->dtype].size : 4;
     box b = take_box(r, item);
     unsigned char nothing[8];
     memset(nothing, CANARY, sizeof nothing);
-    REQUIRE(fi_fill_region(NULL, key, &b.region, b.first, b.n, nothing) == FI_ERR_NULL);
-    REQUIRE(fi_fill_region(d, key, NULL, b.first, b.n, nothing) == FI_ERR_NULL);
-    if (prepared != FI_OK) {
-        REQUIRE(fi_fill_region(d, key, &b.region, b.first, b.n, nothing) == FI_ERR_UNPREPARED);
+    REQUIRE(fastinit_fill_region(NULL, key, &b.region, b.first, b.n, nothing) == FASTINIT_ERR_NULL);
+    REQUIRE(fastinit_fill_region(d, key, NULL, b.first, b.n, nothing) == FASTINIT_ERR_NULL);
+    if (prepared != FASTINIT_OK) {
+        REQUIRE(fastinit_fill_region(d, key, &b.region, b.first, b.n, nothing) == FASTINIT_ERR_UNPREPARED);
     } else if (b.region.ndim < 1 || b.region.ndim > 64 || !has_positions(&b)) {
-        REQUIRE(fi_fill_region(d, key, &b.region, b.first, b.n, nothing) == FI_ERR_INDEX);
+        REQUIRE(fastinit_fill_region(d, key, &b.region, b.first, b.n, nothing) == FASTINIT_ERR_INDEX);
     } else {
         place *places = malloc((b.n + 1) * sizeof *places);
         REQUIRE(places != NULL);
@@ -487,15 +488,15 @@ static void fuzz_words(reader *r, uint64_t key)
     uint32_t *whole = malloc((n + 1) * sizeof *whole), *part = malloc(n * sizeof *part + !n);
     REQUIRE(whole && part);
     memset(whole, CANARY, (n + 1) * sizeof *whole);
-    const fi_status status = fi_random_words(key, offset, n, whole);
-    REQUIRE(status == (n && offset > UINT64_MAX - (n - 1) ? FI_ERR_INDEX : FI_OK));
-    REQUIRE(is_canary((unsigned char *)(whole + (status == FI_OK ? n : 0)), sizeof *whole));
-    if (status == FI_OK) {
-        REQUIRE(fi_random_words(key, offset + cut, n - cut, part + cut) == FI_OK);
-        REQUIRE(fi_random_words(key, offset, cut, part) == FI_OK);
+    const fastinit_status status = fastinit_random_words(key, offset, n, whole);
+    REQUIRE(status == (n && offset > UINT64_MAX - (n - 1) ? FASTINIT_ERR_INDEX : FASTINIT_OK));
+    REQUIRE(is_canary((unsigned char *)(whole + (status == FASTINIT_OK ? n : 0)), sizeof *whole));
+    if (status == FASTINIT_OK) {
+        REQUIRE(fastinit_random_words(key, offset + cut, n - cut, part + cut) == FASTINIT_OK);
+        REQUIRE(fastinit_random_words(key, offset, cut, part) == FASTINIT_OK);
         REQUIRE(memcmp(part, whole, n * sizeof *part) == 0);
     }
-    REQUIRE(fi_random_words(key, offset, 1, NULL) == FI_ERR_NULL);
+    REQUIRE(fastinit_random_words(key, offset, 1, NULL) == FASTINIT_ERR_NULL);
     free(whole);
     free(part);
 }
@@ -509,9 +510,9 @@ static uint64_t take_key(reader *r)
     REQUIRE(name != NULL);
     for (size_t i = 0; i < length; i++)
         name[i] = (unsigned char)(i < 16 ? take(r, 1) : i);
-    const uint64_t key = fi_stream_key(seed, name, length);
+    const uint64_t key = fastinit_stream_key(seed, name, length);
     REQUIRE(length || key == seed);
-    REQUIRE(key == fi_stream_key(seed, name, length));
+    REQUIRE(key == fastinit_stream_key(seed, name, length));
     free(name);
     return key;
 }
@@ -521,10 +522,10 @@ static void choose_isa(reader *r)
     static const char *const names[] = {"avx512", "avx2", "sse2", "neon", "scalar", "", "avx", "scalar "};
     const char *name = names[take(r, 1) % 8];
     int available = 0;
-    for (size_t i = 0; fi_available_isa(i); i++)
-        available |= strcmp(fi_available_isa(i), name) == 0;
-    REQUIRE(fi_set_isa(name) == (available ? FI_OK : FI_ERR_ISA));
-    REQUIRE(!available || strcmp(fi_isa(), name) == 0);
+    for (size_t i = 0; fastinit_available_isa(i); i++)
+        available |= strcmp(fastinit_available_isa(i), name) == 0;
+    REQUIRE(fastinit_set_isa(name) == (available ? FASTINIT_OK : FASTINIT_ERR_ISA));
+    REQUIRE(!available || strcmp(fastinit_isa(), name) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -532,7 +533,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     reader r = {data, size};
     const uint64_t actions = take(&r, 1), kind = take(&r, 1);
-    request q = {.law = (int)(kind % 3), .dtype = (fi_dtype)(kind < 240 ? kind / 3 % DTYPES : take(&r, 4))};
+    request q = {.law = (int)(kind % 3), .dtype = (fastinit_dtype)(kind < 240 ? kind / 3 % DTYPES : take(&r, 4))};
     for (int i = 0; i < 4; i++)
         q.p[i] = take_double(&r);
     choose_isa(&r);
@@ -541,12 +542,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         key = take_key(&r);
     if (actions & 2)
         fuzz_words(&r, key);
-    fi_distribution d;
+    fastinit_distribution d;
     memset(&d, CANARY, sizeof d);
     const environment before = set_environment(actions >> 5);
-    const fi_status status = prepare(&q, &d);
+    const fastinit_status status = prepare(&q, &d);
     check_environment(before);
-    REQUIRE(is_status(status) && status != FI_ERR_NULL && status != FI_ERR_INDEX && status != FI_ERR_UNPREPARED && status != FI_ERR_ISA);
+    REQUIRE(is_status(status) && status != FASTINIT_ERR_NULL && status != FASTINIT_ERR_INDEX && status != FASTINIT_ERR_UNPREPARED &&
+            status != FASTINIT_ERR_ISA);
     check_refusal(&q, status);
     if (actions & 4)
         fuzz_region(&r, &q, &d, status, key);

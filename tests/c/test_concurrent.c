@@ -19,13 +19,14 @@
 enum { FILLERS = 8, CHANGERS = 2, ROUNDS = 20, PART = 4099, REPEATS = 4 }; /* parts that end within chunks and lines of memory */
 
 static const struct {
-    fi_dtype dtype;
+    fastinit_dtype dtype;
     size_t size;
-} dtypes[] = {{FI_FLOAT32, 4}, {FI_FLOAT64, 8}, {FI_FLOAT16, 2}, {FI_BFLOAT16, 2}, {FI_FLOAT8_E4M3FN, 1}, {FI_FLOAT8_E5M2, 1}};
+} dtypes[] = {{FASTINIT_FLOAT32, 4},  {FASTINIT_FLOAT64, 8},       {FASTINIT_FLOAT16, 2},
+              {FASTINIT_BFLOAT16, 2}, {FASTINIT_FLOAT8_E4M3FN, 1}, {FASTINIT_FLOAT8_E5M2, 1}};
 enum { DTYPES = sizeof dtypes / sizeof *dtypes };
 
 static unsigned char shared[FILLERS * PART * 8], woven[FILLERS * PART * 8], own[FILLERS][PART * 8], expected[FILLERS * PART * 8];
-static fi_distribution distribution;
+static fastinit_distribution distribution;
 static size_t item;
 static pthread_barrier_t barrier;
 static const uint64_t key = 20261124;
@@ -35,12 +36,12 @@ static int fill_parts(size_t i)
 {
     const uint64_t count = PART;
     const int64_t index_step = FILLERS, out_step = (int64_t)(FILLERS * item);
-    const fi_region region = {1, &count, &index_step, &out_step, i};
+    const fastinit_region region = {1, &count, &index_step, &out_step, i};
     int failed = 0;
     for (int repeat = 0; repeat < REPEATS; repeat++) {
-        failed |= fi_fill(&distribution, key, i * PART, PART, shared + i * PART * item) != FI_OK;
-        failed |= fi_fill_region(&distribution, key, &region, 0, PART, woven + i * item) != FI_OK;
-        failed |= fi_fill(&distribution, key, 0, PART, own[i]) != FI_OK;
+        failed |= fastinit_fill(&distribution, key, i * PART, PART, shared + i * PART * item) != FASTINIT_OK;
+        failed |= fastinit_fill_region(&distribution, key, &region, 0, PART, woven + i * item) != FASTINIT_OK;
+        failed |= fastinit_fill(&distribution, key, 0, PART, own[i]) != FASTINIT_OK;
     }
     return failed;
 }
@@ -56,8 +57,8 @@ static void *change_isa(void *number)
 {
     pthread_barrier_wait(&barrier);
     for (size_t i = 0; i < 100; i++) {
-        const char *name = number ? fi_available_isa(i % 4) : fi_isa();
-        if (name && fi_set_isa(name) != FI_OK)
+        const char *name = number ? fastinit_available_isa(i % 4) : fastinit_isa();
+        if (name && fastinit_set_isa(name) != FASTINIT_OK)
             return "an available instruction set was refused";
     }
     return NULL;
@@ -83,13 +84,13 @@ static const char *run_threads(void)
 static const char *run_round(size_t dtype)
 {
     item = dtypes[dtype].size;
-    if (fi_truncated_normal(&distribution, dtypes[dtype].dtype, 0, 1, -1.5, 2) != FI_OK)
+    if (fastinit_truncated_normal(&distribution, dtypes[dtype].dtype, 0, 1, -1.5, 2) != FASTINIT_OK)
         return "the distribution was refused";
     const char *error = run_threads();
     if (error)
         return error;
-    fi_set_isa("scalar");
-    fi_fill(&distribution, key, 0, FILLERS * PART, expected);
+    fastinit_set_isa("scalar");
+    fastinit_fill(&distribution, key, 0, FILLERS * PART, expected);
     if (memcmp(shared, expected, FILLERS * PART * item) != 0)
         return "parts differ from the whole";
     if (memcmp(woven, expected, FILLERS * PART * item) != 0)

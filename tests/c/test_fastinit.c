@@ -23,7 +23,7 @@ static void check(int condition, const char *what, const char *detail)
 {
     condition ? passed++ : failed++;
     if (!condition)
-        printf("FAILED: %s (%s, %s)\n", what, detail, fi_isa());
+        printf("FAILED: %s (%s, %s)\n", what, detail, fastinit_isa());
 }
 
 static const char *const dtype_names[] = {"float32", "float64", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"};
@@ -52,13 +52,13 @@ static void to_little_endian(unsigned char *items, size_t bytes, size_t size)
         }
 }
 
-static fi_status prepare(fi_distribution *d, fi_dtype dtype, const char *name, const double p[4])
+static fastinit_status prepare(fastinit_distribution *d, fastinit_dtype dtype, const char *name, const double p[4])
 {
     if (strcmp(name, "uniform") == 0)
-        return fi_uniform(d, dtype, p[0], p[1]);
+        return fastinit_uniform(d, dtype, p[0], p[1]);
     if (strcmp(name, "normal") == 0)
-        return fi_normal(d, dtype, p[0], p[1]);
-    return fi_truncated_normal(d, dtype, p[0], p[1], p[2], p[3]);
+        return fastinit_normal(d, dtype, p[0], p[1]);
+    return fastinit_truncated_normal(d, dtype, p[0], p[1], p[2], p[3]);
 }
 
 static void test_golden_line(const char *line)
@@ -72,21 +72,21 @@ static void test_golden_line(const char *line)
         return;
     const int code = parse_dtype(dtype);
     const size_t size = code < 0 ? sizeof(uint32_t) : item_sizes[code];
-    const uint64_t key = fi_stream_key(seed, stream, strlen(stream));
+    const uint64_t key = fastinit_stream_key(seed, stream, strlen(stream));
     unsigned char *out = malloc((size_t)n * size);
-    fi_status status;
+    fastinit_status status;
     if (code < 0) {
-        status = fi_random_words(key, index, n, (uint32_t *)(void *)out);
+        status = fastinit_random_words(key, index, n, (uint32_t *)(void *)out);
     } else {
         double p[4];
         for (int i = 0; i < 4; i++)
             p[i] = strtod(texts[i], NULL);
-        fi_distribution d;
-        status = prepare(&d, (fi_dtype)code, name, p);
-        if (status == FI_OK)
-            status = fi_fill(&d, key, index, n, out);
+        fastinit_distribution d;
+        status = prepare(&d, (fastinit_dtype)code, name, p);
+        if (status == FASTINIT_OK)
+            status = fastinit_fill(&d, key, index, n, out);
     }
-    check(status == FI_OK, "golden fill succeeds", line);
+    check(status == FASTINIT_OK, "golden fill succeeds", line);
     to_little_endian(out, (size_t)n * size, size);
     sha256_hex(out, (size_t)n * size, hex);
     check(strcmp(hex, expected) == 0, "golden hash", line);
@@ -114,31 +114,31 @@ static void test_golden(const char *path)
 static void test_known_answers(void)
 {
     uint32_t words[4];
-    fi_random_words(0, 0, 4, words);
+    fastinit_random_words(0, 0, 4, words);
     check(words[0] == 0x6627e8d5 && words[1] == 0xe169c58d && words[2] == 0xbc57ac4c && words[3] == 0x9b00dbd8, "Random123",
           "counter 0, key 0");
-    fi_random_words(20111115, 9999, 1, words);
+    fastinit_random_words(20111115, 9999, 1, words);
     check(words[0] == 1955073260, "C++26", "word 9999");
-    check(fi_stream_key(7, "", 0) == 7, "key without a stream", "seed 7");
+    check(fastinit_stream_key(7, "", 0) == 7, "key without a stream", "seed 7");
     /* RFC 7693 BLAKE2b-512 of 07 00 00 00 00 00 00 00 61. */
-    check(fi_stream_key(7, "a", 1) == 0x61c1ba8d0b404b71, "key with a stream", "seed 7, a");
+    check(fastinit_stream_key(7, "a", 1) == 0x61c1ba8d0b404b71, "key with a stream", "seed 7, a");
 }
 
 /* Any split of a fill gives its bytes, and the bytes around them stay. */
-static void test_splits(fi_dtype dtype)
+static void test_splits(fastinit_dtype dtype)
 {
     enum { N = 200 };
     const size_t size = item_sizes[dtype];
     unsigned char whole[N * 8], part[N * 8 + 18];
-    fi_distribution d;
-    fi_truncated_normal(&d, dtype, 0, 1, -1.5, 2);
-    fi_fill(&d, 1, 0, N, whole);
+    fastinit_distribution d;
+    fastinit_truncated_normal(&d, dtype, 0, 1, -1.5, 2);
+    fastinit_fill(&d, 1, 0, N, whole);
     int equal = 1, untouched = 1;
     for (size_t begin = 0; begin <= N; begin++)
         for (size_t end = begin; end <= N; end += 1 + end % 7) {
             const size_t bytes = (end - begin) * size, at = 8 + begin % 2; /* at odd addresses too */
             memset(part, 0xA5, sizeof part);
-            fi_fill(&d, 1, begin, end - begin, part + at);
+            fastinit_fill(&d, 1, begin, end - begin, part + at);
             equal &= memcmp(part + at, whole + begin * size, bytes) == 0;
             for (size_t i = 0; i < 8; i++)
                 untouched &= part[i] == 0xA5 && part[at + bytes + i] == 0xA5;
@@ -148,7 +148,7 @@ static void test_splits(fi_dtype dtype)
 }
 
 /* A 3 x 4 x 5 box of a 7 x 11 x 130 tensor, the last axis backwards, in memory with the axes reversed. */
-static void test_region(fi_dtype dtype)
+static void test_region(fastinit_dtype dtype)
 {
     enum { A = 7, B = 11, C = 130, X = 3, Y = 4, Z = 5 };
     const size_t size = item_sizes[dtype];
@@ -156,12 +156,12 @@ static void test_region(fi_dtype dtype)
     const uint64_t count[] = {X, Y, Z};
     const int64_t index_step[] = {2 * B * C, C, -1};
     const int64_t s = (int64_t)size, out_step[] = {s, X * s, X * Y * s};
-    const fi_region region = {3, count, index_step, out_step, 1 * B * C + 2 * C + 100};
-    fi_distribution d;
-    fi_normal(&d, dtype, 0, 1);
-    fi_fill(&d, 9, 0, A * B * C, whole);
+    const fastinit_region region = {3, count, index_step, out_step, 1 * B * C + 2 * C + 100};
+    fastinit_distribution d;
+    fastinit_normal(&d, dtype, 0, 1);
+    fastinit_fill(&d, 9, 0, A * B * C, whole);
     for (uint64_t at = 0; at < X * Y * Z; at += 13)
-        fi_fill_region(&d, 9, &region, at, X * Y * Z - at < 13 ? X * Y * Z - at : 13, box);
+        fastinit_fill_region(&d, 9, &region, at, X * Y * Z - at < 13 ? X * Y * Z - at : 13, box);
     int equal = 1;
     for (size_t x = 0; x < X; x++)
         for (size_t y = 0; y < Y; y++)
@@ -178,12 +178,12 @@ static void test_far_steps(void)
     enum { N = 6 };
     const uint64_t count[] = {1, N, 1};
     const int64_t index_step[] = {INT64_MAX, 3, INT64_MIN}, out_step[] = {INT64_MIN, 4, INT64_MAX - 2};
-    const fi_region region = {3, count, index_step, out_step, 5};
+    const fastinit_region region = {3, count, index_step, out_step, 5};
     float whole[5 + 3 * N], out[N];
-    fi_distribution d;
-    fi_normal(&d, FI_FLOAT32, 0, 1);
-    fi_fill(&d, 9, 0, 5 + 3 * N, whole);
-    int equal = fi_fill_region(&d, 9, &region, 0, N, out) == FI_OK;
+    fastinit_distribution d;
+    fastinit_normal(&d, FASTINIT_FLOAT32, 0, 1);
+    fastinit_fill(&d, 9, 0, 5 + 3 * N, whole);
+    int equal = fastinit_fill_region(&d, 9, &region, 0, N, out) == FASTINIT_OK;
     for (size_t i = 0; i < N; i++)
         equal &= out[i] == whole[5 + 3 * i];
     check(equal, "region", "far steps of axes of one position");
@@ -192,81 +192,81 @@ static void test_far_steps(void)
 static void test_statuses(void)
 {
     const struct {
-        fi_status got, expected;
+        fastinit_status got, expected;
         const char *what;
     } cases[] = {
-#define NORMAL(dtype, mean, stddev)          fi_normal(&(fi_distribution){0}, dtype, mean, stddev)
-#define TRUNCATED(dtype, mean, stddev, a, b) fi_truncated_normal(&(fi_distribution){0}, dtype, mean, stddev, a, b)
-#define UNIFORM(dtype, a, b)                 fi_uniform(&(fi_distribution){0}, dtype, a, b)
-        {fi_normal(NULL, FI_FLOAT32, 0, 1), FI_ERR_NULL, "NULL distribution"},
-        {NORMAL((fi_dtype)6, 0, 1), FI_ERR_DTYPE, "dtype 6"},
-        {NORMAL(FI_FLOAT32, NAN, 1), FI_ERR_MEAN, "mean NaN"},
-        {NORMAL(FI_FLOAT32, INFINITY, 1), FI_ERR_MEAN, "mean infinite"},
-        {NORMAL(FI_FLOAT32, 0, -1), FI_ERR_STDDEV, "stddev -1"},
-        {NORMAL(FI_FLOAT32, 0, NAN), FI_ERR_STDDEV, "stddev NaN"},
-        {NORMAL(FI_FLOAT16, 0, 10000), FI_ERR_OVERFLOW, "6.661 * 10000 in float16"},
-        {NORMAL(FI_FLOAT16, 0, 9600), FI_OK, "6.661 * 9600 in float16"},
-        {TRUNCATED(FI_FLOAT32, 0, 1, 2, 2), FI_ERR_BOUNDS, "lower == upper"},
-        {TRUNCATED(FI_FLOAT32, 0, 1, NAN, 2), FI_ERR_BOUNDS, "lower NaN"},
-        {TRUNCATED(FI_FLOAT32, 0, 1, -INFINITY, INFINITY), FI_OK, "infinite bounds"},
-        {TRUNCATED(FI_FLOAT16, 0, 30000, -2, 3), FI_ERR_OVERFLOW, "90000 in float16"},
-        {TRUNCATED(FI_FLOAT16, 0, 30000, -2, 2), FI_OK, "60000 in float16"},
-        {TRUNCATED(FI_FLOAT8_E4M3FN, 0, 224, -2, 2), FI_OK, "448 in float8_e4m3fn"},
-        {TRUNCATED(FI_FLOAT8_E4M3FN, 0, 225, -2, 2), FI_ERR_OVERFLOW, "450 in float8_e4m3fn"},
-        {UNIFORM(FI_FLOAT8_E5M2, 0, 57344), FI_OK, "57344 in float8_e5m2"},
-        {UNIFORM(FI_FLOAT8_E5M2, 0, 57345), FI_ERR_OVERFLOW, "57345 in float8_e5m2"},
-        {UNIFORM(FI_FLOAT8_E5M2, 1.01, 1.24), FI_ERR_EMPTY, "no float8_e5m2 in [1.01, 1.24]"},
-        {TRUNCATED(FI_BFLOAT16, 1, 1e-6, 0.5, 2), FI_ERR_EMPTY, "no bfloat16 in [1.0000005, 1.000002]"},
-        {TRUNCATED(FI_FLOAT32, 0, 1, 1e300, INFINITY), FI_ERR_OVERFLOW, "tail beyond float32"},
+#define NORMAL(dtype, mean, stddev)          fastinit_normal(&(fastinit_distribution){0}, dtype, mean, stddev)
+#define TRUNCATED(dtype, mean, stddev, a, b) fastinit_truncated_normal(&(fastinit_distribution){0}, dtype, mean, stddev, a, b)
+#define UNIFORM(dtype, a, b)                 fastinit_uniform(&(fastinit_distribution){0}, dtype, a, b)
+        {fastinit_normal(NULL, FASTINIT_FLOAT32, 0, 1), FASTINIT_ERR_NULL, "NULL distribution"},
+        {NORMAL((fastinit_dtype)6, 0, 1), FASTINIT_ERR_DTYPE, "dtype 6"},
+        {NORMAL(FASTINIT_FLOAT32, NAN, 1), FASTINIT_ERR_MEAN, "mean NaN"},
+        {NORMAL(FASTINIT_FLOAT32, INFINITY, 1), FASTINIT_ERR_MEAN, "mean infinite"},
+        {NORMAL(FASTINIT_FLOAT32, 0, -1), FASTINIT_ERR_STDDEV, "stddev -1"},
+        {NORMAL(FASTINIT_FLOAT32, 0, NAN), FASTINIT_ERR_STDDEV, "stddev NaN"},
+        {NORMAL(FASTINIT_FLOAT16, 0, 10000), FASTINIT_ERR_OVERFLOW, "6.661 * 10000 in float16"},
+        {NORMAL(FASTINIT_FLOAT16, 0, 9600), FASTINIT_OK, "6.661 * 9600 in float16"},
+        {TRUNCATED(FASTINIT_FLOAT32, 0, 1, 2, 2), FASTINIT_ERR_BOUNDS, "lower == upper"},
+        {TRUNCATED(FASTINIT_FLOAT32, 0, 1, NAN, 2), FASTINIT_ERR_BOUNDS, "lower NaN"},
+        {TRUNCATED(FASTINIT_FLOAT32, 0, 1, -INFINITY, INFINITY), FASTINIT_OK, "infinite bounds"},
+        {TRUNCATED(FASTINIT_FLOAT16, 0, 30000, -2, 3), FASTINIT_ERR_OVERFLOW, "90000 in float16"},
+        {TRUNCATED(FASTINIT_FLOAT16, 0, 30000, -2, 2), FASTINIT_OK, "60000 in float16"},
+        {TRUNCATED(FASTINIT_FLOAT8_E4M3FN, 0, 224, -2, 2), FASTINIT_OK, "448 in float8_e4m3fn"},
+        {TRUNCATED(FASTINIT_FLOAT8_E4M3FN, 0, 225, -2, 2), FASTINIT_ERR_OVERFLOW, "450 in float8_e4m3fn"},
+        {UNIFORM(FASTINIT_FLOAT8_E5M2, 0, 57344), FASTINIT_OK, "57344 in float8_e5m2"},
+        {UNIFORM(FASTINIT_FLOAT8_E5M2, 0, 57345), FASTINIT_ERR_OVERFLOW, "57345 in float8_e5m2"},
+        {UNIFORM(FASTINIT_FLOAT8_E5M2, 1.01, 1.24), FASTINIT_ERR_EMPTY, "no float8_e5m2 in [1.01, 1.24]"},
+        {TRUNCATED(FASTINIT_BFLOAT16, 1, 1e-6, 0.5, 2), FASTINIT_ERR_EMPTY, "no bfloat16 in [1.0000005, 1.000002]"},
+        {TRUNCATED(FASTINIT_FLOAT32, 0, 1, 1e300, INFINITY), FASTINIT_ERR_OVERFLOW, "tail beyond float32"},
         /* The reach of 6.661 standard deviations: 65504 / 6.661 = 9834.0. */
-        {NORMAL(FI_FLOAT16, 0, 9833), FI_OK, "6.661 * 9833 in float16"},
-        {NORMAL(FI_FLOAT16, 0, 9835), FI_ERR_OVERFLOW, "6.661 * 9835 in float16"},
+        {NORMAL(FASTINIT_FLOAT16, 0, 9833), FASTINIT_OK, "6.661 * 9833 in float16"},
+        {NORMAL(FASTINIT_FLOAT16, 0, 9835), FASTINIT_ERR_OVERFLOW, "6.661 * 9835 in float16"},
         /* Exponential: 1 + 6.661 + rate - 1 with the rate (1 + sqrt 5) / 2: 65504 / 8.279 = 7912.1. */
-        {TRUNCATED(FI_FLOAT16, 0, 7911, 1, INFINITY), FI_OK, "8.279 * 7911 in float16"},
-        {TRUNCATED(FI_FLOAT16, 0, 7914, 1, INFINITY), FI_ERR_OVERFLOW, "8.279 * 7914 in float16"},
+        {TRUNCATED(FASTINIT_FLOAT16, 0, 7911, 1, INFINITY), FASTINIT_OK, "8.279 * 7911 in float16"},
+        {TRUNCATED(FASTINIT_FLOAT16, 0, 7914, 1, INFINITY), FASTINIT_ERR_OVERFLOW, "8.279 * 7914 in float16"},
         /* Candidates are made before they are rejected: they must be finite in the arithmetic's type. */
-        {TRUNCATED(FI_FLOAT32, 0, 5e37, -2, 2), FI_OK, "6.661 * 5e37 in float32"},
-        {TRUNCATED(FI_FLOAT32, 0, 6e37, -2, 2), FI_ERR_OVERFLOW, "6.661 * 6e37 in float32"},
+        {TRUNCATED(FASTINIT_FLOAT32, 0, 5e37, -2, 2), FASTINIT_OK, "6.661 * 5e37 in float32"},
+        {TRUNCATED(FASTINIT_FLOAT32, 0, 6e37, -2, 2), FASTINIT_ERR_OVERFLOW, "6.661 * 6e37 in float32"},
         /* Bounds in range, but not the steps on the way: what would come out is piled up on the bounds. */
-        {TRUNCATED(FI_FLOAT32, 0, 3e38, -1, 1), FI_ERR_OVERFLOW, "width 6e38 in float32"},
-        {TRUNCATED(FI_FLOAT32, -3.6e38, 3e38, 0.1, 2), FI_ERR_OVERFLOW, "mean -3.6e38 in float32"},
-        {TRUNCATED(FI_FLOAT32, -3e38, 2e38, -0.1, 3), FI_ERR_OVERFLOW, "z * scale of 6e38 in float32"},
-        {TRUNCATED(FI_FLOAT16, -70000, 10000, 1, 9), FI_OK, "mean outside float16, values inside"},
-        {UNIFORM(FI_FLOAT32, 1, 0), FI_ERR_BOUNDS, "low > high"},
-        {UNIFORM(FI_FLOAT32, -3e38, 3e38), FI_ERR_OVERFLOW, "width 6e38 in float32"},
-        {UNIFORM(FI_FLOAT32, 1, 1), FI_OK, "low == high"},
-        {fi_set_isa("z80"), FI_ERR_ISA, "ISA z80"},
-        {fi_set_isa(NULL), FI_ERR_NULL, "ISA NULL"},
-        {fi_random_words(0, UINT64_MAX, 2, (uint32_t[2]){0}), FI_ERR_INDEX, "words beyond the last"},
-        {fi_random_words(0, UINT64_MAX, 1, (uint32_t[1]){0}), FI_OK, "the last word"},
+        {TRUNCATED(FASTINIT_FLOAT32, 0, 3e38, -1, 1), FASTINIT_ERR_OVERFLOW, "width 6e38 in float32"},
+        {TRUNCATED(FASTINIT_FLOAT32, -3.6e38, 3e38, 0.1, 2), FASTINIT_ERR_OVERFLOW, "mean -3.6e38 in float32"},
+        {TRUNCATED(FASTINIT_FLOAT32, -3e38, 2e38, -0.1, 3), FASTINIT_ERR_OVERFLOW, "z * scale of 6e38 in float32"},
+        {TRUNCATED(FASTINIT_FLOAT16, -70000, 10000, 1, 9), FASTINIT_OK, "mean outside float16, values inside"},
+        {UNIFORM(FASTINIT_FLOAT32, 1, 0), FASTINIT_ERR_BOUNDS, "low > high"},
+        {UNIFORM(FASTINIT_FLOAT32, -3e38, 3e38), FASTINIT_ERR_OVERFLOW, "width 6e38 in float32"},
+        {UNIFORM(FASTINIT_FLOAT32, 1, 1), FASTINIT_OK, "low == high"},
+        {fastinit_set_isa("z80"), FASTINIT_ERR_ISA, "ISA z80"},
+        {fastinit_set_isa(NULL), FASTINIT_ERR_NULL, "ISA NULL"},
+        {fastinit_random_words(0, UINT64_MAX, 2, (uint32_t[2]){0}), FASTINIT_ERR_INDEX, "words beyond the last"},
+        {fastinit_random_words(0, UINT64_MAX, 1, (uint32_t[1]){0}), FASTINIT_OK, "the last word"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         check(cases[i].got == cases[i].expected, "status", cases[i].what);
-    fi_distribution d;
+    fastinit_distribution d;
     float out[2];
-    fi_normal(&d, FI_FLOAT32, 0, 1);
-    check(fi_fill(&d, 0, UINT64_MAX, 1, out) == FI_OK, "status", "the last element");
-    check(fi_fill(&d, 0, UINT64_MAX, 2, out) == FI_ERR_INDEX, "status", "beyond the last element");
-    check(fi_fill(&d, 0, 0, 1, NULL) == FI_ERR_NULL, "status", "NULL output");
-    fi_distribution bad = d;
-    fi_normal(&bad, FI_FLOAT32, 0, -1);
-    check(fi_fill(&bad, 0, 0, 1, out) == FI_ERR_UNPREPARED, "status", "after FI_ERR_STDDEV");
-    fi_normal(&bad, FI_FLOAT16, 0, 1e9);
-    check(fi_fill(&bad, 0, 0, 1, out) == FI_ERR_UNPREPARED, "status", "after FI_ERR_OVERFLOW");
-    check(fi_fill(&(fi_distribution){0}, 0, 0, 1, out) == FI_ERR_UNPREPARED, "status", "zeros");
-    check(fi_fill_region(&d, 0, &(fi_region){.ndim = 1}, 0, 1, out) == FI_ERR_NULL, "status", "NULL counts");
-    check(fi_fill(&d, 0, 0, 0, NULL) == FI_OK, "status", "NULL output of nothing");
-    check(fi_fill_region(&d, 0, &(fi_region){.ndim = 0}, 0, 1, out) == FI_ERR_INDEX, "status", "rank 0");
-    check(fi_fill_region(&d, 0, &(fi_region){.ndim = 65}, 0, 1, out) == FI_ERR_INDEX, "status", "rank 65");
+    fastinit_normal(&d, FASTINIT_FLOAT32, 0, 1);
+    check(fastinit_fill(&d, 0, UINT64_MAX, 1, out) == FASTINIT_OK, "status", "the last element");
+    check(fastinit_fill(&d, 0, UINT64_MAX, 2, out) == FASTINIT_ERR_INDEX, "status", "beyond the last element");
+    check(fastinit_fill(&d, 0, 0, 1, NULL) == FASTINIT_ERR_NULL, "status", "NULL output");
+    fastinit_distribution bad = d;
+    fastinit_normal(&bad, FASTINIT_FLOAT32, 0, -1);
+    check(fastinit_fill(&bad, 0, 0, 1, out) == FASTINIT_ERR_UNPREPARED, "status", "after FASTINIT_ERR_STDDEV");
+    fastinit_normal(&bad, FASTINIT_FLOAT16, 0, 1e9);
+    check(fastinit_fill(&bad, 0, 0, 1, out) == FASTINIT_ERR_UNPREPARED, "status", "after FASTINIT_ERR_OVERFLOW");
+    check(fastinit_fill(&(fastinit_distribution){0}, 0, 0, 1, out) == FASTINIT_ERR_UNPREPARED, "status", "zeros");
+    check(fastinit_fill_region(&d, 0, &(fastinit_region){.ndim = 1}, 0, 1, out) == FASTINIT_ERR_NULL, "status", "NULL counts");
+    check(fastinit_fill(&d, 0, 0, 0, NULL) == FASTINIT_OK, "status", "NULL output of nothing");
+    check(fastinit_fill_region(&d, 0, &(fastinit_region){.ndim = 0}, 0, 1, out) == FASTINIT_ERR_INDEX, "status", "rank 0");
+    check(fastinit_fill_region(&d, 0, &(fastinit_region){.ndim = 65}, 0, 1, out) == FASTINIT_ERR_INDEX, "status", "rank 65");
     const uint64_t none[] = {2, 0}, one[] = {1, 2};
     const int64_t steps[] = {1, 1}, bytes[] = {4, 4};
-    const fi_region empty = {2, none, steps, bytes, 0}, pair = {2, one, steps, bytes, 0};
-    check(fi_fill_region(&d, 0, &empty, 0, 0, out) == FI_OK, "status", "nothing of an empty region");
-    check(fi_fill_region(&d, 0, &empty, 0, 1, out) == FI_ERR_INDEX, "status", "something of an empty region");
-    check(fi_fill_region(&d, 0, &pair, 1, 2, out) == FI_ERR_INDEX, "status", "beyond the region");
-    check(fi_fill_region(&d, 0, &pair, UINT64_MAX, 2, out) == FI_ERR_INDEX, "status", "first beyond the region");
-    check(fi_fill_region(&d, 0, &pair, 1, 1, out) == FI_OK, "status", "the end of the region");
-    check(strcmp(fi_status_message((fi_status)99), "unknown status") == 0, "message", "99");
+    const fastinit_region empty = {2, none, steps, bytes, 0}, pair = {2, one, steps, bytes, 0};
+    check(fastinit_fill_region(&d, 0, &empty, 0, 0, out) == FASTINIT_OK, "status", "nothing of an empty region");
+    check(fastinit_fill_region(&d, 0, &empty, 0, 1, out) == FASTINIT_ERR_INDEX, "status", "something of an empty region");
+    check(fastinit_fill_region(&d, 0, &pair, 1, 2, out) == FASTINIT_ERR_INDEX, "status", "beyond the region");
+    check(fastinit_fill_region(&d, 0, &pair, UINT64_MAX, 2, out) == FASTINIT_ERR_INDEX, "status", "first beyond the region");
+    check(fastinit_fill_region(&d, 0, &pair, 1, 1, out) == FASTINIT_OK, "status", "the end of the region");
+    check(strcmp(fastinit_status_message((fastinit_status)99), "unknown status") == 0, "message", "99");
 }
 
 /* Parameters that visit every law, with bounds, standard deviations and quotients that no binary fraction is; the last
@@ -397,23 +397,23 @@ enum { SAMPLES = 300, WORDS = 10 };
 
 /* All that the interface computes for one law and dtype. */
 typedef struct {
-    fi_status status;
-    fi_distribution d;
+    fastinit_status status;
+    fastinit_distribution d;
     double run[SAMPLES], columns[SAMPLES];
     uint32_t words[WORDS];
 } computed;
 
-static void compute(computed *c, int law, fi_dtype dtype)
+static void compute(computed *c, int law, fastinit_dtype dtype)
 {
     const uint64_t count[] = {3, 100};
     const int64_t index_step[] = {1000, 7}, out_step[] = {100 * (int64_t)item_sizes[dtype], (int64_t)item_sizes[dtype]};
-    const fi_region region = {2, count, index_step, out_step, 5};
+    const fastinit_region region = {2, count, index_step, out_step, 5};
     c->status = prepare(&c->d, dtype, laws[law].name, laws[law].p);
-    if (c->status == FI_OK) {
-        fi_fill(&c->d, 5, 3, SAMPLES, c->run);
-        fi_fill_region(&c->d, 5, &region, 0, SAMPLES, c->columns);
+    if (c->status == FASTINIT_OK) {
+        fastinit_fill(&c->d, 5, 3, SAMPLES, c->run);
+        fastinit_fill_region(&c->d, 5, &region, 0, SAMPLES, c->columns);
     }
-    fi_random_words(5, 3, WORDS, c->words);
+    fastinit_random_words(5, 3, WORDS, c->words);
 }
 
 /* Nothing of the caller's environment shows in what is computed, and all of it is as it was afterwards, with the flags
@@ -432,9 +432,9 @@ static void test_environment(unsigned rounding, int flush, int trap)
         for (int dtype = 0; dtype < DTYPES; dtype++) {
             memset(&expected, 0, sizeof expected);
             memset(&got, 0, sizeof got);
-            compute(&expected, law, (fi_dtype)dtype);
+            compute(&expected, law, (fastinit_dtype)dtype);
             set_environment(foreign);
-            compute(&got, law, (fi_dtype)dtype);
+            compute(&got, law, (fastinit_dtype)dtype);
             const environment after = get_environment();
             set_environment(standard);
             same &= memcmp(&expected, &got, sizeof got) == 0;
@@ -482,16 +482,17 @@ int main(int argc, char **argv)
     }
     test_known_answers();
     test_statuses();
-    for (size_t i = 0; fi_available_isa(i); i++) {
-        check(fi_set_isa(fi_available_isa(i)) == FI_OK && strcmp(fi_isa(), fi_available_isa(i)) == 0, "forcing", fi_available_isa(i));
+    for (size_t i = 0; fastinit_available_isa(i); i++) {
+        check(fastinit_set_isa(fastinit_available_isa(i)) == FASTINIT_OK && strcmp(fastinit_isa(), fastinit_available_isa(i)) == 0,
+              "forcing", fastinit_available_isa(i));
         test_golden(argv[1]);
         test_environments();
         test_far_steps();
         for (int dtype = 0; dtype < DTYPES; dtype++) {
-            test_splits((fi_dtype)dtype);
-            test_region((fi_dtype)dtype);
+            test_splits((fastinit_dtype)dtype);
+            test_region((fastinit_dtype)dtype);
         }
-        printf("tested %s\n", fi_isa());
+        printf("tested %s\n", fastinit_isa());
     }
     printf("%d passed, %d failed\n", passed, failed);
     return failed != 0;

@@ -19,17 +19,17 @@ typedef void transform(const uint32_t *words, float *out);
 #define TRANSFORM(name, expression)                                                                                                        \
     static void name(const uint32_t *words, float *out)                                                                                    \
     {                                                                                                                                      \
-        for (int i = 0; i < BATCH; i += FI_LANES32) {                                                                                      \
+        for (int i = 0; i < BATCH; i += FASTINIT_LANES32) {                                                                                \
             const u32v w = u32_load(words + i);                                                                                            \
             f32_store(out + i, expression);                                                                                                \
         }                                                                                                                                  \
     }
 
-FI_INLINE f32v sine(f32v x) { return f32_mul(x, f32_sin_polynomial(f32_mul(x, x))); }
-FI_INLINE f32v cosine(f32v x) { return f32_cos_polynomial(f32_mul(x, x)); }
+FASTINIT_INLINE f32v sine(f32v x) { return f32_mul(x, f32_sin_polynomial(f32_mul(x, x))); }
+FASTINIT_INLINE f32v cosine(f32v x) { return f32_cos_polynomial(f32_mul(x, x)); }
 
 /* One of the two normals of a word with itself turned round: all radii, with varied angles. */
-FI_INLINE f32v normal(u32v w, int i)
+FASTINIT_INLINE f32v normal(u32v w, int i)
 {
     f32v z[2];
     f32_box_muller(w, u32_xor(u32_shl(w, 17), u32_shr(w, 15)), f32_set1(2), z);
@@ -79,7 +79,7 @@ static uint64_t wrongly_rounded(int format, const float *in)
     uint64_t wrong = 0;
     uint16_t narrowed[BATCH];
     uint8_t *bytes = (uint8_t *)narrowed;
-    FI_TIER_VARIABLE.narrow[format](in, narrowed, BATCH, FI_NO_HIGH, FI_NO_LOW);
+    FASTINIT_TIER_VARIABLE.narrow[format](in, narrowed, BATCH, FASTINIT_NO_HIGH, FASTINIT_NO_LOW);
     for (int i = 0; i < BATCH; i++) {
         const double got = decode(format, formats[format].size == 2 ? narrowed[i] : bytes[i]);
         if (fabsf(in[i]) <= formats[format].largest)

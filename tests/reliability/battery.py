@@ -169,7 +169,7 @@ inf = math.inf
 
 
 def truncated(lower: float, upper: float) -> Law:
-    return Law(fi.TruncatedNormal(0.0, 1.0, lower, upper), lower, upper)
+    return Law(fi.TruncatedNormal(0.0, 1.0, lower=lower, upper=upper), lower, upper)
 
 
 #: Each law, and an interval for each proposal.

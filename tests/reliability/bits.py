@@ -96,10 +96,10 @@ class Case:
 
     @property
     def initializer(self) -> fi.Distribution:
-        classes = {"uniform": fi.Uniform, "normal": fi.Normal}
-        made = classes.get(self.law, fi.TruncatedNormal)(*self.parameters)
-        assert isinstance(made, fi.Distribution)
-        return made
+        if self.law != "truncated_normal":
+            return {"uniform": fi.Uniform, "normal": fi.Normal}[self.law](*self.parameters)
+        mean, stddev, lower, upper = self.parameters
+        return fi.TruncatedNormal(mean, stddev, lower=lower, upper=upper)
 
     @property
     def proposal(self) -> str:

@@ -15,7 +15,7 @@ static void draw(uint64_t first, uint32_t c2, uint64_t key, unsigned blocks, uin
 {
     uint32_t c0[BLOCKS];
     float memory[WORDS];
-    const fi_philox_keys keys = philox_keys(key);
+    const fastinit_philox_keys keys = philox_keys(key);
     for (unsigned i = 0; i < blocks; i++)
         c0[i] = (uint32_t)(first + i);
     f32_block_words(c0, (uint32_t)(first >> 32), c2, &keys, blocks, memory);
@@ -23,7 +23,7 @@ static void draw(uint64_t first, uint32_t c2, uint64_t key, unsigned blocks, uin
 }
 
 /* The raw words of one key, in order. */
-static void one_stream(uint64_t step, uint32_t *words) { fi_random_words(seed, step * WORDS, WORDS, words); }
+static void one_stream(uint64_t step, uint32_t *words) { fastinit_random_words(seed, step * WORDS, WORDS, words); }
 
 /* The raw words of 64 named streams of one seed, one of each in turn. */
 static void many_streams(uint64_t step, uint32_t *words)
@@ -31,11 +31,11 @@ static void many_streams(uint64_t step, uint32_t *words)
     static uint64_t keys[NAMES];
     for (int i = 0; step == 0 && i < NAMES; i++) {
         char name[32];
-        keys[i] = fi_stream_key(seed, name, (size_t)snprintf(name, sizeof name, "layers.%d.weight", i));
+        keys[i] = fastinit_stream_key(seed, name, (size_t)snprintf(name, sizeof name, "layers.%d.weight", i));
     }
     uint32_t column[WORDS / NAMES];
     for (int i = 0; i < NAMES; i++) {
-        fi_random_words(keys[i], step * (WORDS / NAMES), WORDS / NAMES, column);
+        fastinit_random_words(keys[i], step * (WORDS / NAMES), WORDS / NAMES, column);
         for (int j = 0; j < WORDS / NAMES; j++)
             words[j * NAMES + i] = column[j];
     }
@@ -66,7 +66,7 @@ static void attempts(uint64_t step, uint32_t *words)
     enum { ATTEMPTS = 16, PART = BLOCKS / ATTEMPTS };
     uint32_t row[4 * PART];
     for (uint32_t attempt = 0; attempt < ATTEMPTS; attempt++) {
-        draw(step * PART, (uint32_t)FI_DOMAIN_REDRAW << 24 | (attempt + 1), seed, PART, row);
+        draw(step * PART, (uint32_t)FASTINIT_DOMAIN_REDRAW << 24 | (attempt + 1), seed, PART, row);
         for (unsigned i = 0; i < PART; i++)
             memcpy(words + 4 * (i * ATTEMPTS + attempt), row + 4 * i, 4 * sizeof *words);
     }

@@ -129,11 +129,12 @@
  *     x = x > low ? x : low
  *   low and high are the bounds rounded inward (low up, high down) to values of
  *   the output dtype; a low bound below the most negative finite value takes that
- *   value, a high bound above the largest that one. base, low and high are +0
+ *   value, a high bound above the largest that one. For the uniform, high is instead
+ *   the largest value of the output dtype below H. base, low and high are +0
  *   where that rounding gives -0. Outputs of 16 and 8 bits are x rounded to nearest
  *   even (subnormals kept), but that what goes over a bound so takes low or high.
  *
- *   Uniform on [L, H]: z = unit(w), domain uniform; base = L', scale = H' - L' with L
+ *   Uniform on [L, H): z = unit(w), domain uniform; base = L', scale = H' - L' with L
  *   and H rounded inward to values L' and H' of the real type. If L == H, it is the
  *   normal of mean L and stddev 0.
  *
@@ -189,7 +190,7 @@
  *
  * Nothing allocates, prints, aborts or keeps state, but for the choice of the
  * instruction set. Every function may be called from any number of threads at
- * once, on buffers that do not overlap; fi_set_isa changes only the speed of
+ * once, on buffers that do not overlap; fastinit_set_isa changes only the speed of
  * fills that start later. Functions run under the default floating-point
  * environment (rounding, flushing to zero, traps) and restore the caller's, its
  * exception flags included. Optimised builds use up to 64 KiB of stack.
@@ -200,62 +201,99 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Names of the linker. By default a copy of the library is private to the program or shared library that it is linked
+ * into: its functions are hidden, so two copies in one process, such as those of a program and of a plugin, never call
+ * each other. FASTINIT_SHARED, defined both when a shared library is built of this one and where it is used, exports them.
+ * FASTINIT_PREFIX, defined likewise, is put before all names that a linker sees: with -DFASTINIT_PREFIX=acme_ the function
+ * fastinit_fill is acme_fastinit_fill there, and two copies can be linked into one program. The source that calls it says
+ * fastinit_fill as before. */
+#if defined(_WIN32) && !defined(FASTINIT_SHARED)
+#define FASTINIT_API
+#elif defined(_WIN32) && defined(FASTINIT_BUILD) /* the library's own files define it */
+#define FASTINIT_API __declspec(dllexport)
+#elif defined(_WIN32)
+#define FASTINIT_API __declspec(dllimport)
+#elif defined(FASTINIT_SHARED)
+#define FASTINIT_API __attribute__((visibility("default")))
+#else
+#define FASTINIT_API __attribute__((visibility("hidden")))
+#endif
+
+#ifdef FASTINIT_PREFIX
+#define FASTINIT_JOIN_EXPANDED(prefix, name) prefix##name
+#define FASTINIT_JOIN(prefix, name)          FASTINIT_JOIN_EXPANDED(prefix, name)
+#define fastinit_uniform                     FASTINIT_JOIN(FASTINIT_PREFIX, fastinit_uniform)
+#define fastinit_normal                      FASTINIT_JOIN(FASTINIT_PREFIX, fastinit_normal)
+#define fastinit_truncated_normal            FASTINIT_JOIN(FASTINIT_PREFIX, fastinit_truncated_normal)
+#define fastinit_fill                        FASTINIT_JOIN(FASTINIT_PREFIX, fastinit_fill)
+#define fastinit_fill_region                 FASTINIT_JOIN(FASTINIT_PREFIX, fastinit_fill_region)
+#define fastinit_random_words                FASTINIT_JOIN(FASTINIT_PREFIX, fastinit_random_words)
+#define fastinit_stream_key                  FASTINIT_JOIN(FASTINIT_PREFIX, fastinit_stream_key)
+#define fastinit_status_message              FASTINIT_JOIN(FASTINIT_PREFIX, fastinit_status_message)
+#define fastinit_isa                         FASTINIT_JOIN(FASTINIT_PREFIX, fastinit_isa)
+#define fastinit_available_isa               FASTINIT_JOIN(FASTINIT_PREFIX, fastinit_available_isa)
+#define fastinit_set_isa                     FASTINIT_JOIN(FASTINIT_PREFIX, fastinit_set_isa)
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 /* A change of any output bit changes this number. */
-#define FI_STREAM_VERSION 1
+#define FASTINIT_STREAM_VERSION 1
 
-typedef enum fi_status {
-    FI_OK = 0,
-    FI_ERR_NULL,       /* a pointer is NULL */
-    FI_ERR_DTYPE,      /* not an fi_dtype */
-    FI_ERR_MEAN,       /* the mean is NaN or infinite */
-    FI_ERR_STDDEV,     /* the standard deviation is negative, NaN or infinite */
-    FI_ERR_BOUNDS,     /* lower >= upper, low > high, or a NaN */
-    FI_ERR_OVERFLOW,   /* values could exceed the largest finite number of the dtype */
-    FI_ERR_EMPTY,      /* the dtype has no value between the bounds */
-    FI_ERR_INDEX,      /* elements beyond index 2^64 - 1, or a region of bad rank or size */
-    FI_ERR_UNPREPARED, /* the distribution comes from a call that failed, or from none */
-    FI_ERR_ISA         /* unknown instruction set, or the CPU or operating system lacks it */
-} fi_status;
+typedef enum fastinit_status {
+    FASTINIT_OK = 0,
+    FASTINIT_ERR_NULL,       /* a pointer is NULL */
+    FASTINIT_ERR_DTYPE,      /* not a fastinit_dtype */
+    FASTINIT_ERR_MEAN,       /* the mean is NaN or infinite */
+    FASTINIT_ERR_STDDEV,     /* the standard deviation is negative, NaN or infinite */
+    FASTINIT_ERR_BOUNDS,     /* lower >= upper, low > high, or a NaN */
+    FASTINIT_ERR_OVERFLOW,   /* values could exceed the largest finite number of the dtype */
+    FASTINIT_ERR_EMPTY,      /* the dtype has no value between the bounds */
+    FASTINIT_ERR_INDEX,      /* elements beyond index 2^64 - 1, or a region of bad rank or size */
+    FASTINIT_ERR_UNPREPARED, /* the distribution comes from a call that failed, or from none */
+    FASTINIT_ERR_ISA         /* unknown instruction set, or the CPU or operating system lacks it */
+} fastinit_status;
 
 /* float16 is IEEE binary16, bfloat16 the upper half of float32; both are written as uint16_t. The 8-bit types are those
  * of Micikevicius et al., "FP8 formats for deep learning" (2022), in bytes: e4m3fn has no infinity and reaches 448, e5m2 is
  * the upper half of float16 and reaches 57344. */
-typedef enum fi_dtype {
-    FI_FLOAT32 = 0,
-    FI_FLOAT64 = 1,
-    FI_FLOAT16 = 2,
-    FI_BFLOAT16 = 3,
-    FI_FLOAT8_E4M3FN = 4,
-    FI_FLOAT8_E5M2 = 5
-} fi_dtype;
+typedef enum fastinit_dtype {
+    FASTINIT_FLOAT32 = 0,
+    FASTINIT_FLOAT64 = 1,
+    FASTINIT_FLOAT16 = 2,
+    FASTINIT_BFLOAT16 = 3,
+    FASTINIT_FLOAT8_E4M3FN = 4,
+    FASTINIT_FLOAT8_E5M2 = 5
+} fastinit_dtype;
 
 /* A prepared distribution: made by the three functions below, a plain value to copy; the members are
  * private. After an error, fills refuse it. */
-typedef struct fi_distribution {
+typedef struct fastinit_distribution {
     int32_t law, dtype;
     double base, scale, low, high, p[3];
-} fi_distribution;
+} fastinit_distribution;
 
-/* Uniform on [low, high], low <= high: low + (high - low) * u, u in [0, 1). Both ends can occur
- * (high by rounding). low, high and high - low must not exceed the largest finite number of the dtype. */
-fi_status fi_uniform(fi_distribution *d, fi_dtype dtype, double low, double high);
+/* Uniform on [low, high), low <= high: low + (high - low) * u, u in [0, 1). low can occur, high cannot: a value that
+ * rounding would bring to high is the largest value of the dtype below it. Where [low, high) holds no value of the dtype, the
+ * status is FASTINIT_ERR_EMPTY; low == high gives the constant. low, high and high - low must not exceed the largest finite
+ * number of the dtype. */
+FASTINIT_API fastinit_status fastinit_uniform(fastinit_distribution *d, fastinit_dtype dtype, double low, double high);
 
 /* Normal with this mean and standard deviation >= 0 (0 gives the constant mean).
  * |x - mean| <= 6.661 stddev (float64: 8.572), which must not leave the dtype's range. */
-fi_status fi_normal(fi_distribution *d, fi_dtype dtype, double mean, double stddev);
+FASTINIT_API fastinit_status fastinit_normal(fastinit_distribution *d, fastinit_dtype dtype, double mean, double stddev);
 
 /* Normal(mean, stddev) conditioned on mean + stddev * [lower, upper]: bounds in
  * standard deviations, lower < upper, either may be infinite. No output lies
  * outside the bounds, as numbers of the output's dtype; a bound itself can occur.
  * A standard deviation of 0 gives the constant mean. */
-fi_status fi_truncated_normal(fi_distribution *d, fi_dtype dtype, double mean, double stddev, double lower, double upper);
+FASTINIT_API fastinit_status fastinit_truncated_normal(fastinit_distribution *d, fastinit_dtype dtype, double mean, double stddev,
+                                                       double lower, double upper);
 
 /* Write elements [index, index + n) to `out`, contiguous items of the distribution's dtype, any alignment. */
-fi_status fi_fill(const fi_distribution *d, uint64_t key, uint64_t index, uint64_t n, void *out);
+FASTINIT_API fastinit_status fastinit_fill(const fastinit_distribution *d, uint64_t key, uint64_t index, uint64_t n, void *out);
 
 /* A box of elements of a tensor, and where it lies in memory. Position
  * (i_0, ..., i_{ndim-1}), 0 <= i_k < count[k], is the element
@@ -264,35 +302,36 @@ fi_status fi_fill(const fi_distribution *d, uint64_t key, uint64_t index, uint64
  * steps may be negative. Long runs along the last dimension with index_step 1 are
  * fast. A run costs at least as much as 64 to 200 elements or, if that is less, 5 to
  * 15 times as much as its elements do elsewhere; so do elements of other steps. */
-typedef struct fi_region {
+typedef struct fastinit_region {
     size_t ndim;
     const uint64_t *count;
     const int64_t *index_step;
     const int64_t *out_step;
     uint64_t index;
-} fi_region;
+} fastinit_region;
 
 /* Write the positions [first, first + n) of a region, numbered in C order; the
  * product of the counts must be at least first + n. */
-fi_status fi_fill_region(const fi_distribution *d, uint64_t key, const fi_region *region, uint64_t first, uint64_t n, void *out);
+FASTINIT_API fastinit_status fastinit_fill_region(const fastinit_distribution *d, uint64_t key, const fastinit_region *region,
+                                                  uint64_t first, uint64_t n, void *out);
 
 /* Raw words [offset, offset + n). */
-fi_status fi_random_words(uint64_t key, uint64_t offset, uint64_t n, uint32_t *out);
+FASTINIT_API fastinit_status fastinit_random_words(uint64_t key, uint64_t offset, uint64_t n, uint32_t *out);
 
 /* The key of a seed and a stream name (`length` bytes of UTF-8; 0 gives the seed itself). */
-uint64_t fi_stream_key(uint64_t seed, const void *name, size_t length);
+FASTINIT_API uint64_t fastinit_stream_key(uint64_t seed, const void *name, size_t length);
 
 /* One English sentence without a full stop; "unknown status" for other numbers. */
-const char *fi_status_message(fi_status status);
+FASTINIT_API const char *fastinit_status_message(fastinit_status status);
 
 /* The instruction set in use: "avx512", "avx2", "sse2", "neon" or "scalar". */
-const char *fi_isa(void);
+FASTINIT_API const char *fastinit_isa(void);
 
 /* The i-th instruction set that this build has and this machine runs, widest first; NULL past the end. */
-const char *fi_available_isa(size_t i);
+FASTINIT_API const char *fastinit_available_isa(size_t i);
 
 /* Use this one from now on. All give the same bits. */
-fi_status fi_set_isa(const char *name);
+FASTINIT_API fastinit_status fastinit_set_isa(const char *name);
 
 #ifdef __cplusplus
 }

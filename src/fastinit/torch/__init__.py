@@ -9,14 +9,12 @@ It offers every function of ``torch.nn.init``; those that sample draw from this 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 try:
     import torch
 except ImportError as error:
-    raise ImportError(
-        "fastinit.torch needs the package torch: pip install 'fastinit[torch]'"
-    ) from error
+    raise ImportError("fastinit.torch needs the package torch: pip install torch") from error
 
 from fastinit.torch.init import (
     calculate_gain,
@@ -59,9 +57,29 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """What only ``torch.nn.init`` has, such as its deprecated names, so that one import can replace the other."""
-    try:
-        return getattr(torch.nn.init, name)
-    except AttributeError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+if TYPE_CHECKING:  # in place of __getattr__, which would let type checkers pass every name
+    from torch.nn.init import constant as constant
+    from torch.nn.init import dirac as dirac
+    from torch.nn.init import eye as eye
+    from torch.nn.init import kaiming_normal as kaiming_normal
+    from torch.nn.init import kaiming_uniform as kaiming_uniform
+    from torch.nn.init import normal as normal
+    from torch.nn.init import orthogonal as orthogonal
+    from torch.nn.init import sparse as sparse
+    from torch.nn.init import uniform as uniform
+    from torch.nn.init import xavier_normal as xavier_normal
+    from torch.nn.init import xavier_uniform as xavier_uniform
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Forward names that only ``torch.nn.init`` has, such as deprecated ones, so that one import can replace the other."""
+        try:
+            return getattr(torch.nn.init, name)
+        except AttributeError:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+
+
+def __dir__() -> list[str]:
+    """The public names, with those of ``torch.nn.init`` that are forwarded."""
+    dunders = [name for name in globals() if name.startswith("__")]
+    return sorted({*__all__, *torch.nn.init.__all__, *dunders})

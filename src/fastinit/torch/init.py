@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor
@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from fastinit import _kernel
 from fastinit.checks import check_choice, check_positive
+from fastinit.choices import DistributionName, Mode
 from fastinit.fill import expected_dtypes
 from fastinit.initializers import (
     Initializer,
@@ -45,6 +46,9 @@ __all__ = [
     "xavier_uniform_",
     "zeros_",
 ]
+
+#: The modes of PyTorch.
+Fan = Literal["fan_in", "fan_out"]
 
 #: What samples; the others are PyTorch's own.
 SAMPLING = (
@@ -80,7 +84,7 @@ def uniform_(
     seed: Seed = None,
     stream: Stream = "",
 ) -> Tensor:
-    """Fill a tensor with values uniform on [a, b], as ``torch.nn.init.uniform_`` does.
+    """Fill a tensor with values uniform on [a, b), as ``torch.nn.init.uniform_`` does.
 
     Parameters
     ----------
@@ -90,7 +94,8 @@ def uniform_(
         without communication. PyTorch's own function fills others, unless a seed is given:
         then they get the values that they would have on the CPU.
     a, b : float
-        The ends, ``a <= b``. Both can occur.
+        The ends, ``a <= b``; equal ones give a constant. `a` can occur and `b` cannot: a
+        value that rounding would bring to `b` is the largest value of the dtype below it.
     generator : torch.Generator, optional
         Where the seed of this call comes from, 64 bits: by default PyTorch's default
         generator, which ``torch.manual_seed`` sets. Processes that share a DTensor must
@@ -199,7 +204,7 @@ def xavier_normal_(
 def kaiming_uniform_(
     tensor: Tensor,
     a: float = 0,
-    mode: str = "fan_in",
+    mode: Fan = "fan_in",
     nonlinearity: str = "leaky_relu",
     generator: Generator | None = None,
     *,
@@ -220,7 +225,7 @@ def kaiming_uniform_(
 def kaiming_normal_(
     tensor: Tensor,
     a: float = 0,
-    mode: str = "fan_in",
+    mode: Fan = "fan_in",
     nonlinearity: str = "leaky_relu",
     generator: Generator | None = None,
     *,
@@ -279,20 +284,22 @@ def sparse_(
 @lru_cache(maxsize=1024, typed=True)  # PyTorch tells True from 1.0
 def _law(name: str, *arguments: Any) -> Initializer:
     """The initializer of a function and its arguments; an error where it has none."""
+    mode: Mode
     if name == "uniform_":
         return Uniform(*arguments)
     if name == "normal_":
         return Normal(*arguments)
     if name == "trunc_normal_":
         mean, std, low, high = arguments
-        return TruncatedNormal.within(low, high, mean, std)
+        return TruncatedNormal.within(low, high, mean=mean, stddev=std)
     if name.startswith("xavier"):
-        (gain,), mode = arguments, "fan_avg"
+        (gain,) = arguments
+        mode = "fan_avg"
     else:
-        a, mode, nonlinearity = arguments
-        gain, mode = calculate_gain(nonlinearity, a), mode.lower()
+        a, given, nonlinearity = arguments
+        gain, mode = calculate_gain(nonlinearity, a), given.lower()
         check_choice("mode", mode, ("fan_in", "fan_out"))
-    distribution = "uniform" if "uniform" in name else "untruncated_normal"
+    distribution: DistributionName = "uniform" if "uniform" in name else "untruncated_normal"
     scale = check_positive("gain", gain) ** 2
     return VarianceScaling(scale, mode, distribution, in_axis=1, out_axis=0)
 

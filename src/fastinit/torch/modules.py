@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import torch
 from torch import nn
 
+from fastinit.choices import AxesName
 from fastinit.fill import expected_dtypes
 from fastinit.initializers import Initializer, VarianceScaling, prepare
 from fastinit.streams import Seed, seed_value
@@ -34,9 +35,10 @@ def init_module_(module: nn.Module, *, seed: Seed, rules: Rules | None = None) -
     rules : mapping from str or type to Initializer or None, optional
         What parameters are. A text is a pattern (``fnmatch``) of qualified names; a type of
         modules stands for all of their own parameters but those with "bias" in their name. The
-        first that matches counts, None leaves the parameter as it is. Fans are counted for
-        PyTorch's layout (out, in, spatial...) where the axes of a `VarianceScaling` are its
-        defaults. Rows of `padding_idx` are zero.
+        first that matches counts, None leaves the parameter as it is. Where a
+        `VarianceScaling` names no axes, fans are counted as ``torch.nn.init`` counts them, for
+        PyTorch's layout (out, in, spatial...), and for in x out in transformers' ``Conv1D``;
+        axes that it names hold. Rows of `padding_idx` are zero.
 
     Returns
     -------
@@ -130,19 +132,23 @@ def _checked(slot: Slot, initializer: Initializer | None) -> Initializer | None:
         )
     if dtype not in DTYPES:
         raise TypeError(f"{slot.name!r} must be of {expected_dtypes()} to have a rule, got {dtype}")
-    if isinstance(initializer, VarianceScaling):
-        if len(shape) < 2:
-            raise ValueError(
-                f"rules must not scale by fans what has fewer than 2 dimensions, got {initializer!r} "
-                f"for {slot.name!r} of shape {shape}"
-            )
-        if (initializer.in_axis, initializer.out_axis) == ((-2,), (-1,)):
-            initializer = replace(initializer, in_axis=1, out_axis=0)
+    if isinstance(initializer, VarianceScaling) and len(shape) < 2:
+        raise ValueError(
+            f"rules must not scale by fans what has fewer than 2 dimensions, got {initializer!r} "
+            f"for {slot.name!r} of shape {shape}"
+        )
     try:
+        initializer = initializer.with_default_axes(_axes_of(slot.owner))
         prepare(initializer, shape, DTYPES[dtype])
     except ValueError as error:
         raise ValueError(f"{slot.name!r}: {error}") from error
     return initializer
+
+
+def _axes_of(owner: nn.Module) -> AxesName:
+    """Where the weights of a module have inputs and outputs."""
+    loaded = sys.modules.get("transformers.pytorch_utils")
+    return "in_out" if loaded is not None and isinstance(owner, loaded.Conv1D) else "out_in"
 
 
 def _materialise(module: nn.Module, slots: Sequence[Slot], buffers: Sequence[Slot]) -> None:
