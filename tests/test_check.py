@@ -61,7 +61,7 @@ def distribution_of(law: fi.Distribution) -> Any:
             return stats.uniform(low, high - low)
         case fi.Normal(mean, std):
             return stats.norm(mean, std)
-        case fi.TruncatedNormal(mean, std, lower, upper):
+        case fi.TruncatedNormal(mean, std, lower=lower, upper=upper):
             return stats.truncnorm(lower, upper, mean, std)
     raise AssertionError(law)
 
@@ -83,7 +83,7 @@ def draw(law: fi.Distribution, n: int, seed: int, dtype: str = "float32") -> NDA
             x = rng.uniform(low, high, n)
         case fi.Normal(mean, std):
             return rng.normal(mean, std, n).astype(DTYPES[dtype])
-        case fi.TruncatedNormal(mean, std, lower, upper):
+        case fi.TruncatedNormal(mean, std, lower=lower, upper=upper):
             # From the upper tail, where the intervals of this file need their digits.
             p = rng.uniform(special.ndtr(-upper), special.ndtr(-lower), n)
             x = mean - std * special.ndtri(p)

@@ -253,7 +253,8 @@ typedef enum fastinit_status {
     FASTINIT_ERR_EMPTY,      /* the dtype has no value between the bounds */
     FASTINIT_ERR_INDEX,      /* elements beyond index 2^64 - 1, or a region of bad rank or size */
     FASTINIT_ERR_UNPREPARED, /* the distribution comes from a call that failed, or from none */
-    FASTINIT_ERR_ISA         /* unknown instruction set, or the CPU or operating system lacks it */
+    FASTINIT_ERR_ISA,        /* unknown instruction set, or the CPU or operating system lacks it */
+    FASTINIT_ERR_BUILD       /* compiled so that values are not those of the stream format; found by the first fill */
 } fastinit_status;
 
 /* float16 is IEEE binary16, bfloat16 the upper half of float32; both are written as uint16_t. The 8-bit types are those
