@@ -66,7 +66,7 @@ def variance_scaling_initializer(
         What n is: the inputs, the outputs or their mean. The last two axes of
         the shape are inputs and outputs, the others the receptive field.
     uniform : bool
-        Uniform on +-sqrt(3 * factor / n) instead of a truncated normal.
+        Uniform on [-x, x), x = sqrt(3 * factor / n), instead of a truncated normal.
     seed : int or None
         A seed gives the same values at every call, None other ones.
     dtype : dtype or tf.DType
