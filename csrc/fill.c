@@ -29,10 +29,9 @@ FASTINIT_NOINLINE static uint16_t narrow_bound(const job *j, double bound)
     return j->item_size == 1 ? (uint16_t)(byte << 8) : bits;
 }
 
-static job make_job(const fastinit_distribution *d, uint64_t key)
+static job make_job(const fastinit_tier *tier, const fastinit_distribution *d, uint64_t key)
 {
     const int wide = d->dtype == FASTINIT_FLOAT64;
-    const fastinit_tier *tier = fastinit_current_tier();
     job j = {
         .d = d,
         .fill = tier->fill[d->law][wide],
@@ -176,6 +175,13 @@ static int is_prepared(const fastinit_distribution *d)
     return d->law > FASTINIT_LAW_NONE && d->law < FASTINIT_LAW_COUNT && (uint32_t)d->dtype <= FASTINIT_FLOAT8_E5M2;
 }
 
+size_t fastinit_fill_with(const fastinit_tier *tier, const fastinit_distribution *d, uint64_t key, uint64_t index, uint64_t n, void *out)
+{
+    const job j = make_job(tier, d, key);
+    fill_run(&j, index, n, out, (int64_t)j.item_size);
+    return j.item_size;
+}
+
 fastinit_status fastinit_fill(const fastinit_distribution *d, uint64_t key, uint64_t index, uint64_t n, void *out)
 {
     if (!d || (!out && n))
@@ -184,11 +190,13 @@ fastinit_status fastinit_fill(const fastinit_distribution *d, uint64_t key, uint
         return FASTINIT_ERR_UNPREPARED;
     if (n && index + (n - 1) < index)
         return FASTINIT_ERR_INDEX;
+    const fastinit_tier *tier = fastinit_current_tier();
     const fp_state saved = enter_fp();
-    const job j = make_job(d, key);
-    fill_run(&j, index, n, out, (int64_t)j.item_size);
+    const int is_sound = fastinit_is_sound(tier);
+    if (is_sound)
+        fastinit_fill_with(tier, d, key, index, n, out);
     leave_fp(saved);
-    return FASTINIT_OK;
+    return is_sound ? FASTINIT_OK : FASTINIT_ERR_BUILD;
 }
 
 enum { MAX_DIMS = 64 };
@@ -203,6 +211,40 @@ static uint64_t region_size(const fastinit_region *r)
         size = size > UINT64_MAX / r->count[k] ? UINT64_MAX : size * r->count[k];
     }
     return size;
+}
+
+/* Positions [first, first + n) of a region, at least one. */
+static void fill_positions(const job *j, const fastinit_region *r, uint64_t first, uint64_t n, char *out)
+{
+    const size_t last = r->ndim - 1;
+    scattered s = {.n = 0};
+    /* Offsets wrap like indices: on the way from one position to the next, steps of any size may cancel out. */
+    uint64_t at[MAX_DIMS], index = r->index, offset = 0, rest = first;
+    for (size_t k = r->ndim; k-- > 0; rest /= r->count[k]) {
+        at[k] = rest % r->count[k];
+        index += at[k] * (uint64_t)r->index_step[k];
+        offset += at[k] * (uint64_t)r->out_step[k];
+    }
+    while (n) {
+        uint64_t run = r->count[last] - at[last];
+        run = run < n ? run : n;
+        char *p = out + (int64_t)offset;
+        if (r->index_step[last] == 1 && run >= DENSE_RUN)
+            fill_run(j, index, run, p, r->out_step[last]);
+        else
+            scatter_run(j, &s, index, (uint64_t)r->index_step[last], run, p, r->out_step[last]);
+        n -= run;
+        at[last] += run;
+        index += run * (uint64_t)r->index_step[last];
+        offset += run * (uint64_t)r->out_step[last];
+        for (size_t k = last; k > 0 && at[k] == r->count[k]; k--) {
+            index += (uint64_t)r->index_step[k - 1] - r->count[k] * (uint64_t)r->index_step[k];
+            offset += (uint64_t)r->out_step[k - 1] - r->count[k] * (uint64_t)r->out_step[k];
+            at[k] = 0;
+            at[k - 1]++;
+        }
+    }
+    fill_scattered(j, &s);
 }
 
 fastinit_status fastinit_fill_region(const fastinit_distribution *d, uint64_t key, const fastinit_region *r, uint64_t first, uint64_t n,
@@ -221,39 +263,15 @@ fastinit_status fastinit_fill_region(const fastinit_distribution *d, uint64_t ke
         return FASTINIT_ERR_INDEX;
     if (n == 0)
         return FASTINIT_OK;
+    const fastinit_tier *tier = fastinit_current_tier();
     const fp_state saved = enter_fp();
-    const job j = make_job(d, key);
-    const size_t last = r->ndim - 1;
-    scattered s = {.n = 0};
-    /* Offsets wrap like indices: on the way from one position to the next, steps of any size may cancel out. */
-    uint64_t at[MAX_DIMS], index = r->index, offset = 0, rest = first;
-    for (size_t k = r->ndim; k-- > 0; rest /= r->count[k]) {
-        at[k] = rest % r->count[k];
-        index += at[k] * (uint64_t)r->index_step[k];
-        offset += at[k] * (uint64_t)r->out_step[k];
+    const int is_sound = fastinit_is_sound(tier);
+    if (is_sound) {
+        const job j = make_job(tier, d, key);
+        fill_positions(&j, r, first, n, out);
     }
-    while (n) {
-        uint64_t run = r->count[last] - at[last];
-        run = run < n ? run : n;
-        char *p = (char *)out + (int64_t)offset;
-        if (r->index_step[last] == 1 && run >= DENSE_RUN)
-            fill_run(&j, index, run, p, r->out_step[last]);
-        else
-            scatter_run(&j, &s, index, (uint64_t)r->index_step[last], run, p, r->out_step[last]);
-        n -= run;
-        at[last] += run;
-        index += run * (uint64_t)r->index_step[last];
-        offset += run * (uint64_t)r->out_step[last];
-        for (size_t k = last; k > 0 && at[k] == r->count[k]; k--) {
-            index += (uint64_t)r->index_step[k - 1] - r->count[k] * (uint64_t)r->index_step[k];
-            offset += (uint64_t)r->out_step[k - 1] - r->count[k] * (uint64_t)r->out_step[k];
-            at[k] = 0;
-            at[k - 1]++;
-        }
-    }
-    fill_scattered(&j, &s);
     leave_fp(saved);
-    return FASTINIT_OK;
+    return is_sound ? FASTINIT_OK : FASTINIT_ERR_BUILD;
 }
 
 static void philox_block(const fastinit_philox_keys *keys, uint64_t block, uint32_t out[4])

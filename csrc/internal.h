@@ -5,15 +5,25 @@
 /* The stream forbids fused multiply-add. This holds even where -ffp-contract=off was forgotten. */
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
+#if __clang_major__ >= 13 /* also Apple's, whose numbers are higher */
+#pragma clang fp reassociate(off)
+#endif
 #elif defined(__GNUC__)
 /* The kernel is vectors already: packing its scalar bookkeeping too costs 10 % on AVX-512. Interleaving the two pairs
  * of a super-block before registers are given out saves 4 % there, 12 % on AVX2. */
 #pragma GCC optimize("fp-contract=off", "no-tree-slp-vectorize", "schedule-insns")
 #endif
 
-#if defined(__FAST_MATH__)
-#error "fastinit needs IEEE arithmetic: build it without -ffast-math and -Ofast"
+/* Options that change values, or let the compiler forget that there are NaNs. What no macro tells of, the checks of
+ * selfcheck.c find when the library runs. */
+#if defined(__FAST_MATH__) || defined(_M_FP_FAST)
+#error "fastinit needs IEEE arithmetic: build it without -ffast-math, -Ofast and /fp:fast"
+#elif defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__
+#error "fastinit needs IEEE arithmetic: build it without -ffinite-math-only"
+#elif defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) || defined(__NO_SIGNED_ZEROS__)
+#error "fastinit needs IEEE arithmetic: build it without -funsafe-math-optimizations and its parts"
 #endif
+_Static_assert(sizeof(1.0) == sizeof(double), "fastinit needs double constants: build it without -fsingle-precision-constant");
 
 #include <float.h>
 #include <stddef.h>
@@ -30,6 +40,8 @@
 #define fastinit_tier_avx512  FASTINIT_JOIN(FASTINIT_PREFIX, fastinit_tier_avx512)
 #define fastinit_tier_neon    FASTINIT_JOIN(FASTINIT_PREFIX, fastinit_tier_neon)
 #define fastinit_current_tier FASTINIT_JOIN(FASTINIT_PREFIX, fastinit_current_tier)
+#define fastinit_fill_with    FASTINIT_JOIN(FASTINIT_PREFIX, fastinit_fill_with)
+#define fastinit_is_sound     FASTINIT_JOIN(FASTINIT_PREFIX, fastinit_is_sound)
 #endif
 
 #if defined(__GNUC__) && !defined(_WIN32)
@@ -137,5 +149,12 @@ extern FASTINIT_HIDDEN const fastinit_tier fastinit_tier_scalar, fastinit_tier_s
     fastinit_tier_neon;
 
 FASTINIT_HIDDEN const fastinit_tier *fastinit_current_tier(void);
+
+/* Fill without looking whether the build is sound; returns the bytes of an item. */
+FASTINIT_HIDDEN size_t fastinit_fill_with(const fastinit_tier *tier, const fastinit_distribution *d, uint64_t key, uint64_t index,
+                                          uint64_t n, void *out);
+
+/* Whether a tier of this build computes the bits of the stream format; under the default floating-point environment. */
+FASTINIT_HIDDEN int fastinit_is_sound(const fastinit_tier *tier);
 
 #endif

@@ -14,6 +14,7 @@ const char *fastinit_status_message(fastinit_status status)
         [FASTINIT_ERR_EMPTY] = "the dtype has no value between the bounds",
         [FASTINIT_ERR_INDEX] = "elements beyond the last index, or a region of bad rank or size",
         [FASTINIT_ERR_UNPREPARED] = "the distribution was not prepared",
+        [FASTINIT_ERR_BUILD] = "this build computes other bits than the stream format defines: its compiler options change arithmetic",
         [FASTINIT_ERR_ISA] = "unknown instruction set, or this machine cannot run it",
     };
     return (unsigned)status < sizeof messages / sizeof *messages ? messages[status] : "unknown status";

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -246,24 +247,25 @@ def test_gpt2_scales_its_residual_projections() -> None:
 
 def test_llama_written_out() -> None:
     normal = fi.Normal(0.0, 0.1)
+    tensor = partial(Tensor, axes="out_in")
     config = {
         "model_type": "llama", "vocab_size": 7, "hidden_size": 4, "intermediate_size": 6,
         "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
         "pad_token_id": -1, "initializer_range": 0.1, "dtype": "float16", "torch_dtype": "?",
     }  # fmt: skip
     assert config_tensors(config) == [
-        Tensor("model.embed_tokens.weight", (7, 4), normal, "float16", padding_idx=6),
-        Tensor("model.layers.0.self_attn.q_proj.weight", (4, 4), normal, "float16"),
-        Tensor("model.layers.0.self_attn.k_proj.weight", (2, 4), normal, "float16"),
-        Tensor("model.layers.0.self_attn.v_proj.weight", (2, 4), normal, "float16"),
-        Tensor("model.layers.0.self_attn.o_proj.weight", (4, 4), normal, "float16"),
-        Tensor("model.layers.0.mlp.gate_proj.weight", (6, 4), normal, "float16"),
-        Tensor("model.layers.0.mlp.up_proj.weight", (6, 4), normal, "float16"),
-        Tensor("model.layers.0.mlp.down_proj.weight", (4, 6), normal, "float16"),
-        Tensor("model.layers.0.input_layernorm.weight", (4,), fi.ones, "float16"),
-        Tensor("model.layers.0.post_attention_layernorm.weight", (4,), fi.ones, "float16"),
-        Tensor("model.norm.weight", (4,), fi.ones, "float16"),
-        Tensor("lm_head.weight", (7, 4), normal, "float16"),
+        tensor("model.embed_tokens.weight", (7, 4), normal, "float16", padding_idx=6),
+        tensor("model.layers.0.self_attn.q_proj.weight", (4, 4), normal, "float16"),
+        tensor("model.layers.0.self_attn.k_proj.weight", (2, 4), normal, "float16"),
+        tensor("model.layers.0.self_attn.v_proj.weight", (2, 4), normal, "float16"),
+        tensor("model.layers.0.self_attn.o_proj.weight", (4, 4), normal, "float16"),
+        tensor("model.layers.0.mlp.gate_proj.weight", (6, 4), normal, "float16"),
+        tensor("model.layers.0.mlp.up_proj.weight", (6, 4), normal, "float16"),
+        tensor("model.layers.0.mlp.down_proj.weight", (4, 6), normal, "float16"),
+        tensor("model.layers.0.input_layernorm.weight", (4,), fi.ones, "float16"),
+        tensor("model.layers.0.post_attention_layernorm.weight", (4,), fi.ones, "float16"),
+        tensor("model.norm.weight", (4,), fi.ones, "float16"),
+        tensor("lm_head.weight", (7, 4), normal, "float16"),
     ]
 
 

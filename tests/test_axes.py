@@ -71,7 +71,7 @@ def test_given_and_default_axes_differ() -> None:
     ("make", "error", "match"),
     [
         (lambda: fi.VarianceScaling(in_axis=1), ValueError, "in_axis and out_axis must both be given or neither"),
-        (lambda: fi.he_normal.with_axes(out_axis=0), ValueError, "in_axis=None, out_axis=0"),
+        (lambda: fi.he_normal.with_axes(out_axis=0), ValueError, r"in_axis=None, out_axis=\(0,\)"),
         (lambda: fi.he_normal.with_axes("io"), ValueError, "axes must be one of in_out, out_in, got 'io'"),  # type: ignore[arg-type]
         (lambda: fi.he_normal.with_axes("out_in", in_axis=1, out_axis=0), ValueError, "axes='out_in' names in_axis and out_axis"),
         (lambda: fi.he_normal.with_axes(in_axis=True, out_axis=0), TypeError, "in_axis must be an int"),
@@ -112,9 +112,9 @@ def test_axes_in_texts_and_tables(tmp_path: Path, text: Any, expected: fi.Initia
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("zeros:axes=out_in", "expected no arguments of zeros, each once, got 'axes=out_in'"),
-        ("normal:axes=out_in", "expected the arguments mean, stddev of normal"),
-        ("he_normal:scale=3", "expected the arguments axes, in_axis, out_axis, batch_axis of he_normal"),
+        ("zeros:axes=out_in", "expected no options of zeros, each once, got 'axes=out_in'"),
+        ("normal:axes=out_in", "expected options mean, stddev of normal, each once"),
+        ("he_normal:scale=3", "expected options axes, in_axis, out_axis, batch_axis of he_normal"),
         ("he_normal:axes=oi", "axes must be one of in_out, out_in, got 'oi'"),
         ("he_normal:in_axis=1", "in_axis and out_axis must both be given or neither"),
         ("he_normal:axes=out_in,in_axis=1,out_axis=0", "axes='out_in' names in_axis and out_axis"),

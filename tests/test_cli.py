@@ -153,7 +153,7 @@ def test_fresh_entropy_is_printed_and_reproduces(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--init", "he"], "argument --init: expected one of"),
-        (["--init", "he_normal:scale=3"], "argument --init: expected one of"),
+        (["--init", "he_normal:scale=3"], "argument --init: expected options axes, in_axis, out_axis, batch_axis of he_normal, each once, got 'scale=3'"),
         (["--init", "normal:sd=3"], "argument --init: expected options mean, stddev of normal, each once, got 'sd=3'"),
         (["--init", "normal:mean=a"], "argument --init: expected a number for mean, got 'a'"),
         (["--init", "normal:stddev=-1"], "argument --init: stddev must be finite and not negative, got -1.0"),

@@ -217,4 +217,4 @@ def test_errors_of_initializer_and_shape() -> None:
     with pytest.raises(ValueError, match=r"float16"):
         fastinit.dask.array(fi.Constant(1e6), (2, 3), seed=1, dtype="float16")
     with pytest.raises(ValueError, match=r"in_axis must lie in \[-2, 2\)"):
-        fastinit.dask.array(fi.VarianceScaling(in_axis=5), SHAPE, seed=1)
+        fastinit.dask.array(fi.VarianceScaling(in_axis=5, out_axis=0), SHAPE, seed=1)

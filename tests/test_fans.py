@@ -126,7 +126,7 @@ def test_aliases_are_the_same_objects() -> None:
 
 
 def test_initializers_are_frozen_values() -> None:
-    assert fi.VarianceScaling(2, in_axis=-2) == fi.he_normal
-    assert hash(fi.VarianceScaling(2, in_axis=[-2])) == hash(fi.he_normal)
+    assert fi.VarianceScaling(2, batch_axis=[]) == fi.he_normal
+    assert hash(fi.VarianceScaling(2, batch_axis=[])) == hash(fi.he_normal)
     with pytest.raises(AttributeError):
         fi.he_normal.scale = 3.0  # type: ignore[misc]

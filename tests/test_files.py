@@ -151,7 +151,7 @@ def test_bad_headers(tmp_path: Path, header: Any, data: bytes, message: str) -> 
     assert len(str(raised.value)) < len(str(path)) + 250
 
 
-RECORD = {"stream_version": 1, "seed": 1, "init": {"a": {"name": "normal"}}, "padding_idx": {}}
+RECORD = {"stream_version": 1, "seed": 1, "init": {"a": {"name": "normal"}}, "axes": {"a": "in_out"}, "padding_idx": {}}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -160,17 +160,20 @@ RECORD = {"stream_version": 1, "seed": 1, "init": {"a": {"name": "normal"}}, "pa
         ([], r"must be an object, got \[\]"),
         (RECORD | {"stream_version": 2, "init": 3}, "written with stream version 2, this is 1"),
         (RECORD | {"stream_version": True}, "written with stream version True, this is 1"),
-        (RECORD | {"init": ["a"]}, "must have the objects init and padding_idx"),
-        (RECORD | {"padding_idx": None}, "must have the objects init and padding_idx"),
+        (RECORD | {"init": ["a"]}, "must have the objects init, axes and padding_idx"),
+        (RECORD | {"axes": None}, "must have the objects init, axes and padding_idx"),
+        (RECORD | {"axes": {}}, "has other tensors than the header, 'a': give a spec"),
+        (RECORD | {"axes": {"a": "oi"}}, "'a': axes must be one of in_out, out_in, got 'oi'"),
+        (RECORD | {"padding_idx": None}, "must have the objects init, axes and padding_idx"),
         (RECORD | {"init": {}}, "has other tensors than the header, 'a': give a spec"),
         (RECORD | {"init": RECORD["init"] | {"b\n" * 99: {"name": "normal"}}}, r"has other tensors than the header, 'b\\nb\\n"),  # type: ignore[operator]
         (RECORD | {"padding_idx": {"b": 0}}, "has other tensors than the header, 'b': give a spec"),
         (RECORD | {"padding_idx": {"a": 1}}, r"'a': padding_idx must be an int in \[0, 0\], got 1"),
         (RECORD | {"init": {"a": "he"}}, "'a': expected one of constant, .* got 'he'"),
-        (RECORD | {"init": {"a": {"name": "variance_scaling", "in_axis": 2}}}, r"'a': in_axis must lie in \[-2, 2\) for a shape of 2 dimensions, got \(2,\)"),
+        (RECORD | {"init": {"a": {"name": "variance_scaling", "in_axis": 2, "out_axis": 0}}}, r"'a': in_axis must lie in \[-2, 2\) for a shape of 2 dimensions, got \(2,\)"),
         (RECORD | {"init": {"a": {"name": "constant", "value": 1e39}}}, "'a': values could exceed the largest finite number of the dtype"),
         (RECORD | {"seed": 2**64}, "seed must be an int in"),
-        ({"stream_version": 1, "init": RECORD["init"], "padding_idx": {}}, "seed must be an int in .* got None"),
+        ({"stream_version": 1, "init": RECORD["init"], "axes": {"a": "in_out"}, "padding_idx": {}}, "seed must be an int in .* got None"),
     ],
 )  # fmt: skip
 def test_bad_records(tmp_path: Path, record: Any, message: str) -> None:

@@ -91,7 +91,13 @@ def test_model_check_and_spec(tmp_path: Path, spec: Path) -> None:
         "name": "constant",
         "value": 1.0,
     }  # the rule counts before the table
-    assert tensors[1]["init"] == {"name": "truncated_normal", "stddev": 0.02}
+    assert tensors[1]["init"] == {
+        "name": "truncated_normal",
+        "mean": 0.0,
+        "stddev": 0.02,
+        "lower": -2.0,
+        "upper": 2.0,
+    }
 
 
 def test_exact_finds_one_bit(tmp_path: Path, spec: Path) -> None:

@@ -60,13 +60,12 @@ init = "skip"
 def test_a_spec_in_toml(tmp_path: Path) -> None:
     (tmp_path / "m.toml").write_text(TOML)
     model = fi.Model.load(tmp_path / "m.toml")
-    he = fi.VarianceScaling(2.0, "fan_in", in_axis=1, out_axis=0)
     assert list(model) == [
-        fi.Tensor("up.weight", (6, 4), he, "bfloat16"),
-        fi.Tensor("conv.weight", (8, 3, 5, 5), fi.VarianceScaling(2.0, "fan_out", in_axis=-1, out_axis=-2)),
+        fi.Tensor("up.weight", (6, 4), fi.he_normal, "bfloat16", axes="out_in"),
+        fi.Tensor("conv.weight", (8, 3, 5, 5), fi.VarianceScaling(2.0, "fan_out", in_axis=-1, out_axis=-2), axes="out_in"),
         fi.Tensor("head.weight", (4, 6), fi.glorot_uniform, "bfloat16"),
-        fi.Tensor("embed.weight", (10, 4), fi.TruncatedNormal(0, 0.02, upper=float("inf")), "bfloat16", 1),
-        fi.Tensor("up.bias", (6,), fi.Constant(0.5), "float16"),
+        fi.Tensor("embed.weight", (10, 4), fi.TruncatedNormal(0, 0.02, upper=float("inf")), "bfloat16", 1, axes="out_in"),
+        fi.Tensor("up.bias", (6,), fi.Constant(0.5), "float16", axes="out_in"),
     ]  # fmt: skip
     (tmp_path / "m.json").write_text(model.to_json())
     assert list(fi.Model.load(tmp_path / "m.json")) == list(model)
@@ -78,7 +77,7 @@ def test_a_spec_in_toml(tmp_path: Path) -> None:
     assert model["up.bias"].shape == (6,)
     # Of out x in, the fan is the second axis: 4 inputs.
     assert model.make("up.weight", seed=1).astype(np.float64).max() < 2 * np.sqrt(2 / 4) / 0.8796
-    assert model["up.weight"].init.resolve((6, 4)).stddev == pytest.approx(
+    assert model["up.weight"].resolve().stddev == pytest.approx(
         np.sqrt(2 / 4) / 0.87962566103423978
     )
 
@@ -98,7 +97,8 @@ def test_names_shapes_and_dtypes_from_stored_tensors(tmp_path: Path) -> None:
     assert [(t.name, t.shape, t.dtype) for t in plain] == described
     assert [t.init for t in plain] == [fi.Normal(0, 0.02), fi.zeros, fi.ones]
     ruled = fi.Model.load(tmp_path, rules=["norm.*=skip", "*.weight=he_uniform"])
-    assert [t.init for t in ruled] == [fi.VarianceScaling(2.0, "fan_in", "uniform", in_axis=1, out_axis=0), fi.zeros]  # fmt: skip
+    assert [t.init for t in ruled] == [fi.he_uniform, fi.zeros]
+    assert [t.axes for t in ruled] == ["out_in", "out_in"]
     spec = {"tensors_from": index.name, "rules": [{"match": "*", "init": "normal"}]}
     (tmp_path / "spec.json").write_text(json.dumps(spec))
     assert [t.init for t in fi.Model.load(tmp_path / "spec.json")] == [fi.Normal()] * 3
@@ -109,9 +109,8 @@ def test_rules_come_before_a_config(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     model = fi.Model.load(tmp_path, rules=["*.c_fc.weight=lecun_normal", "*wpe*=skip"])
     assert "transformer.wpe.weight" not in [t.name for t in model]
-    assert model["transformer.h.0.mlp.c_fc.weight"].init == fi.VarianceScaling(
-        in_axis=1, out_axis=0
-    )
+    assert model["transformer.h.0.mlp.c_fc.weight"].init == fi.lecun_normal
+    assert model["transformer.h.0.mlp.c_fc.weight"].axes == "in_out"
     assert model["transformer.h.0.mlp.c_proj.weight"].init == fi.Normal(0, 0.02 / np.sqrt(2))
 
 

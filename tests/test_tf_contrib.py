@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,3 +69,37 @@ def test_dtype_of_the_call_wins() -> None:
     init = tf_contrib.xavier_initializer(dtype=np.float16)
     assert init((2, 3)).dtype == np.float16
     assert init((2, 3), np.float64, None).dtype == np.float64
+
+
+class PartitionInfo:
+    """That of TensorFlow: a part of a variable."""
+
+    full_shape = (8, 4)
+    var_offset = (2, 0)
+
+
+def test_a_part_is_that_of_the_whole() -> None:
+    """Its scale is sqrt(2 / 8), and its values are rows 2 to 4 of the whole."""
+    init = tf_contrib.variance_scaling_initializer(seed=1)
+    part = init((3, 4), partition_info=PartitionInfo())
+    np.testing.assert_array_equal(part, init((8, 4))[2:5])
+
+
+def test_dtypes_of_tensorflow() -> None:
+    """TensorFlow's dtypes know NumPy's; what they are called, and TensorFlow itself, has no part in it."""
+    dtype = type("DType", (), {"as_numpy_dtype": np.float16})()
+    for init in (tf_contrib.xavier_initializer(seed=1, dtype=dtype), tf_contrib.xavier_initializer(seed=1)):  # fmt: skip
+        assert init((3, 4), dtype).dtype == np.float16
+
+
+def test_in_tensorflow_itself() -> None:
+    pytest.importorskip("ml_dtypes")
+    if importlib.util.find_spec("tensorflow") is None:
+        pytest.skip("needs the package tensorflow")
+    script = Path(__file__).with_name("tensorflow_1.py")
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "as TensorFlow asks\n"

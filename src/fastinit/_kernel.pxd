@@ -24,6 +24,7 @@ cdef extern from "fastinit.h" nogil:
         FASTINIT_ERR_INDEX
         FASTINIT_ERR_UNPREPARED
         FASTINIT_ERR_ISA
+        FASTINIT_ERR_BUILD
 
     ctypedef enum fastinit_dtype:
         FASTINIT_FLOAT32

@@ -442,14 +442,14 @@ class VarianceScaling(Initializer):
         check_choice("mode", self.mode, MODES)
         check_choice("distribution", self.distribution, DISTRIBUTIONS)
         check_choice("correction", self.correction, CORRECTIONS)
+        for name in ("in_axis", "out_axis", "batch_axis"):
+            if name == "batch_axis" or getattr(self, name) is not None:
+                object.__setattr__(self, name, normalize_axes(name, getattr(self, name)))
         if (self.in_axis is None) != (self.out_axis is None):
             raise ValueError(
                 "in_axis and out_axis must both be given or neither, got "
                 f"in_axis={shown(self.in_axis)}, out_axis={shown(self.out_axis)}"
             )
-        for name in ("in_axis", "out_axis", "batch_axis"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, normalize_axes(name, getattr(self, name)))
 
     def with_axes(
         self,

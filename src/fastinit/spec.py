@@ -69,7 +69,7 @@ def parse_initializer(text: str) -> Initializer:
         key, _, value = option.partition("=")
         if key not in converters or key in values:
             raise ValueError(
-                f"expected {_expected(converters)} of {name}, each once, got {shown(option)}"
+                f"expected {_expected('options', converters, name)}, each once, got {shown(option)}"
             )
         try:
             values[key] = converters[key](value)
@@ -90,8 +90,8 @@ def _arguments(name: str, given: object) -> dict[str, Callable[[str], Any]]:
     return own | AXES_ARGUMENTS if CLASSES[name] is VarianceScaling else own
 
 
-def _expected(arguments: Iterable[str]) -> str:
-    return f"the arguments {', '.join(arguments)}" if arguments else "no arguments"
+def _expected(kind: str, arguments: Iterable[str], name: str) -> str:
+    return f"{kind} {', '.join(arguments)} of {name}" if arguments else f"no {kind} of {name}"
 
 
 def _make(name: str, values: dict[str, Any]) -> Initializer:
@@ -118,7 +118,9 @@ def _from_table(table: dict[str, Any]) -> Initializer:
     arguments = _arguments(name, name)
     for key, value in values.items():
         if key not in arguments:
-            raise ValueError(f"expected {_expected(arguments)} of {name}, got {shown(key)}")
+            raise ValueError(
+                f"expected {_expected('arguments', arguments, name)}, got {shown(key)}"
+            )
         if arguments[key] is float and value in ("inf", "-inf"):
             values[key] = float(value)
     return _make(name, values)

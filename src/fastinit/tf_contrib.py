@@ -1,9 +1,11 @@
 """The two initializers of TensorFlow 1's ``tf.contrib.layers``, without TensorFlow.
 
 They return a function ``init(shape, dtype=None, partition_info=None)`` that
-makes a NumPy array, as TensorFlow's make a tensor. Two things differ on
-purpose: the values (they come from this library's stream), and errors, which
-are raised with the value filled in, as ValueError for a mode.
+makes a NumPy array, as TensorFlow's make a tensor; ``tf.compat.v1.get_variable``
+takes it as its `initializer`. Three things differ on purpose: the values (they
+come from this library's stream); parts of a partitioned variable, which have the
+scale and the values of the whole; and errors, which are raised with the value
+filled in, as ValueError for a mode.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ import numpy as np
 
 from fastinit.checks import check_choice, check_positive
 from fastinit.choices import Correction, DistributionName, Dtype, Mode
-from fastinit.fill import Array, output_dtype
+from fastinit.fans import normalize_shape
+from fastinit.fill import Array, new_array, output_dtype
 from fastinit.initializers import VarianceScaling
 from fastinit.streams import Seed, seed_value
 
@@ -23,11 +26,21 @@ from fastinit.streams import Seed, seed_value
 ContribMode = Literal["FAN_IN", "FAN_OUT", "FAN_AVG"]
 
 
+class TensorFlowDtype(Protocol):
+    """A ``tf.DType``."""
+
+    @property
+    def as_numpy_dtype(self) -> Any: ...
+
+
 class Initialize(Protocol):
     """What the functions of this module return."""
 
     def __call__(
-        self, shape: int | Sequence[int], dtype: Dtype | None = None, partition_info: Any = None
+        self,
+        shape: int | Sequence[int],
+        dtype: Dtype | TensorFlowDtype | None = None,
+        partition_info: Any = None,
     ) -> Array: ...
 
 
@@ -39,7 +52,7 @@ def variance_scaling_initializer(
     mode: ContribMode = "FAN_IN",
     uniform: bool = False,
     seed: Seed = None,
-    dtype: Dtype = np.float32,
+    dtype: Dtype | TensorFlowDtype = np.float32,
     *,
     correction: Correction = "none",
 ) -> Initialize:
@@ -53,10 +66,10 @@ def variance_scaling_initializer(
         What n is: the inputs, the outputs or their mean. The last two axes of
         the shape are inputs and outputs, the others the receptive field.
     uniform : bool
-        Uniform on +-sqrt(3 * factor / n) instead of a truncated normal.
+        Uniform on [-x, x), x = sqrt(3 * factor / n), instead of a truncated normal.
     seed : int or None
         A seed gives the same values at every call, None other ones.
-    dtype : dtype
+    dtype : dtype or tf.DType
         A float dtype; "bfloat16" needs ``ml_dtypes``.
     correction : {"none", "tf_contrib", "exact"}
         ``"none"`` truncates Normal(0, sqrt(factor / n)) at two standard deviations,
@@ -67,8 +80,9 @@ def variance_scaling_initializer(
     Returns
     -------
     function
-        ``init(shape, dtype=None, partition_info=None)``, which returns an array;
-        `partition_info` is accepted and not used.
+        ``init(shape, dtype=None, partition_info=None)``, which returns an array. With a
+        `partition_info` it is the part at ``partition_info.var_offset`` of a variable of the
+        shape ``partition_info.full_shape``.
 
     Raises
     ------
@@ -81,21 +95,34 @@ def variance_scaling_initializer(
     factor = check_positive("factor", factor)
     distribution: DistributionName = "uniform" if uniform else "truncated_normal"
     initializer = VarianceScaling(factor, _MODES[mode], distribution, correction=correction)
-    default_dtype = output_dtype(dtype)
+    default_dtype = output_dtype(_numpy_dtype(dtype))
     fixed = None if seed is None else seed_value(seed)
 
     def init(
-        shape: int | Sequence[int], dtype: Dtype | None = None, partition_info: Any = None
+        shape: int | Sequence[int],
+        dtype: Dtype | TensorFlowDtype | None = None,
+        partition_info: Any = None,
     ) -> Array:
-        return initializer(shape, seed=fixed, dtype=default_dtype if dtype is None else dtype)
+        dims = normalize_shape(getattr(shape, "as_list", lambda: shape)())  # of a tf.TensorShape
+        out = new_array(dims, default_dtype if dtype is None else _numpy_dtype(dtype))
+        if partition_info is None:
+            return initializer.fill(out, seed=fixed)
+        whole, offset = tuple(partition_info.full_shape), partition_info.var_offset
+        index = tuple(slice(i, i + n) for i, n in zip(offset, dims, strict=True))
+        return initializer.fill(out, seed=fixed, shape=whole, index=index)
 
     return init
+
+
+def _numpy_dtype(dtype: Dtype | TensorFlowDtype) -> Any:
+    """A ``tf.DType`` as a NumPy dtype, other dtypes as they are."""
+    return getattr(dtype, "as_numpy_dtype", dtype)
 
 
 def xavier_initializer(
     uniform: bool = True,
     seed: Seed = None,
-    dtype: Dtype = np.float32,
+    dtype: Dtype | TensorFlowDtype = np.float32,
     *,
     correction: Correction = "none",
 ) -> Initialize:

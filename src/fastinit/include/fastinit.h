@@ -193,7 +193,14 @@
  * once, on buffers that do not overlap; fastinit_set_isa changes only the speed of
  * fills that start later. Functions run under the default floating-point
  * environment (rounding, flushing to zero, traps) and restore the caller's, its
- * exception flags included. Optimised builds use up to 64 KiB of stack.
+ * exception flags included.
+ *
+ * A fill takes up to 96 KiB of stack where it is compiled with optimisation, and up to 512 KiB without (-O0), most
+ * with AVX-512: more than the 128 KiB that a thread has by default with musl.
+ *
+ * The first fill with an instruction set also computes a few values of every sampler beside known digests, which takes
+ * about 0.1 ms. Where one differs, because options of the compiler changed the arithmetic, all fills are
+ * FASTINIT_ERR_BUILD.
  */
 #ifndef FASTINIT_H
 #define FASTINIT_H
@@ -253,7 +260,8 @@ typedef enum fastinit_status {
     FASTINIT_ERR_EMPTY,      /* the dtype has no value between the bounds */
     FASTINIT_ERR_INDEX,      /* elements beyond index 2^64 - 1, or a region of bad rank or size */
     FASTINIT_ERR_UNPREPARED, /* the distribution comes from a call that failed, or from none */
-    FASTINIT_ERR_ISA         /* unknown instruction set, or the CPU or operating system lacks it */
+    FASTINIT_ERR_ISA,        /* unknown instruction set, or the CPU or operating system lacks it */
+    FASTINIT_ERR_BUILD       /* compiled so that values are not those of the stream format; found by the first fill */
 } fastinit_status;
 
 /* float16 is IEEE binary16, bfloat16 the upper half of float32; both are written as uint16_t. The 8-bit types are those
