@@ -173,7 +173,10 @@ def test_bounds_are_those_of_the_dtype() -> None:
     assert bounds(law, "float32")[1] == struct.unpack(">f", b"\x3d\xcc\xcc\xcc")[0]
     assert bounds(law, "bfloat16") == (-0.099609375, 0.099609375)
     assert bounds(law, "float8_e4m3fn") == (-0.09375, 0.09375)
-    assert bounds(law, "float64") == (-0.1, 0.1)
+    assert bounds(law, "float64") == (-0.1, 0.1 - 2.0**-56)  # the end of a uniform is open
+    closed = fi.TruncatedNormal.within(-0.1, 0.1)
+    assert bounds(closed, "float64") == (-0.1, 0.1)
+    assert bounds(closed, "bfloat16") == (-0.099609375, 0.099609375)
 
 
 @pytest.mark.parametrize("law", LAWS, ids=str)
@@ -461,7 +464,7 @@ def test_values_outside_the_bounds_are_flagged(tmp_path: Path, dtype: str) -> No
 
 
 def test_rounding_over_a_bound_is_called_that(tmp_path: Path) -> None:
-    law = fi.Uniform(-0.1, 0.1)
+    law = fi.TruncatedNormal.within(-0.1, 0.1, mean=0.0, stddev=10.0)  # all but uniform
     x = np.random.default_rng(13).uniform(-0.1, 0.1, 10_000).astype(ml_dtypes.bfloat16)
     (flag,) = flags_of(tmp_path, x, law)
     assert flag.endswith("above the bound 0.0996094, as rounding to nearest gives")

@@ -23,11 +23,12 @@ from fastinit.tensor import Tensor
 from fastinit.theory import (
     CODES,
     Theory,
+    as_measured,
     bounds,
     cell,
     grid,
-    midpoints,
     moment_tolerance,
+    nearest,
     rescaled,
     spacing,
     theory,
@@ -147,6 +148,7 @@ def _judge_constant(measured: Measured, value: float, dtype: str) -> list[str]:
 
 def _judge_random(measured: Measured, expected: Distribution, dtype: str) -> list[str]:
     n = measured.finite
+    expected = as_measured(expected, dtype, measured.min, measured.max)
     if measured.min == measured.max:
         p = min(1.0, cell(expected, dtype, measured.min)[1] + LATTICE)
         unlikely = (n - 1) * math.log(p) < math.log(FALSE_ALARM)
@@ -180,8 +182,8 @@ def _judge_random(measured: Measured, expected: Distribution, dtype: str) -> lis
 
 
 def _words(distribution: Distribution) -> str:
-    name = {Uniform: "a uniform", Normal: "a normal", TruncatedNormal: "a truncated normal"}
-    return f"{name.get(type(distribution), 'a')} distribution"
+    names = ((Uniform, "uniform"), (Normal, "normal"), (TruncatedNormal, "truncated normal"))
+    return f"a {next(name for kind, name in names if isinstance(distribution, kind))} distribution"
 
 
 def _factor(ratio: float) -> str:
@@ -215,9 +217,10 @@ def _other_fan(
     ratio = measured.std / known.std
     square = max(ratio, 1 / ratio) * max(ratio, 1 / ratio) if ratio > 0 else 0.0
     k = round(square) if math.isfinite(square) else 0
-    if k < 2 or abs(known.mean) > 1e-6 * known.std:
+    if k < 2 or abs(theory(expected, 1).mean) > 1e-6 * known.std:  # before rounding, which moves it
         return None
     other = rescaled(expected, math.sqrt(k) if ratio > 1 else math.sqrt(1 / k))
+    other = as_measured(other, dtype, measured.min, measured.max)
     std = theory(other, measured.finite, dtype).std
     # Of the sample, or what a fan that does not divide by k leaves over.
     error = max(3 * known.std_error(measured.finite) / known.std, 0.001)
@@ -234,23 +237,17 @@ def _other_fan(
 def _judge_bounds(measured: Measured, expected: Distribution, dtype: str) -> list[str]:
     low, high = bounds(expected, dtype)
     beyond = []
-    near_low, near_high = (_nearest(bound, dtype) for bound in bounds(expected))
+    near_low, near_high = (nearest(bound, dtype) for bound in bounds(expected))
     if measured.min < low:
         beyond.append(f"down to {measured.min:.6g} below the bound {low:.6g}")
     if measured.max > high:
-        beyond.append(f"up to {measured.max:.6g} above the bound {high:.6g}")
+        shown = expected.high if isinstance(expected, Uniform) else high  # the open end itself
+        beyond.append(f"up to {measured.max:.6g} above the bound {shown:.6g}")
     if not beyond:
         return []
     rounded = measured.min >= near_low and measured.max <= near_high
     why = ", as rounding to nearest gives" if rounded else ""
     return [f"values {' and '.join(beyond)}{why}"]
-
-
-def _nearest(x: float, dtype: str) -> float:
-    """The number of `dtype` nearest to `x`."""
-    if dtype in CODES and math.isfinite(x):
-        return float(grid(dtype)[0][np.searchsorted(midpoints(dtype), x)])
-    return float(np.float32(x)) if dtype == "float32" else x
 
 
 def _is_piled(measured: Measured, like: Distribution, dtype: str) -> tuple[bool, bool]:
@@ -455,7 +452,8 @@ def _checked(
         flags.append(repeat)
     if expected is None:
         return Checked(stored, None, measured, None, tuple(flags))
-    known = theory(expected, measured.finite, stored.dtype)
+    judged = as_measured(expected, stored.dtype, measured.min, measured.max)
+    known = theory(judged, measured.finite, stored.dtype)
     return Checked(stored, expected, measured, known, tuple(flags), _notes(expected, stored.dtype))
 
 

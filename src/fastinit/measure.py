@@ -19,6 +19,7 @@ from fastinit.initializers import Distribution
 from fastinit.theory import (
     CODES,
     Reals,
+    as_measured,
     bounds,
     cdf,
     cumulative,
@@ -26,6 +27,7 @@ from fastinit.theory import (
     grid,
     midpoints,
     moments,
+    nearest_uniform,
     theory,
     tolerance,
 )
@@ -249,13 +251,16 @@ class _Codes:
         mean, std, _ = moments(values, counts.astype(np.float64))
         used = np.flatnonzero(counts)
         at_min, at_max = (int(counts[used[i]]) if used.size else 0 for i in (0, -1))
+        smallest, largest = values[used[[0, -1]]].tolist() if used.size else (math.nan, math.nan)
+        if self.expected is not None:
+            self.expected = as_measured(self.expected, self.dtype, smallest, largest)
         edges, shown = self._histogram(counts)
         return Measured(
             size=int(codes.sum()),
             mean=mean,
             std=std,
-            min=float(values[used[0]]) if used.size else math.nan,
-            max=float(values[used[-1]]) if used.size else math.nan,
+            min=smallest,
+            max=largest,
             nonfinite=int(codes[~finite].sum()),
             on_bounds=self._on_bounds(counts),
             at_min=at_min,
@@ -313,12 +318,13 @@ class _Floats:
         self.kind = np.dtype("<f4" if dtype == "float32" else "<f8")
         block = -(-buffer_bytes // self.kind.itemsize)
         self.scratch, self.index = np.empty(block), np.empty(block, np.int32)
-        self.low, self.high = (math.inf, -math.inf)
+        self.on_bound: dict[float, int] = {}
         self.center, self.half = math.nan, math.nan  # until the first values, without theory
         if expected is not None:
-            self.low, self.high = bounds(expected, dtype)
+            for distribution in (expected, *nearest_uniform(expected)):
+                self.on_bound |= dict.fromkeys(bounds(distribution, dtype), 0)
             self.center, self.half = _extent(expected)
-        self.size = self.nonfinite = self.on_bounds = self.at_min = self.at_max = 0
+        self.size = self.nonfinite = self.at_min = self.at_max = 0
         self.sum = self.squares = 0.0
         self.min, self.max = math.inf, -math.inf
         self.bins = np.zeros(BINS, np.int64)
@@ -358,14 +364,18 @@ class _Floats:
             self.at_min += int(np.count_nonzero(x == low))
         if high == self.max:
             self.at_max += int(np.count_nonzero(x == high))
-        for bound in {self.low, self.high}:
+        for bound in self.on_bound:
             if low <= bound <= high:
-                self.on_bounds += int(np.count_nonzero(x == bound))
+                self.on_bound[bound] += int(np.count_nonzero(x == bound))
 
     def finish(self, head: NDArray[np.float32], digest: bytes, padding_is_zero: bool) -> Measured:
         n = self.size - self.nonfinite
         mean = self.sum / n if n else math.nan
         used = np.flatnonzero(self.bins)
+        on_bounds = 0
+        if self.expected is not None:
+            judged = as_measured(self.expected, self.dtype, self.min, self.max)
+            on_bounds = sum(self.on_bound[bound] for bound in set(bounds(judged, self.dtype)))
         return Measured(
             size=self.size,
             mean=self.center + mean if n else math.nan,
@@ -373,7 +383,7 @@ class _Floats:
             min=self.min if n else math.nan,
             max=self.max if n else math.nan,
             nonfinite=self.nonfinite,
-            on_bounds=self.on_bounds / max(1, n),
+            on_bounds=on_bounds / max(1, n),
             at_min=self.at_min,
             at_max=self.at_max,
             ks=self._distance(n),

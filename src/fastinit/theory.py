@@ -207,13 +207,49 @@ def _mills(t: Reals | np.float64) -> Reals:
     return 1 / (t + fraction)
 
 
-def bounds(distribution: Distribution, dtype: str | None = None) -> tuple[float, float]:
-    """The bounds of a distribution, infinite where it has none; rounded inward to numbers of `dtype`."""
+class NearestUniform(Uniform):
+    """A uniform whose values were rounded to nearest, as other libraries do: `high` can occur."""
+
+    __slots__ = ()
+
+
+def nearest_uniform(distribution: Distribution) -> list[Distribution]:
+    """The same distribution rounded to nearest, if it is a uniform; no constant is one."""
     match distribution:
+        case Uniform(low, high) if low < high:
+            return [NearestUniform(low, high)]
+    return []
+
+
+def as_measured(
+    expected: Distribution, dtype: str, smallest: float, largest: float
+) -> Distribution:
+    """The distribution by which values with these extremes are to be judged.
+
+    A uniform has no values on its open end, nor beyond its ends. The numbers of the dtype that are
+    nearest to the ends show that the values were rounded to nearest.
+    """
+    for rounded in nearest_uniform(expected):
+        (low, high), (near_low, near_high) = bounds(expected, dtype), bounds(rounded, dtype)
+        if smallest == near_low < low or largest == near_high > high:
+            return rounded
+    return expected
+
+
+def bounds(distribution: Distribution, dtype: str | None = None) -> tuple[float, float]:
+    """The bounds of a distribution, infinite where it has none.
+
+    With a dtype, its smallest and its largest number between them; the upper bound of a uniform is
+    not one of its values.
+    """
+    match distribution:
+        case NearestUniform(low, high) if dtype is not None:
+            return nearest(low, dtype), nearest(high, dtype)
         case Constant(low):
             high = low
         case Uniform(low, high):
-            pass
+            if dtype is not None and low < high:
+                high = math.nextafter(high, -math.inf)
         case TruncatedNormal(mean, stddev, lower=lower, upper=upper) if stddev > 0:
             low, high = mean + stddev * lower, mean + stddev * upper
         case TruncatedNormal(low) | Normal(low, 0.0):
@@ -221,6 +257,13 @@ def bounds(distribution: Distribution, dtype: str | None = None) -> tuple[float,
         case _:
             low, high = -math.inf, math.inf
     return (low, high) if dtype is None else (_inward(low, dtype), -_inward(-high, dtype))
+
+
+def nearest(x: float, dtype: str) -> float:
+    """The number of `dtype` nearest to `x`."""
+    if dtype in CODES and math.isfinite(x):
+        return float(grid(dtype)[0][np.searchsorted(midpoints(dtype), x)])
+    return float(np.float32(x)) if dtype == "float32" else x
 
 
 def _inward(low: float, dtype: str) -> float:
@@ -246,7 +289,7 @@ def rescaled(distribution: Distribution, factor: float) -> Distribution:
     with suppress(ValueError):  # not finite
         match distribution:
             case Uniform(low, high):
-                return Uniform(moved(low), moved(high))
+                return type(distribution)(moved(low), moved(high))
             case Normal(mean, std):
                 return Normal(mean, std * factor)
             case TruncatedNormal(mean, stddev, lower=lower, upper=upper):
@@ -324,7 +367,7 @@ def tolerance(distribution: Distribution, dtype: str) -> float:
 def cumulative(distribution: Distribution, dtype: str) -> tuple[Reals, Reals, Reals]:
     """The probability of each number of a 16- or 8-bit dtype but the last together with all below it.
 
-    What would round over a bound takes the bound rounded inward. The first array is the smallest that
+    What would round over a bound takes the number of `bounds` there. The first array is the smallest that
     the probabilities can be within the `tolerance`, the second is exact, and the third is the largest.
     """
     low, high = bounds(distribution, dtype)
