@@ -168,7 +168,7 @@ RECORD = {"stream_version": 1, "seed": 1, "init": {"a": {"name": "normal"}}, "ax
         (RECORD | {"init": {}}, "has other tensors than the header, 'a': give a spec"),
         (RECORD | {"init": RECORD["init"] | {"b\n" * 99: {"name": "normal"}}}, r"has other tensors than the header, 'b\\nb\\n"),  # type: ignore[operator]
         (RECORD | {"padding_idx": {"b": 0}}, "has other tensors than the header, 'b': give a spec"),
-        (RECORD | {"padding_idx": {"a": 1}}, r"'a': padding_idx must be an int in \[0, 0\], got 1"),
+        (RECORD | {"padding_idx": {"a": 1}}, r"'a': padding_idx must be an int in \[0, 1\), a row of shape \(1, 2\), got 1"),
         (RECORD | {"init": {"a": "he"}}, "'a': expected one of constant, .* got 'he'"),
         (RECORD | {"init": {"a": {"name": "variance_scaling", "in_axis": 2, "out_axis": 0}}}, r"'a': in_axis must lie in \[-2, 2\) for a shape of 2 dimensions, got \(2,\)"),
         (RECORD | {"init": {"a": {"name": "constant", "value": 1e39}}}, "'a': values could exceed the largest finite number of the dtype"),

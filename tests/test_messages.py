@@ -96,7 +96,30 @@ def test_one_value_that_is_not_finite(tmp_path: Path) -> None:
     [
         (lambda: fi.zeros.shard((3,), (0, 0), seed=0), "index must have at most 1 item for shape"),
         (lambda: fi.zeros.shard((), 0, seed=0), "index must have at most 0 items for shape"),
-        (lambda: fi.compute_fans((3, 4), in_axis=2), "for a shape of 2 dimensions, got 2"),
+        (
+            lambda: fi.compute_fans((3, 4), in_axis=2, out_axis=0),
+            "for a shape of 2 dimensions, got 2",
+        ),
+        (
+            lambda: fi.zeros.shard((0, 4), 0, seed=0),
+            r"index\[0\] must be a slice, because axis 0 has no elements, got 0",
+        ),
+        (
+            lambda: fi.Tensor("a", (1, 4), fi.ones, padding_idx=1),
+            r"padding_idx must be an int in \[0, 1\), a row of shape \(1, 4\), got 1",
+        ),
+        (
+            lambda: fi.random_words(2**62, seed=0),
+            "n must fit the address space as uint32, got 4611686018427387904",
+        ),
+        (
+            lambda: fi.random_words(2**64, seed=0),
+            r"n must fit the address space as uint32, got 2\*\*64",
+        ),
+        (
+            lambda: fi.Constant(1e6)(3, dtype="float16"),
+            "values could exceed .*: constant 1000000.0 in float16$",
+        ),
     ],
 )
 def test_counts_in_errors(call: Any, message: str) -> None:

@@ -158,7 +158,7 @@ W = {"name": "w", "shape": [3], "init": "ones"}
         ({"tensors": [W | {"axes": "oi"}]}, "tensor 'w': axes must be one of in_out, out_in, got 'oi'"),
         ({"tensors": [W | {"shape": [], "padding_idx": 0}]}, r"tensor 'w': padding_idx needs a row on the first axis, got shape \(\)"),
         ({"tensors": [W | {"dtype": ["float32"]}]}, r"tensor 'w': dtype must be one of"),
-        ({"tensors": [W | {"padding_idx": 3}]}, r"tensor 'w': padding_idx must be an int in \[0, 2\], got 3"),
+        ({"tensors": [W | {"padding_idx": 3}]}, r"tensor 'w': padding_idx must be an int in \[0, 3\), a row of shape .*, got 3"),
         ({"tensors": [W | {"init": "he"}]}, "tensor 'w': expected one of constant, .* got 'he'"),
         ({"tensors": [W | {"init": "normal:sd=3"}]}, "tensor 'w': expected options mean, stddev of normal, each once"),
         ({"tensors": [W | {"init": {"name": "normal", "sd": 3}}]}, "tensor 'w': expected arguments mean, stddev of normal, got 'sd'"),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -128,6 +129,8 @@ def random_words(n: int, *, seed: Seed, stream: Stream = "", offset: int = 0) ->
     """
     offset = check_int("offset", offset, 0, MAX_UINT64)
     n = check_int("n", n, 0, 2**64 - offset, "an int of at least 0 and at most 2**64 - offset")
+    if n > sys.maxsize // 4:
+        raise ValueError(f"n must fit the address space as uint32, got {shown(n)}")
     out = np.empty(n, np.uint32)
     _kernel.random_words(stream_key(seed, stream), offset, out)
     return out

@@ -142,7 +142,8 @@ def uniform(str dtype, double low, double high):
 
 
 def normal(str dtype, double mean, double stddev):
-    d = prepare(dtype, f"normal in {dtype} with mean={mean}, stddev={stddev}")
+    what = f"normal in {dtype} with mean={mean}, stddev={stddev}"
+    d = prepare(dtype, what if stddev != 0 else f"constant {mean} in {dtype}")
     check(c_normal(&d.value, DTYPES[dtype][0], mean, stddev), d)
     return d
 

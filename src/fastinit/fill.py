@@ -194,7 +194,8 @@ def _select_axis(axis: int, n: int, item: Any) -> tuple[int, int, int]:
         return start, step, max(0, -((start - stop) // step))
     if isinstance(item, bool) or not isinstance(item, (int, np.integer)):
         raise TypeError(f"index[{axis}] must be an int, a slice or Ellipsis, got {shown(item)}")
-    i = check_int(f"index[{axis}]", item, -n, n - 1)
+    expected = None if n else f"a slice, because axis {axis} has no elements"
+    i = check_int(f"index[{axis}]", item, -n, n - 1, expected)
     return i % n, 1, 1
 
 

@@ -65,7 +65,9 @@ class Tensor:
                 raise ValueError(
                     f"padding_idx needs a row on the first axis, got shape {self.shape}"
                 )
-            row = check_int("padding_idx", self.padding_idx, 0, self.shape[0] - 1)
+            rows = self.shape[0]
+            expected = f"an int in [0, {rows}), a row of shape {shown(self.shape)}"
+            row = check_int("padding_idx", self.padding_idx, 0, rows - 1, expected)
             object.__setattr__(self, "padding_idx", row)
 
     @property
