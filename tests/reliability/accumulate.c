@@ -4,6 +4,9 @@
 
 #include "words.h"
 
+/* Sums of doubles may be taken in any order here, but not in the kernel, which words.h includes and which refuses the options. */
+#pragma GCC optimize("associative-math", "no-signed-zeros", "no-trapping-math")
+
 enum {
     BINS = 1 << 16,
     CELLS = 1 << 18,

@@ -81,8 +81,7 @@ class Totals(ctypes.Structure):
 @cache
 def library() -> ctypes.CDLL:
     """accumulate.c, compiled for this machine."""
-    free = ["-fno-math-errno", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math"]
-    flags = ["-O3", "-march=native", *free, "-std=c11", "-shared", "-fPIC"]
+    flags = ["-O3", "-march=native", "-fno-math-errno", "-std=c11", "-shared", "-fPIC"]
     others = [path for path in builds.KERNEL if path.name != "kernel_scalar.c"]  # which it includes
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "accumulate.so")
