@@ -187,6 +187,34 @@ def test_bad_records(tmp_path: Path, record: Any, message: str) -> None:
     assert len(str(raised.value)) < len(str(path)) + 350
 
 
+def test_file_shards_of_different_seeds(tmp_path: Path) -> None:
+    """A set whose file shards were written with two seeds records neither."""
+    model = fi.Model([fi.Tensor(name, (100,), fi.Normal()) for name in "ab"])
+    for seed in (1, 2):
+        (tmp_path / f"{seed}").mkdir()
+        model.write(tmp_path / f"{seed}/m.safetensors", seed=seed, max_shard_size=400)
+        recorded, found = recorded_model(tmp_path / f"{seed}")
+        assert [tensor.name for tensor in recorded] == ["a", "b"]
+        assert found == seed
+    other = tmp_path / "2" / "m-00002-of-00002.safetensors"
+    other.replace(tmp_path / "1" / other.name)
+    assert [stored.name for stored in read_stored(tmp_path / "1")] == ["a", "b"]
+    with pytest.raises(ValueError, match="/1: its files record different seeds"):
+        recorded_model(tmp_path / "1")
+
+
+@pytest.mark.parametrize(("header", "data"), [({}, b""), ({"a": F32}, b"12345678")])
+@pytest.mark.parametrize("beyond", [1, 2, 2**63])
+def test_header_that_ends_beyond_the_file(
+    tmp_path: Path, header: Any, data: bytes, beyond: int
+) -> None:
+    rest = len(json.dumps(header)) + len(data)
+    path = write_header(tmp_path / "bad.safetensors", header, data, rest + beyond)
+    expected = f"a safetensors header of at most {rest} bytes, got {rest + beyond}"
+    with pytest.raises(ValueError, match=expected):
+        read_stored(path)
+
+
 @pytest.mark.parametrize("size", [0, 7, 8, 20])
 def test_truncated_files(tmp_path: Path, size: int) -> None:
     path = write_header(tmp_path / "bad.safetensors", {"a": F32}, b"1" * 8)
