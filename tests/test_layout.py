@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import pickle
 import random
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,32 @@ def test_interleaved_axes_do_not_overlap() -> None:
     out = np.lib.stride_tricks.as_strided(memory, (3, 4), (20, 12))
     fi.he_normal.fill(out, seed=9)
     np.testing.assert_array_equal(out, fi.he_normal((3, 4), seed=9))
+
+
+@pytest.mark.parametrize("rows", [2**15 - 1, 2**15, 2**15 + 1, 2**20])
+def test_large_arrays_of_interleaved_axes_are_refused(rows: int) -> None:
+    """Up to 2**16 elements are searched for overlap; a search of more would take 8 bytes for each of them."""
+    memory = np.zeros(2 * rows + 2, np.float32)
+    even = np.arange(rows) * 2
+    # Elements at 2 i and 2 i + 3 are all different; those at 2 i and 2 i + 2 are not.
+    apart, shared = (
+        np.lib.stride_tricks.as_strided(memory, (rows, 2), (8, 4 * gap)) for gap in (3, 2)
+    )
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="out must not have elements that may share memory"):
+            fi.Normal().fill(shared, seed=9)
+        if 2 * rows <= 2**16:
+            fi.Normal().fill(apart, seed=9)
+        else:
+            with pytest.raises(ValueError, match="out must not have elements that may share"):
+                fi.Normal().fill(apart, seed=9)
+            assert tracemalloc.get_traced_memory()[1] < 2**16
+    finally:
+        tracemalloc.stop()
+    want = fi.Normal()((rows, 2), seed=9) if 2 * rows <= 2**16 else np.zeros((rows, 2))
+    np.testing.assert_array_equal(memory[even], want[:, 0])
+    np.testing.assert_array_equal(memory[even + 3], want[:, 1])
 
 
 def test_initializers_pickle_and_copy() -> None:
