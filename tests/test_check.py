@@ -103,6 +103,13 @@ def draw(law: fi.Distribution, n: int, seed: int, dtype: str = "float32") -> NDA
     return np.clip(x.astype(DTYPES[dtype]).astype(np.float64), low, high).astype(DTYPES[dtype])
 
 
+def sample(quantile: Any, n: int, mean: float, std: float) -> NDArray[np.float64]:
+    """Values at even quantiles, with exactly this mean and this standard deviation about it."""
+    z = quantile((np.arange(n) + 0.5) / n)
+    moved: NDArray[np.float64] = mean + std * (z - z.mean()) / z.std()
+    return moved
+
+
 def store(folder: Path, array: NDArray[Any], name: str = "w", before: int = 24) -> Stored:
     """`array` in a file of its own, after some other bytes."""
     path = folder / f"{name}.bin"
@@ -419,9 +426,26 @@ def test_a_fan_too_large_is_named(tmp_path: Path, dtype: str) -> None:
     assert flags == ["std 0.50 times its theory: as if its fan were 4 times as large"]
 
 
-def test_other_ratios_name_no_fan(tmp_path: Path) -> None:
-    flags = flags_of(tmp_path, draw(fi.Normal(0.0, 0.03), 200_000, 9), fi.Normal(0.0, 0.02))
-    assert flags == ["std 1.50 times its theory"]
+@pytest.mark.parametrize("ratio", [1.32, 1.5, 1.62, 0.62, 0.67, 0.76])
+def test_other_ratios_name_no_fan(tmp_path: Path, ratio: float) -> None:
+    """Their squares, or those of their inverses, are above and below the nearest whole number."""
+    expected, n = fi.Normal(0.0, 0.02), 100_001
+    a = sample(special.ndtri, n, 0.0, ratio * 0.02)
+    assert flags_of(tmp_path, a, expected) == [f"std {ratio:.2f} times its theory"]
+
+
+@pytest.mark.parametrize("outlier", [None, 2.5, -2.5])
+def test_values_beyond_the_bounds_of_the_other_fan_name_no_fan(
+    tmp_path: Path, outlier: float | None
+) -> None:
+    """A quarter of the fan doubles the bounds; a value outside of those has another cause."""
+    expected, n = fi.Uniform(low=-1.0, high=1.0), 100_001
+    a = sample(np.asarray, n, 0.0, 2 / math.sqrt(3))
+    if outlier is not None:
+        a[77] = outlier
+    flag = flags_of(tmp_path, a, expected)[0]
+    fan = "" if outlier is not None else ": as if its fan were 1/4, that of a shard"
+    assert flag == f"std 2.00 times its theory{fan}"
 
 
 @pytest.mark.parametrize("law", [fi.Normal(0.0, 0.02), fi.TruncatedNormal(0.0, 0.02, -3.0, 3.0)])
@@ -480,6 +504,76 @@ def test_a_normal_instead_of_a_uniform_shows_in_the_distance(tmp_path: Path) -> 
     assert flag.endswith(f"from a normal distribution, expected at most {ks_limit(40_000):.2g}")
 
 
+# Limits: two-sided, and tested just inside and just outside.
+
+#: The standard errors that a normal exceeds, on either side, with a probability of 1e-9: 6.1094.
+SIGMAS = float(stats.norm.isf(1e-9 / 2))
+
+
+def has_flag(flags: list[str], start: str) -> bool:
+    return any(flag.startswith(start) for flag in flags)
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_limits_of_the_mean(tmp_path: Path, side: int) -> None:
+    expected, n = fi.Normal(0.5, 2.0), 10_000
+    limit = SIGMAS * 2.0 / math.sqrt(n)
+    within = sample(special.ndtri, n, 0.5 + side * 0.995 * limit, 2.0)
+    assert flags_of(tmp_path, within, expected) == []
+    beyond = sample(special.ndtri, n, 0.5 + side * 1.005 * limit, 2.0)
+    assert has_flag(flags_of(tmp_path, beyond, expected), "mean ")
+
+
+@pytest.mark.parametrize(
+    ("expected", "quantile", "kurtosis"),
+    [(fi.Normal(1.0, 3.0), special.ndtri, 3.0), (fi.Uniform(low=0.0, high=1.0), np.asarray, 1.8)],
+    ids=["normal", "uniform"],
+)
+def test_limits_of_the_standard_deviation(
+    tmp_path: Path, expected: fi.Distribution, quantile: Any, kurtosis: float
+) -> None:
+    """The upper limit is a quantile of chi-squared, with the degrees of freedom that give the variance its
+    standard error. The lower limit is 6.1 of these standard errors, which allows more than chi-squared."""
+    mean, std = distribution_of(expected).stats("m"), distribution_of(expected).std()
+
+    def is_flagged(n: int, ratio: float) -> bool:
+        """Of n values whose variance, from n - 1 degrees of freedom, is `ratio` times its theory."""
+        a = sample(quantile, n, mean, std * math.sqrt(ratio * (n - 1) / n))
+        return has_flag(flags_of(tmp_path, a, expected), "std ")
+
+    freedom = 2 * 100 / (kurtosis - 1)
+    upper = stats.chi2.isf(1e-9 / 2, freedom) / freedom
+    assert not is_flagged(101, 0.99 * upper)
+    assert is_flagged(101, 1.01 * upper)
+    lower = 1 - SIGMAS * math.sqrt((kurtosis - 1) / 1000)
+    assert not is_flagged(1001, 0.998 * lower + 0.002)
+    assert is_flagged(1001, 0.998 * lower)
+
+
+def test_bounds_on_either_side(tmp_path: Path, dtype: str) -> None:
+    expected = fi.Uniform(low=-0.5, high=0.5)
+    for value, words in (
+        (0.75, "values up to 0.75 above the bound 0.5"),
+        (-0.75, "values down to -0.75 below the bound -0.5"),
+    ):
+        a = draw(expected, 10_000, 12, dtype)
+        a[77] = value
+        assert flags_of(tmp_path, a, expected) == [words]
+
+
+def test_one_clipped_tail_is_the_one_that_is_named(tmp_path: Path) -> None:
+    expected = fi.Normal(0.0, 0.02)
+    x = draw(expected, 100_000, 10)
+    for a, end in (
+        (np.maximum(x, np.float32(-0.04)), "-0.04"),
+        (np.minimum(x, np.float32(0.04)), "0.04"),
+    ):
+        share = (a == np.float32(end)).mean()
+        assert share == pytest.approx(stats.norm.sf(2), rel=0.1)
+        flags = [flag for flag in flags_of(tmp_path, a, expected) if flag.startswith("clipped")]
+        assert flags == [f"clipped: {share:.2%} of the values at {end}"]
+
+
 def test_constants(tmp_path: Path, dtype: str) -> None:
     a = np.full((40, 30), 0.1, DTYPES[dtype])
     value = float(a.astype(np.float64)[0, 0])
@@ -494,6 +588,10 @@ def test_constants(tmp_path: Path, dtype: str) -> None:
     a[3, 4] = 2
     assert flags_of(tmp_path, a, fi.Constant(0.1)) == [
         f"values from {value:.6g} to 2, expected 0.1 throughout"
+    ]
+    a[3, 4] = -2
+    assert flags_of(tmp_path, a, fi.Constant(0.1)) == [
+        f"values from -2 to {value:.6g}, expected 0.1 throughout"
     ]
 
 
