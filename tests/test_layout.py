@@ -145,6 +145,19 @@ def test_interleaved_axes_do_not_overlap() -> None:
     np.testing.assert_array_equal(out, fi.he_normal((3, 4), seed=9))
 
 
+@pytest.mark.parametrize("stride", [0, 1, -4, 2**40])
+def test_strides_of_axes_of_one_position_do_not_matter(stride: int) -> None:
+    """NumPy gives a new axis a stride of 0, and other libraries give it any."""
+    base = np.zeros((6, 4), np.float32)
+    want = fi.he_normal((3, 1, 4), seed=9)
+    view = np.lib.stride_tricks.as_strided(base, (3, 1, 4), (32, stride, 4))
+    for out in (view, base[::2, None]):
+        base[:] = 0
+        fi.he_normal.fill(out, seed=9)
+        np.testing.assert_array_equal(base[::2], want[:, 0])
+        assert not base[1::2].any()
+
+
 @pytest.mark.parametrize("rows", [2**15 - 1, 2**15, 2**15 + 1, 2**20])
 def test_large_arrays_of_interleaved_axes_are_refused(rows: int) -> None:
     """Up to 2**16 elements are searched for overlap; a search of more would take 8 bytes for each of them."""
@@ -176,6 +189,15 @@ def test_initializers_pickle_and_copy() -> None:
         for twin in (pickle.loads(pickle.dumps(make)), copy.deepcopy(make)):
             assert twin == make
             np.testing.assert_array_equal(twin((3, 4), seed=1), make((3, 4), seed=1))
+
+
+def test_dtypes_by_name_dtype_and_scalar_type(dtype: str) -> None:
+    want = fi.he_normal((3, 4), seed=9, dtype=dtype)
+    assert want.dtype.name == dtype
+    for same in (want.dtype, want.dtype.type):
+        made = fi.he_normal((3, 4), seed=9, dtype=same)
+        assert made.dtype == want.dtype
+        np.testing.assert_array_equal(as_bits(made), as_bits(want))
 
 
 def test_bfloat16_strides() -> None:
