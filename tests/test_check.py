@@ -353,6 +353,35 @@ def test_distribution_function_is_scipys(law: fi.Distribution) -> None:
     assert cdf(law, np.array([-1e30, 1e30])).tolist() == [0, 1]
 
 
+def test_far_lower_tail() -> None:
+    """Where the probabilities above all values are 1 to the last digit."""
+    for lower, upper in ((-math.inf, -30.0), (-12.0, -10.0)):
+        expected = fi.TruncatedNormal(0, 1, lower=lower, upper=upper)
+        x = -stats.truncnorm(-upper, -lower).isf(np.linspace(0.001, 0.999, 999))
+        assert cdf(expected, x) == pytest.approx(np.linspace(0.001, 0.999, 999), abs=1e-9)
+
+
+def test_distribution_function_around_the_mean() -> None:
+    x = np.array([-1e-4, -9e-5, -1e-5, 0.0, 1e-9, 1e-5, 9e-5, 1e-4])
+    assert cdf(fi.Normal(), x) == pytest.approx(special.ndtr(x), abs=2e-13)
+
+
+def test_standard_error_of_the_standard_deviation() -> None:
+    """std sqrt((kurtosis - 1) / 4 n): std / sqrt(2 n) for a normal, std / sqrt(5 n) for a uniform."""
+    assert theory(fi.Normal(0.0, 3.0), 50).std_error(50) == pytest.approx(0.3)
+    uniform = fi.Uniform(low=0.0, high=math.sqrt(12))
+    assert theory(uniform, 20).std_error(20) == pytest.approx(0.1)
+
+
+def test_extremes_are_the_bounds_of_the_dtype(dtype: str) -> None:
+    found = theory(fi.TruncatedNormal(0.1, 1, lower=0, upper=math.inf), 10, dtype)
+    low = {"bfloat16": 0.10009765625, "float8_e4m3fn": 0.1015625, "float8_e5m2": 0.109375}
+    # The neighbours of 0.1 in float16 are 0x2E66 and 0x2E67.
+    low["float16"] = struct.unpack(">e", b"\x2e\x67")[0]
+    assert (found.min, found.max) == (low.get(dtype, 0.1), math.inf)
+    assert bounds(fi.Normal(), dtype) == (-math.inf, math.inf)
+
+
 def test_extremes_of_a_normal_are_medians() -> None:
     # P(all of n below x) = Phi(x)**n = 1/2.
     x = special.ndtri(0.5 ** (1 / 1000))
