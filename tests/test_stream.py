@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 
@@ -78,6 +79,30 @@ def test_split_at_every_offset_of_a_super_block(isa: str, case: str, dtype: str)
         out[:cut] = elements(case, dtype, KEY, 0, cut)
         out[cut:] = elements(case, dtype, KEY, cut, n - cut)
         np.testing.assert_array_equal(out, whole, err_msg=f"cut at {cut}")
+
+
+#: Bounds in standard deviations where the header changes the proposal: a width of sqrt(2 pi) if the interval includes
+#: 0; above 0, a log-density that falls by ln 2.18, and lower bounds of 0.25 and 1.5.
+SWITCHES = (
+    *((a, a + math.sqrt(2 * math.pi)) for a in (-1.0, -0.01, -2.5)),
+    *((a, math.sqrt(a * a + 2 * math.log(2.18))) for a in (0.0, 0.125, 1.0, 3.0)),
+    *((a, b) for a in (0.25, 1.5) for b in (3.0, inf)),
+)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("reflected", [False, True])
+@pytest.mark.parametrize(("lower", "upper"), SWITCHES)
+def test_both_sides_of_each_change_of_the_proposal(
+    lower: float, upper: float, reflected: bool, dtype: str
+) -> None:
+    """Either proposal would give the right distribution, but only one of them the right bits."""
+    for factor in (1 - 1e-4, 1 - 1e-7, 1 - 1e-15, 1.0, 1 + 1e-15, 1 + 1e-7, 1 + 1e-4):
+        for a, b in ((lower * factor, upper), (lower, upper * factor)):
+            low, high = (-b, -a) if reflected else (a, b)
+            made = fi.TruncatedNormal(0.5, 2.0, lower=low, upper=high)((70,), seed=KEY, dtype=dtype)
+            want = reference.truncated_normal(dtype, KEY, 0, 70, 0.5, 2.0, low, high)
+            np.testing.assert_array_equal(as_bits(made), as_bits(want), err_msg=f"{low}, {high}")
 
 
 def random_parameters(generator: random.Random) -> tuple[float, float, float, float]:

@@ -189,6 +189,28 @@ static void test_far_steps(void)
     check(equal, "region", "far steps of axes of one position");
 }
 
+/* Uniforms may reach the largest number of their dtype, on either side of 0, and nothing above it. */
+static void test_largest_numbers(void)
+{
+    const struct {
+        double largest, above;
+    } numbers[] = {
+        [FI_FLOAT32] = {0x1.FFFFFEp127, 0x1.FFFFFE0000001p127},
+        [FI_FLOAT64] = {0x1.FFFFFFFFFFFFFp1023, INFINITY},
+        [FI_FLOAT16] = {65504, 65504.001},
+        [FI_BFLOAT16] = {0x1.FEp127, 0x1.FE00000000001p127},
+        [FI_FLOAT8_E4M3FN] = {448, 448.001},
+        [FI_FLOAT8_E5M2] = {57344, 57344.001},
+    };
+    for (int i = 0; i < DTYPES; i++) {
+        fi_distribution d;
+        check(fi_uniform(&d, (fi_dtype)i, 0, numbers[i].largest) == FI_OK, "largest number", dtype_names[i]);
+        check(fi_uniform(&d, (fi_dtype)i, -numbers[i].largest, 0) == FI_OK, "lowest number", dtype_names[i]);
+        check(fi_uniform(&d, (fi_dtype)i, 0, numbers[i].above) == FI_ERR_OVERFLOW, "above the largest number", dtype_names[i]);
+        check(fi_uniform(&d, (fi_dtype)i, -numbers[i].above, 0) == FI_ERR_OVERFLOW, "below the lowest number", dtype_names[i]);
+    }
+}
+
 static void test_statuses(void)
 {
     const struct {
@@ -233,6 +255,22 @@ static void test_statuses(void)
         {TRUNCATED(FI_FLOAT32, -3e38, 2e38, -0.1, 3), FI_ERR_OVERFLOW, "z * scale of 6e38 in float32"},
         {TRUNCATED(FI_FLOAT16, -70000, 10000, 1, 9), FI_OK, "mean outside float16, values inside"},
         {UNIFORM(FI_FLOAT32, 1, 0), FI_ERR_BOUNDS, "low > high"},
+        {UNIFORM(FI_FLOAT32, NAN, 0), FI_ERR_BOUNDS, "low NaN"},
+        {UNIFORM(FI_FLOAT32, 0, NAN), FI_ERR_BOUNDS, "high NaN"},
+        {UNIFORM((fi_dtype)6, 0, 1), FI_ERR_DTYPE, "uniform of dtype 6"},
+        {TRUNCATED((fi_dtype)-1, 0, 1, -2, 2), FI_ERR_DTYPE, "truncated normal of dtype -1"},
+        {fi_uniform(NULL, FI_FLOAT32, 0, 1), FI_ERR_NULL, "NULL distribution of a uniform"},
+        {fi_truncated_normal(NULL, FI_FLOAT32, 0, 1, -2, 2), FI_ERR_NULL, "NULL distribution of a truncated normal"},
+        {NORMAL(FI_FLOAT32, 0, INFINITY), FI_ERR_STDDEV, "stddev infinite"},
+        {TRUNCATED(FI_FLOAT32, NAN, 1, -2, 2), FI_ERR_MEAN, "mean NaN of a truncated normal"},
+        {TRUNCATED(FI_FLOAT32, -INFINITY, 1, -2, 2), FI_ERR_MEAN, "mean infinite of a truncated normal"},
+        {TRUNCATED(FI_FLOAT32, 0, -1, -2, 2), FI_ERR_STDDEV, "stddev -1 of a truncated normal"},
+        {TRUNCATED(FI_FLOAT32, 0, NAN, -2, 2), FI_ERR_STDDEV, "stddev NaN of a truncated normal"},
+        {TRUNCATED(FI_FLOAT32, 0, INFINITY, -2, 2), FI_ERR_STDDEV, "stddev infinite of a truncated normal"},
+        {TRUNCATED(FI_FLOAT32, 0, 1, -2, NAN), FI_ERR_BOUNDS, "upper NaN"},
+        {TRUNCATED(FI_FLOAT32, 0, 0, 2, -2), FI_ERR_BOUNDS, "lower > upper where stddev is 0"},
+        {TRUNCATED(FI_FLOAT16, 65504, 0, -2, 2), FI_OK, "65504 in float16, stddev 0"},
+        {TRUNCATED(FI_FLOAT16, 65505, 0, -2, 2), FI_ERR_OVERFLOW, "65505 in float16, stddev 0"},
         {UNIFORM(FI_FLOAT32, -3e38, 3e38), FI_ERR_OVERFLOW, "width 6e38 in float32"},
         {UNIFORM(FI_FLOAT32, 1, 1), FI_OK, "low == high"},
         {fi_set_isa("z80"), FI_ERR_ISA, "ISA z80"},
@@ -482,6 +520,7 @@ int main(int argc, char **argv)
     }
     test_known_answers();
     test_statuses();
+    test_largest_numbers();
     for (size_t i = 0; fi_available_isa(i); i++) {
         check(fi_set_isa(fi_available_isa(i)) == FI_OK && strcmp(fi_isa(), fi_available_isa(i)) == 0, "forcing", fi_available_isa(i));
         test_golden(argv[1]);
