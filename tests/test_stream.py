@@ -105,6 +105,23 @@ def test_both_sides_of_each_change_of_the_proposal(
             np.testing.assert_array_equal(as_bits(made), as_bits(want), err_msg=f"{low}, {high}")
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("mean", [0.0, 1.0])
+@pytest.mark.parametrize("side", [-1, 1])
+def test_bounds_next_to_a_value(dtype: str, mean: float, side: int) -> None:
+    """A normal on a bound is kept; one beyond it by the least that a double can say is drawn again."""
+    z = fi.Normal()((100,), seed=KEY, dtype=dtype)
+    for i in np.flatnonzero((side * z > 0.8) & (side * z < 1.9)):
+        value = float(z[i])
+        for bound, is_kept in ((value, True), (math.nextafter(value, 0.0), False)):
+            lower, upper = sorted((bound, -2.0 * side))
+            made = fi.TruncatedNormal(mean, 1.0, lower=lower, upper=upper)
+            got = made((100,), seed=KEY, dtype=dtype)
+            want = reference.truncated_normal(dtype, KEY, 0, 100, mean, 1.0, lower, upper)
+            np.testing.assert_array_equal(as_bits(got), as_bits(want))
+            assert mean != 0 or (got[i] == z[i]) == is_kept
+
+
 def random_parameters(generator: random.Random) -> tuple[float, float, float, float]:
     """Any mean, standard deviation and bounds, with extremes and cancelling means."""
     stddev = (
