@@ -243,6 +243,10 @@ static void test_statuses(void)
         /* The reach of 6.661 standard deviations: 65504 / 6.661 = 9834.0. */
         {NORMAL(FI_FLOAT16, 0, 9833), FI_OK, "6.661 * 9833 in float16"},
         {NORMAL(FI_FLOAT16, 0, 9835), FI_ERR_OVERFLOW, "6.661 * 9835 in float16"},
+        {NORMAL(FI_FLOAT8_E4M3FN, 0, 67.25), FI_OK, "6.661 * 67.25 in float8_e4m3fn"},
+        {NORMAL(FI_FLOAT8_E4M3FN, 0, 67.27), FI_ERR_OVERFLOW, "6.661 * 67.27 in float8_e4m3fn"},
+        {NORMAL(FI_FLOAT8_E5M2, 0, 8608), FI_OK, "6.661 * 8608 in float8_e5m2"},
+        {NORMAL(FI_FLOAT8_E5M2, 0, 8610), FI_ERR_OVERFLOW, "6.661 * 8610 in float8_e5m2"},
         /* Exponential: 1 + 6.661 + rate - 1 with the rate (1 + sqrt 5) / 2: 65504 / 8.279 = 7912.1. */
         {TRUNCATED(FI_FLOAT16, 0, 7911, 1, INFINITY), FI_OK, "8.279 * 7911 in float16"},
         {TRUNCATED(FI_FLOAT16, 0, 7914, 1, INFINITY), FI_ERR_OVERFLOW, "8.279 * 7914 in float16"},
@@ -255,6 +259,8 @@ static void test_statuses(void)
         {TRUNCATED(FI_FLOAT32, -3e38, 2e38, -0.1, 3), FI_ERR_OVERFLOW, "z * scale of 6e38 in float32"},
         {TRUNCATED(FI_FLOAT16, -70000, 10000, 1, 9), FI_OK, "mean outside float16, values inside"},
         {UNIFORM(FI_FLOAT32, 1, 0), FI_ERR_BOUNDS, "low > high"},
+        {UNIFORM(FI_FLOAT16, 69000, 70000), FI_ERR_OVERFLOW, "69000 to 70000 in float16"},
+        {UNIFORM(FI_FLOAT16, -70000, -69000), FI_ERR_OVERFLOW, "-70000 to -69000 in float16"},
         {UNIFORM(FI_FLOAT32, NAN, 0), FI_ERR_BOUNDS, "low NaN"},
         {UNIFORM(FI_FLOAT32, 0, NAN), FI_ERR_BOUNDS, "high NaN"},
         {UNIFORM((fi_dtype)6, 0, 1), FI_ERR_DTYPE, "uniform of dtype 6"},
