@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -116,6 +117,20 @@ def test_concurrent_fills(tmp_path: Path, compiler: str) -> None:
     done = subprocess.run([str(tmp_path / "test")], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout == "20 rounds of 10 threads, 0 failed\n"
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_features_that_instruction_sets_require(tmp_path: Path, compiler: str) -> None:
+    """Every missing feature of the CPU or the operating system rules out exactly what needs it."""
+    if platform.machine().lower() not in ("x86_64", "amd64", "i686"):
+        pytest.skip("these features are those of x86")
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no {compiler} on this machine")
+    flags, out = ["-std=c11", "-O1", "-g", *WARNINGS], tmp_path / "test"
+    subprocess.run(builds.command(compiler, flags, "tests/c/test_dispatch.c", out, ()), check=True)
+    done = subprocess.run([str(out)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout == "16 features, 0 failed\n"
 
 
 def test_any_input_of_the_c_interface(tmp_path: Path) -> None:

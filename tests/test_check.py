@@ -103,6 +103,13 @@ def draw(law: fi.Distribution, n: int, seed: int, dtype: str = "float32") -> NDA
     return np.clip(x.astype(DTYPES[dtype]).astype(np.float64), low, high).astype(DTYPES[dtype])
 
 
+def sample(quantile: Any, n: int, mean: float, std: float) -> NDArray[np.float64]:
+    """Values at even quantiles, with exactly this mean and this standard deviation about it."""
+    z = quantile((np.arange(n) + 0.5) / n)
+    moved: NDArray[np.float64] = mean + std * (z - z.mean()) / z.std()
+    return moved
+
+
 def store(folder: Path, array: NDArray[Any], name: str = "w", before: int = 24) -> Stored:
     """`array` in a file of its own, after some other bytes."""
     path = folder / f"{name}.bin"
@@ -354,6 +361,40 @@ def test_distribution_function_is_scipys(law: fi.Distribution) -> None:
     assert cdf(law, np.array([-1e30, 1e30])).tolist() == [0, 1]
 
 
+def test_far_lower_tail() -> None:
+    """Where the probabilities above all values are 1 to the last digit."""
+    for lower, upper in ((-math.inf, -30.0), (-12.0, -10.0)):
+        expected = fi.TruncatedNormal(0, 1, lower=lower, upper=upper)
+        x = -stats.truncnorm(-upper, -lower).isf(np.linspace(0.001, 0.999, 999))
+        assert cdf(expected, x) == pytest.approx(np.linspace(0.001, 0.999, 999), abs=1e-9)
+
+
+def test_distribution_function_around_the_mean() -> None:
+    x = np.array([-1e-4, -9e-5, -1e-5, 0.0, 1e-9, 1e-5, 9e-5, 1e-4])
+    assert cdf(fi.Normal(), x) == pytest.approx(special.ndtr(x), abs=2e-13)
+
+
+def test_standard_error_of_the_standard_deviation() -> None:
+    """std sqrt((kurtosis - 1) / 4 n): std / sqrt(2 n) for a normal, std / sqrt(5 n) for a uniform."""
+    assert theory(fi.Normal(0.0, 3.0), 50).std_error(50) == pytest.approx(0.3)
+    uniform = fi.Uniform(low=0.0, high=math.sqrt(12))
+    assert theory(uniform, 20).std_error(20) == pytest.approx(0.1)
+
+
+def test_extremes_are_the_bounds_of_the_dtype(dtype: str) -> None:
+    found = theory(fi.TruncatedNormal(0.0, 1.0, lower=0.1, upper=2.1), 10, dtype)
+    # Rounded inward: 0x2E67 is the number of float16 above 0.1, and spacings at 2.1 are 2**-9, 2**-6, 1/4 and 1/2.
+    within = {
+        "float16": (struct.unpack(">e", b"\x2e\x67")[0], 1075 / 512),
+        "bfloat16": (0.10009765625, 134 / 64),
+        "float8_e4m3fn": (0.1015625, 2.0),
+        "float8_e5m2": (0.109375, 2.0),
+    }
+    assert (found.min, found.max) == within.get(dtype, (0.1, 2.1))
+    assert bounds(fi.TruncatedNormal(lower=0, upper=math.inf), dtype) == (0, math.inf)
+    assert bounds(fi.Normal(), dtype) == (-math.inf, math.inf)
+
+
 def test_extremes_of_a_normal_are_medians() -> None:
     # P(all of n below x) = Phi(x)**n = 1/2.
     x = special.ndtri(0.5 ** (1 / 1000))
@@ -427,9 +468,26 @@ def test_a_fan_too_large_is_named(tmp_path: Path, dtype: str) -> None:
     assert flags == ["std 0.50 times its theory: as if its fan were 4 times as large"]
 
 
-def test_other_ratios_name_no_fan(tmp_path: Path) -> None:
-    flags = flags_of(tmp_path, draw(fi.Normal(0.0, 0.03), 200_000, 9), fi.Normal(0.0, 0.02))
-    assert flags == ["std 1.50 times its theory"]
+@pytest.mark.parametrize("ratio", [1.32, 1.5, 1.62, 0.62, 0.67, 0.76])
+def test_other_ratios_name_no_fan(tmp_path: Path, ratio: float) -> None:
+    """Their squares, or those of their inverses, are above and below the nearest whole number."""
+    expected, n = fi.Normal(0.0, 0.02), 100_001
+    a = sample(special.ndtri, n, 0.0, ratio * 0.02)
+    assert flags_of(tmp_path, a, expected) == [f"std {ratio:.2f} times its theory"]
+
+
+@pytest.mark.parametrize("outlier", [None, 2.5, -2.5])
+def test_values_beyond_the_bounds_of_the_other_fan_name_no_fan(
+    tmp_path: Path, outlier: float | None
+) -> None:
+    """A quarter of the fan doubles the bounds; a value outside of those has another cause."""
+    expected, n = fi.Uniform(low=-1.0, high=1.0), 100_001
+    a = sample(np.asarray, n, 0.0, 2 / math.sqrt(3))
+    if outlier is not None:
+        a[77] = outlier
+    flag = flags_of(tmp_path, a, expected)[0]
+    fan = "" if outlier is not None else ": as if its fan were 1/4, that of a shard"
+    assert flag == f"std 2.00 times its theory{fan}"
 
 
 @pytest.mark.parametrize(
@@ -490,6 +548,76 @@ def test_a_normal_instead_of_a_uniform_shows_in_the_distance(tmp_path: Path) -> 
     assert flag.endswith(f"from a normal distribution, expected at most {ks_limit(40_000):.2g}")
 
 
+# Limits: two-sided, and tested just inside and just outside.
+
+#: The standard errors that a normal exceeds, on either side, with a probability of 1e-9: 6.1094.
+SIGMAS = float(stats.norm.isf(1e-9 / 2))
+
+
+def has_flag(flags: list[str], start: str) -> bool:
+    return any(flag.startswith(start) for flag in flags)
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_limits_of_the_mean(tmp_path: Path, side: int) -> None:
+    expected, n = fi.Normal(0.5, 2.0), 10_000
+    limit = SIGMAS * 2.0 / math.sqrt(n)
+    within = sample(special.ndtri, n, 0.5 + side * 0.995 * limit, 2.0)
+    assert flags_of(tmp_path, within, expected) == []
+    beyond = sample(special.ndtri, n, 0.5 + side * 1.005 * limit, 2.0)
+    assert has_flag(flags_of(tmp_path, beyond, expected), "mean ")
+
+
+@pytest.mark.parametrize(
+    ("expected", "quantile", "kurtosis"),
+    [(fi.Normal(1.0, 3.0), special.ndtri, 3.0), (fi.Uniform(low=0.0, high=1.0), np.asarray, 1.8)],
+    ids=["normal", "uniform"],
+)
+def test_limits_of_the_standard_deviation(
+    tmp_path: Path, expected: fi.Distribution, quantile: Any, kurtosis: float
+) -> None:
+    """The upper limit is a quantile of chi-squared, with the degrees of freedom that give the variance its
+    standard error. The lower limit is 6.1 of these standard errors, but for terms of 1 / n: it allows more."""
+    mean, std = distribution_of(expected).stats("m"), distribution_of(expected).std()
+
+    def is_flagged(n: int, ratio: float) -> bool:
+        """Of n values whose variance, from n - 1 degrees of freedom, is `ratio` times its theory."""
+        a = sample(quantile, n, mean, std * math.sqrt(ratio * (n - 1) / n))
+        return has_flag(flags_of(tmp_path, a, expected), "std ")
+
+    freedom = 2 * 100 / (kurtosis - 1)
+    upper = stats.chi2.isf(1e-9 / 2, freedom) / freedom
+    assert not is_flagged(101, 0.99 * upper)
+    assert is_flagged(101, 1.01 * upper)
+    lower = 1 - SIGMAS * math.sqrt((kurtosis - 1) / 100_000)
+    assert not is_flagged(100_001, lower + 1e-4)
+    assert is_flagged(100_001, lower - 1e-3)
+
+
+def test_bounds_on_either_side(tmp_path: Path, dtype: str) -> None:
+    expected = fi.Uniform(low=-0.5, high=0.5)
+    for value, words in (
+        (0.75, "values up to 0.75 above the bound 0.5"),
+        (-0.75, "values down to -0.75 below the bound -0.5"),
+    ):
+        a = draw(expected, 10_000, 12, dtype)
+        a[77] = value
+        assert flags_of(tmp_path, a, expected) == [words]
+
+
+def test_one_clipped_tail_is_the_one_that_is_named(tmp_path: Path) -> None:
+    expected = fi.Normal(0.0, 0.02)
+    x = draw(expected, 100_000, 10)
+    for a, end in (
+        (np.maximum(x, np.float32(-0.04)), "-0.04"),
+        (np.minimum(x, np.float32(0.04)), "0.04"),
+    ):
+        share = (a == np.float32(end)).mean()
+        assert share == pytest.approx(stats.norm.sf(2), rel=0.1)
+        flags = [flag for flag in flags_of(tmp_path, a, expected) if flag.startswith("clipped")]
+        assert flags == [f"clipped: {share:.2%} of the values at {end}"]
+
+
 def test_constants(tmp_path: Path, dtype: str) -> None:
     a = np.full((40, 30), 0.1, DTYPES[dtype])
     value = float(a.astype(np.float64)[0, 0])
@@ -504,6 +632,10 @@ def test_constants(tmp_path: Path, dtype: str) -> None:
     a[3, 4] = 2
     assert flags_of(tmp_path, a, fi.Constant(0.1)) == [
         f"values from {value:.6g} to 2, expected 0.1 throughout"
+    ]
+    a[3, 4] = -2
+    assert flags_of(tmp_path, a, fi.Constant(0.1)) == [
+        f"values from -2 to {value:.6g}, expected 0.1 throughout"
     ]
 
 

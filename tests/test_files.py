@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import fastinit as fi
 from conftest import DTYPES, as_bits
 from fastinit.exact import differences
-from fastinit.files import Stored, read_stored
+from fastinit.files import LONGEST_HEADER, Stored, read_stored
 from fastinit.model import recorded_model
 
 TENSORS = [
@@ -109,6 +109,29 @@ def test_a_set_and_its_index(tmp_path: Path) -> None:
     assert model.differences(tmp_path, seed=1) == []
 
 
+def test_file_shards_of_exactly_the_largest_size(tmp_path: Path) -> None:
+    model = fi.Model([fi.Tensor(f"t{i}", (100,), fi.Normal()) for i in range(4)])
+    for limit, count in ((799, 4), (800, 2), (1199, 2), (1200, 2), (1600, 1)):
+        folder = tmp_path / str(limit)
+        folder.mkdir()
+        model.write(folder / "m.safetensors", seed=1, max_shard_size=limit)
+        assert len(list(folder.glob("*.safetensors"))) == count
+
+
+def test_the_longest_file_names(tmp_path: Path) -> None:
+    """255 bytes with the suffix, as all usual file systems allow."""
+    for format, suffix in (("npy", ".npy"), ("raw", ".bin")):
+        name = "é" * 125 + "w"
+        fi.Model([fi.Tensor(name, (3,), fi.ones)]).write(tmp_path / format, seed=1, format=format)
+        assert len(os.fsencode(name + suffix)) == 255
+        assert (tmp_path / format / (name + suffix)).is_file()
+        assert [s.name for s in read_stored(tmp_path / format)] == [name]
+        longer = fi.Model([fi.Tensor(name + "w", (3,), fi.ones)])
+        with pytest.raises(ValueError, match="its name cannot be that of a file"):
+            longer.write(tmp_path / "none", seed=1, format=format)
+        assert not (tmp_path / "none").exists()
+
+
 F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
 
@@ -133,6 +156,8 @@ F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
         ({"a": F32 | {"data_offsets": [0.0, 8.0]}}, b"1" * 8, "'a': data_offsets must be two offsets"),
         ({"a": F32 | {"shape": [3]}}, b"1" * 8, "'a': data_offsets 0 to 8 do not fit the shape"),
         ({"a": F32 | {"shape": [True]}}, b"1" * 8, "'a': shape must be a list of sizes"),
+        ({"a": F32 | {"shape": [0, 2**64], "data_offsets": [0, 0]}}, b"", "'a': shape must be a list of sizes"),
+        ({"a": F32 | {"shape": [0, -1], "data_offsets": [0, 0]}}, b"", "'a': shape must be a list of sizes"),
         ({"a": F32 | {"shape": [2**40, 2**40]}}, b"1" * 8, "do not fit the shape"),
         ({"a": F32 | {"shape": [2**64 - 1] * 100_000}}, b"1" * 8, "'a': shape must be a list of sizes, 64 at most"),
         ({"a": F32 | {"dtype": "F31"}}, b"1" * 8, "'a': dtype must be one that safetensors has, got 'F31'"),
@@ -188,6 +213,51 @@ def test_bad_records(tmp_path: Path, record: Any, message: str) -> None:
     assert str(raised.value).startswith(str(path))
     assert str(raised.value).isprintable()
     assert len(str(raised.value)) < len(str(path)) + 350
+
+
+def test_file_shards_of_different_seeds(tmp_path: Path) -> None:
+    """A set whose file shards were written with two seeds records neither."""
+    model = fi.Model([fi.Tensor(name, (100,), fi.Normal()) for name in "ab"])
+    for seed in (1, 2):
+        (tmp_path / f"{seed}").mkdir()
+        model.write(tmp_path / f"{seed}/m.safetensors", seed=seed, max_shard_size=400)
+        recorded, found = recorded_model(tmp_path / f"{seed}")
+        assert [tensor.name for tensor in recorded] == ["a", "b"]
+        assert found == seed
+    other = tmp_path / "2" / "m-00002-of-00002.safetensors"
+    other.replace(tmp_path / "1" / other.name)
+    assert [stored.name for stored in read_stored(tmp_path / "1")] == ["a", "b"]
+    with pytest.raises(ValueError, match="/1: its files record different seeds"):
+        recorded_model(tmp_path / "1")
+
+
+@pytest.mark.parametrize(("header", "data"), [({}, b""), ({"a": F32}, b"12345678")])
+@pytest.mark.parametrize("beyond", [1, 2, 2**63])
+def test_header_that_ends_beyond_the_file(
+    tmp_path: Path, header: Any, data: bytes, beyond: int
+) -> None:
+    rest = len(json.dumps(header)) + len(data)
+    path = write_header(tmp_path / "bad.safetensors", header, data, rest + beyond)
+    expected = f"a safetensors header of at most {rest} bytes, got {rest + beyond}"
+    with pytest.raises(ValueError, match=expected):
+        read_stored(path)
+
+
+def test_the_longest_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package safetensors reads 100,000,000 bytes; a smaller limit stands for that one here."""
+    assert LONGEST_HEADER == 100_000_000
+    model = fi.Model([fi.Tensor("a", (2,), fi.zeros)])
+    path = tmp_path / "m.safetensors"
+    model.write(path, seed=1)
+    length = int.from_bytes(path.read_bytes()[:8], "little")
+    monkeypatch.setattr("fastinit.files.LONGEST_HEADER", length)
+    model.write(path, seed=1)
+    assert [stored.name for stored in read_stored(path)] == ["a"]
+    monkeypatch.setattr("fastinit.files.LONGEST_HEADER", length - 1)
+    with pytest.raises(ValueError, match=f"header of at most {length - 1} bytes, got {length}"):
+        read_stored(path)
+    with pytest.raises(ValueError, match=f"a header of {length} bytes is above the limit"):
+        model.write(path, seed=1)
 
 
 @pytest.mark.parametrize("size", [0, 7, 8, 20])
@@ -293,6 +363,20 @@ def test_bad_npy(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match=r"expected 134 bytes, got a file of 133"):
         read_stored(path)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"'descr': '<f4', 'fortran_order': True, 'shape': (3,)",  # both orders are the same
+        b"'descr': '<f4', 'fortran_order': False, 'shape': (3L,)",  # of Python 2, without a warning
+    ],
+)
+def test_unusual_npy_headers(tmp_path: Path, fields: bytes) -> None:
+    header = b"{" + fields + b", }\n"
+    path = tmp_path / "w.npy"
+    path.write_bytes(b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + bytes(12))
+    assert [(s.name, s.dtype, s.shape) for s in read_stored(path)] == [("w", "float32", (3,))]
 
 
 @pytest.mark.parametrize(

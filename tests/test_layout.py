@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import pickle
 import random
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -144,11 +145,59 @@ def test_interleaved_axes_do_not_overlap() -> None:
     np.testing.assert_array_equal(out, fi.he_normal((3, 4), seed=9))
 
 
+@pytest.mark.parametrize("stride", [0, 1, -4, 2**40])
+def test_strides_of_axes_of_one_position_do_not_matter(stride: int) -> None:
+    """NumPy gives a new axis a stride of 0, and other libraries give it any."""
+    base = np.zeros((6, 4), np.float32)
+    want = fi.he_normal((3, 1, 4), seed=9)
+    view = np.lib.stride_tricks.as_strided(base, (3, 1, 4), (32, stride, 4))
+    for out in (view, base[::2, None]):
+        base[:] = 0
+        fi.he_normal.fill(out, seed=9)
+        np.testing.assert_array_equal(base[::2], want[:, 0])
+        assert not base[1::2].any()
+
+
+@pytest.mark.parametrize("rows", [2**15 - 1, 2**15, 2**15 + 1, 2**20])
+def test_large_arrays_of_interleaved_axes_are_refused(rows: int) -> None:
+    """Up to 2**16 elements are searched for overlap; a search of more would take 8 bytes for each of them."""
+    memory = np.zeros(2 * rows + 2, np.float32)
+    even = np.arange(rows) * 2
+    # Elements at 2 i and 2 i + 3 are all different; those at 2 i and 2 i + 2 are not.
+    apart, shared = (
+        np.lib.stride_tricks.as_strided(memory, (rows, 2), (8, 4 * gap)) for gap in (3, 2)
+    )
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="out must not have elements that may share memory"):
+            fi.Normal().fill(shared, seed=9)
+        if 2 * rows <= 2**16:
+            fi.Normal().fill(apart, seed=9)
+        else:
+            with pytest.raises(ValueError, match="out must not have elements that may share"):
+                fi.Normal().fill(apart, seed=9)
+            assert tracemalloc.get_traced_memory()[1] < 2**16
+    finally:
+        tracemalloc.stop()
+    want = fi.Normal()((rows, 2), seed=9) if 2 * rows <= 2**16 else np.zeros((rows, 2))
+    np.testing.assert_array_equal(memory[even], want[:, 0])
+    np.testing.assert_array_equal(memory[even + 3], want[:, 1])
+
+
 def test_initializers_pickle_and_copy() -> None:
     for make in (fi.he_normal, fi.TruncatedNormal(0, 1, lower=-3, upper=3), fi.Constant(2.0)):
         for twin in (pickle.loads(pickle.dumps(make)), copy.deepcopy(make)):
             assert twin == make
             np.testing.assert_array_equal(twin((3, 4), seed=1), make((3, 4), seed=1))
+
+
+def test_dtypes_by_name_dtype_and_scalar_type(dtype: str) -> None:
+    want = fi.he_normal((3, 4), seed=9, dtype=dtype)
+    assert want.dtype.name == dtype
+    for same in (want.dtype, want.dtype.type):
+        made = fi.he_normal((3, 4), seed=9, dtype=same)
+        assert made.dtype == want.dtype
+        np.testing.assert_array_equal(as_bits(made), as_bits(want))
 
 
 def test_bfloat16_strides() -> None:

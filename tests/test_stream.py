@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 
@@ -78,6 +79,47 @@ def test_split_at_every_offset_of_a_super_block(isa: str, case: str, dtype: str)
         out[:cut] = elements(case, dtype, KEY, 0, cut)
         out[cut:] = elements(case, dtype, KEY, cut, n - cut)
         np.testing.assert_array_equal(out, whole, err_msg=f"cut at {cut}")
+
+
+#: Bounds in standard deviations where the header changes the proposal: a width of sqrt(2 pi) if the interval includes
+#: 0; above 0, a log-density that falls by ln 2.18, and lower bounds of 0.25 and 1.5.
+SWITCHES = (
+    *((a, a + math.sqrt(2 * math.pi)) for a in (-1.0, -0.01, -2.5)),
+    *((a, math.sqrt(a * a + 2 * math.log(2.18))) for a in (0.0, 0.125, 1.0, 3.0)),
+    *((a, b) for a in (0.25, 1.5) for b in (3.0, inf)),
+)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("reflected", [False, True])
+@pytest.mark.parametrize(("lower", "upper"), SWITCHES)
+def test_both_sides_of_each_change_of_the_proposal(
+    lower: float, upper: float, reflected: bool, dtype: str
+) -> None:
+    """Either proposal would give the right distribution, but only one of them the right bits."""
+    for factor in (1 - 1e-4, 1 - 1e-7, 1 - 1e-15, 1.0, 1 + 1e-15, 1 + 1e-7, 1 + 1e-4):
+        for a, b in ((lower * factor, upper), (lower, upper * factor)):
+            low, high = (-b, -a) if reflected else (a, b)
+            made = fi.TruncatedNormal(0.5, 2.0, lower=low, upper=high)((70,), seed=KEY, dtype=dtype)
+            want = reference.truncated_normal(dtype, KEY, 0, 70, 0.5, 2.0, low, high)
+            np.testing.assert_array_equal(as_bits(made), as_bits(want), err_msg=f"{low}, {high}")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("mean", [0.0, 1.0])
+@pytest.mark.parametrize("side", [-1, 1])
+def test_bounds_next_to_a_value(dtype: str, mean: float, side: int) -> None:
+    """A normal on a bound is kept; one beyond it by the least that a double can say is drawn again."""
+    z = fi.Normal()((100,), seed=KEY, dtype=dtype)
+    for i in np.flatnonzero((side * z > 0.8) & (side * z < 1.9)):
+        value = float(z[i])
+        for bound, is_kept in ((value, True), (math.nextafter(value, 0.0), False)):
+            lower, upper = sorted((bound, -2.0 * side))
+            made = fi.TruncatedNormal(mean, 1.0, lower=lower, upper=upper)
+            got = made((100,), seed=KEY, dtype=dtype)
+            want = reference.truncated_normal(dtype, KEY, 0, 100, mean, 1.0, lower, upper)
+            np.testing.assert_array_equal(as_bits(got), as_bits(want))
+            assert mean != 0 or (got[i] == z[i]) == is_kept
 
 
 def random_parameters(generator: random.Random) -> tuple[float, float, float, float]:

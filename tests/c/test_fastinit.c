@@ -189,6 +189,30 @@ static void test_far_steps(void)
     check(equal, "region", "far steps of axes of one position");
 }
 
+/* Uniforms may reach the largest number of their dtype, on either side of 0, and nothing above it. */
+static void test_largest_numbers(void)
+{
+    const struct {
+        double largest, above;
+    } numbers[] = {
+        [FASTINIT_FLOAT32] = {0x1.FFFFFEp127, 0x1.FFFFFE0000001p127},
+        [FASTINIT_FLOAT64] = {0x1.FFFFFFFFFFFFFp1023, INFINITY},
+        [FASTINIT_FLOAT16] = {65504, 65504.001},
+        [FASTINIT_BFLOAT16] = {0x1.FEp127, 0x1.FE00000000001p127},
+        [FASTINIT_FLOAT8_E4M3FN] = {448, 448.001},
+        [FASTINIT_FLOAT8_E5M2] = {57344, 57344.001},
+    };
+    for (int i = 0; i < DTYPES; i++) {
+        fastinit_distribution d;
+        check(fastinit_uniform(&d, (fastinit_dtype)i, 0, numbers[i].largest) == FASTINIT_OK, "largest number", dtype_names[i]);
+        check(fastinit_uniform(&d, (fastinit_dtype)i, -numbers[i].largest, 0) == FASTINIT_OK, "lowest number", dtype_names[i]);
+        check(fastinit_uniform(&d, (fastinit_dtype)i, 0, numbers[i].above) == FASTINIT_ERR_OVERFLOW, "above the largest number",
+              dtype_names[i]);
+        check(fastinit_uniform(&d, (fastinit_dtype)i, -numbers[i].above, 0) == FASTINIT_ERR_OVERFLOW, "below the lowest number",
+              dtype_names[i]);
+    }
+}
+
 static void test_statuses(void)
 {
     const struct {
@@ -221,6 +245,10 @@ static void test_statuses(void)
         /* The reach of 6.661 standard deviations: 65504 / 6.661 = 9834.0. */
         {NORMAL(FASTINIT_FLOAT16, 0, 9833), FASTINIT_OK, "6.661 * 9833 in float16"},
         {NORMAL(FASTINIT_FLOAT16, 0, 9835), FASTINIT_ERR_OVERFLOW, "6.661 * 9835 in float16"},
+        {NORMAL(FASTINIT_FLOAT8_E4M3FN, 0, 67.25), FASTINIT_OK, "6.661 * 67.25 in float8_e4m3fn"},
+        {NORMAL(FASTINIT_FLOAT8_E4M3FN, 0, 67.27), FASTINIT_ERR_OVERFLOW, "6.661 * 67.27 in float8_e4m3fn"},
+        {NORMAL(FASTINIT_FLOAT8_E5M2, 0, 8608), FASTINIT_OK, "6.661 * 8608 in float8_e5m2"},
+        {NORMAL(FASTINIT_FLOAT8_E5M2, 0, 8610), FASTINIT_ERR_OVERFLOW, "6.661 * 8610 in float8_e5m2"},
         /* Exponential: 1 + 6.661 + rate - 1 with the rate (1 + sqrt 5) / 2: 65504 / 8.279 = 7912.1. */
         {TRUNCATED(FASTINIT_FLOAT16, 0, 7911, 1, INFINITY), FASTINIT_OK, "8.279 * 7911 in float16"},
         {TRUNCATED(FASTINIT_FLOAT16, 0, 7914, 1, INFINITY), FASTINIT_ERR_OVERFLOW, "8.279 * 7914 in float16"},
@@ -233,6 +261,24 @@ static void test_statuses(void)
         {TRUNCATED(FASTINIT_FLOAT32, -3e38, 2e38, -0.1, 3), FASTINIT_ERR_OVERFLOW, "z * scale of 6e38 in float32"},
         {TRUNCATED(FASTINIT_FLOAT16, -70000, 10000, 1, 9), FASTINIT_OK, "mean outside float16, values inside"},
         {UNIFORM(FASTINIT_FLOAT32, 1, 0), FASTINIT_ERR_BOUNDS, "low > high"},
+        {UNIFORM(FASTINIT_FLOAT16, 69000, 70000), FASTINIT_ERR_OVERFLOW, "69000 to 70000 in float16"},
+        {UNIFORM(FASTINIT_FLOAT16, -70000, -69000), FASTINIT_ERR_OVERFLOW, "-70000 to -69000 in float16"},
+        {UNIFORM(FASTINIT_FLOAT32, NAN, 0), FASTINIT_ERR_BOUNDS, "low NaN"},
+        {UNIFORM(FASTINIT_FLOAT32, 0, NAN), FASTINIT_ERR_BOUNDS, "high NaN"},
+        {UNIFORM((fastinit_dtype)6, 0, 1), FASTINIT_ERR_DTYPE, "uniform of dtype 6"},
+        {TRUNCATED((fastinit_dtype)-1, 0, 1, -2, 2), FASTINIT_ERR_DTYPE, "truncated normal of dtype -1"},
+        {fastinit_uniform(NULL, FASTINIT_FLOAT32, 0, 1), FASTINIT_ERR_NULL, "NULL distribution of a uniform"},
+        {fastinit_truncated_normal(NULL, FASTINIT_FLOAT32, 0, 1, -2, 2), FASTINIT_ERR_NULL, "NULL distribution of a truncated normal"},
+        {NORMAL(FASTINIT_FLOAT32, 0, INFINITY), FASTINIT_ERR_STDDEV, "stddev infinite"},
+        {TRUNCATED(FASTINIT_FLOAT32, NAN, 1, -2, 2), FASTINIT_ERR_MEAN, "mean NaN of a truncated normal"},
+        {TRUNCATED(FASTINIT_FLOAT32, -INFINITY, 1, -2, 2), FASTINIT_ERR_MEAN, "mean infinite of a truncated normal"},
+        {TRUNCATED(FASTINIT_FLOAT32, 0, -1, -2, 2), FASTINIT_ERR_STDDEV, "stddev -1 of a truncated normal"},
+        {TRUNCATED(FASTINIT_FLOAT32, 0, NAN, -2, 2), FASTINIT_ERR_STDDEV, "stddev NaN of a truncated normal"},
+        {TRUNCATED(FASTINIT_FLOAT32, 0, INFINITY, -2, 2), FASTINIT_ERR_STDDEV, "stddev infinite of a truncated normal"},
+        {TRUNCATED(FASTINIT_FLOAT32, 0, 1, -2, NAN), FASTINIT_ERR_BOUNDS, "upper NaN"},
+        {TRUNCATED(FASTINIT_FLOAT32, 0, 0, 2, -2), FASTINIT_ERR_BOUNDS, "lower > upper where stddev is 0"},
+        {TRUNCATED(FASTINIT_FLOAT16, 65504, 0, -2, 2), FASTINIT_OK, "65504 in float16, stddev 0"},
+        {TRUNCATED(FASTINIT_FLOAT16, 65505, 0, -2, 2), FASTINIT_ERR_OVERFLOW, "65505 in float16, stddev 0"},
         {UNIFORM(FASTINIT_FLOAT32, -3e38, 3e38), FASTINIT_ERR_OVERFLOW, "width 6e38 in float32"},
         {UNIFORM(FASTINIT_FLOAT32, 1, 1), FASTINIT_OK, "low == high"},
         {fastinit_set_isa("z80"), FASTINIT_ERR_ISA, "ISA z80"},
@@ -482,6 +528,7 @@ int main(int argc, char **argv)
     }
     test_known_answers();
     test_statuses();
+    test_largest_numbers();
     for (size_t i = 0; fastinit_available_isa(i); i++) {
         check(fastinit_set_isa(fastinit_available_isa(i)) == FASTINIT_OK && strcmp(fastinit_isa(), fastinit_available_isa(i)) == 0,
               "forcing", fastinit_available_isa(i));
