@@ -2,20 +2,21 @@
 #ifndef FASTINIT_INTERNAL_H
 #define FASTINIT_INTERNAL_H
 
+#ifdef __cplusplus
+#error "the sources of fastinit are C11: build them with a C compiler; C++ programs include fastinit.h"
+#endif
+
 /* The stream forbids fused multiply-add. This holds even where -ffp-contract=off was forgotten. */
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
-#if __clang_major__ >= 13 /* also Apple's, whose numbers are higher */
-#pragma clang fp reassociate(off)
-#endif
 #elif defined(__GNUC__)
 /* The kernel is vectors already: packing its scalar bookkeeping too costs 10 % on AVX-512. Interleaving the two pairs
  * of a super-block before registers are given out saves 4 % there, 12 % on AVX2. */
 #pragma GCC optimize("fp-contract=off", "no-tree-slp-vectorize", "schedule-insns")
 #endif
 
-/* Options that change values, or let the compiler forget that there are NaNs. What no macro tells of, the checks of
- * selfcheck.c find when the library runs. */
+/* Options that change values, or let the compiler forget that there are NaNs. clang has no macros for most of them: the
+ * checks of selfcheck.c find these when the library runs. */
 #if defined(__FAST_MATH__) || defined(_M_FP_FAST)
 #error "fastinit needs IEEE arithmetic: build it without -ffast-math, -Ofast and /fp:fast"
 #elif defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__

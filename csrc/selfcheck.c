@@ -5,8 +5,8 @@
 
 #include "internal.h"
 
-enum { ELEMENTS = 1024 };
-static const uint64_t KEY = 0x0123456789ABCDEF;
+enum { ELEMENTS = 1024, PREPARED = 128 };
+static const uint64_t KEY = 0x0123456789ABCDEF, FNV_OFFSET = 0xCBF29CE484222325;
 
 typedef enum { UNIFORM, NORMAL, TRUNCATED } kind;
 
@@ -37,10 +37,12 @@ static const struct {
     {NORMAL, FASTINIT_FLOAT8_E5M2, {0, 1e-4}, UINT64_C(0x35B3F62497C30112)},
 };
 
+static uint64_t hash_of(uint64_t hash, uint64_t bits) { return (hash ^ bits) * UINT64_C(0x100000001B3); }
+
 /* FNV-1a of the items as integers, so that the order of bytes in memory has no part in it. */
 static uint64_t digest(const void *items, size_t size)
 {
-    uint64_t hash = UINT64_C(0xCBF29CE484222325);
+    uint64_t hash = FNV_OFFSET;
     for (size_t i = 0; i < ELEMENTS; i++) {
         const char *item = (const char *)items + i * size;
         uint64_t bits = 0;
@@ -57,7 +59,7 @@ static uint64_t digest(const void *items, size_t size)
         } else {
             bits = *(const unsigned char *)item;
         }
-        hash = (hash ^ bits) * UINT64_C(0x100000001B3);
+        hash = hash_of(hash, bits);
     }
     return hash;
 }
@@ -72,6 +74,27 @@ static fastinit_status prepare(size_t i, fastinit_distribution *d)
     return fastinit_truncated_normal(d, cases[i].dtype, p[0], p[1], p[2], p[3]);
 }
 
+static uint64_t bits_of(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+/* Whether the compiler keeps to the arithmetic that is written. Operands are volatile, so that it cannot compute the results
+ * itself; each expression is one that an option would change: zeros without signs, division by multiplication, sums in
+ * another order, fused multiplication and addition. */
+static int is_exact(void)
+{
+    static const volatile double minus_zero = -0.0, one = 1, three = 3, seven = 7, ten = 10, large = 1e16, near_one = 1 + 0x1p-30;
+    const double divisor = ten;
+    return bits_of(minus_zero + 0.0) == 0 &&                                                       /* -0 + 0 is +0 */
+           bits_of(three / 10) == bits_of(0.3) &&                                                  /* 3 * (1 / 10) is more */
+           bits_of(three / divisor) == bits_of(0.3) && bits_of(seven / divisor) == bits_of(0.7) && /* so is 7 * (1 / 10) */
+           bits_of((one + large) - large) == 0 &&                                                  /* 1 + 1e16 is 1e16 */
+           bits_of(near_one * near_one - (1 + 0x1p-29)) == 0;                                      /* 2^-60 is rounded away */
+}
+
 /* Whether comparisons know NaN, which the compiler must not see coming. */
 static int refuses_nan(void)
 {
@@ -81,6 +104,25 @@ static int refuses_nan(void)
            fastinit_normal(&d, FASTINIT_FLOAT32, 0, nan) == FASTINIT_ERR_STDDEV &&
            fastinit_truncated_normal(&d, FASTINIT_FLOAT32, 0, 1, nan, 2) == FASTINIT_ERR_BOUNDS &&
            fastinit_uniform(&d, FASTINIT_FLOAT32, 0, nan) == FASTINIT_ERR_BOUNDS;
+}
+
+/* Whether parameters are computed as the header says, for truncated normals of all proposals, on both sides. */
+static int prepares_right(void)
+{
+    uint64_t hash = FNV_OFFSET;
+    for (int i = 0; i < PREPARED; i++) {
+        fastinit_distribution d;
+        const double mean = (i * 37 % 101 - 50) * 0x1p-6, stddev = (i * 53 % 97 + 1) * 0x1p-8;
+        const double lower = (i * 29 % 83 - 20) * 0x1p-4, upper = lower + (i * 31 % 67 + 1) * 0x1p-3;
+        const fastinit_status status = i % 2 ? fastinit_truncated_normal(&d, FASTINIT_FLOAT64, mean, stddev, lower, upper)
+                                             : fastinit_truncated_normal(&d, FASTINIT_FLOAT32, mean, stddev, -upper, -lower);
+        const double parts[] = {d.base, d.scale, d.low, d.high, d.p[0], d.p[1], d.p[2]};
+        if (status != FASTINIT_OK)
+            return 0;
+        for (size_t k = 0; k < sizeof parts / sizeof *parts; k++)
+            hash = hash_of(hash, bits_of(parts[k]));
+    }
+    return hash == UINT64_C(0x568E4826B5BA829F);
 }
 
 static int gives_right_bits(const fastinit_tier *tier)
@@ -103,7 +145,7 @@ int fastinit_is_sound(const fastinit_tier *tier)
     static _Atomic(const fastinit_tier *) sound; /* the last one that was found to be */
     if (atomic_load_explicit(&sound, memory_order_relaxed) == tier)
         return 1;
-    if (!refuses_nan() || !gives_right_bits(tier))
+    if (!is_exact() || !refuses_nan() || !prepares_right() || !gives_right_bits(tier))
         return 0;
     atomic_store_explicit(&sound, tier, memory_order_relaxed);
     return 1;

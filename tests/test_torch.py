@@ -280,15 +280,13 @@ def test_constants_that_torch_makes(name: str, arguments: tuple[Any, ...]) -> No
 
 
 def test_what_float16_does_not_hold_is_torchs() -> None:
-    """Infinities, and bounds between which it has no number."""
+    """Infinities."""
     torch.manual_seed(0)
     theirs = nn.init.normal_(torch.empty(99, dtype=torch.float16), std=1e5)
     torch.manual_seed(0)
     ours = face.normal_(torch.empty(99, dtype=torch.float16), std=1e5)
     assert torch.equal(ours, theirs)
     assert ours.isinf().any()
-    narrow = torch.empty(9, dtype=torch.float16)
-    assert (face.trunc_normal_(narrow, a=1.0001, b=1.0002) == 1).all()
 
 
 def test_arguments_may_be_tensors() -> None:
@@ -475,3 +473,27 @@ def test_subclasses() -> None:
     )
     face.normal_(torch.empty(6).as_subclass(Watching))
     assert torch.Tensor.normal_ in seen or nn.init.normal_ in seen
+
+
+def test_uniform_is_half_open_in_every_dtype() -> None:
+    """bfloat16 and the 8-bit floats round many values of [0, 4) to 4; the largest below are these."""
+    below = {torch.float32: 4 - 2**-22, torch.bfloat16: 4 - 2**-6, torch.float16: 4 - 2**-9, torch.float8_e5m2: 3.5}  # fmt: skip
+    for dtype, largest in below.items():
+        x = face.uniform_(torch.empty(2**20, dtype=dtype), 0, 4).double()
+        assert x.max() <= largest
+        assert x.min() >= 0
+
+
+@pytest.mark.parametrize(
+    "fill",
+    [
+        lambda t: face.uniform_(t, 1.001, 1.0078125),  # the next value after 1
+        lambda t: face.uniform_(t, 0.5001, 0.501),
+        lambda t: face.trunc_normal_(t, 0.0, 1.0, 0.5001, 0.501),
+        lambda t: face.trunc_normal_(t, a=1.0001, b=1.0002),
+    ],
+)
+def test_no_value_between_the_bounds_is_an_error(fill: Any) -> None:
+    """PyTorch's own functions give values outside."""
+    with pytest.raises(ValueError, match="the dtype has no value between the bounds"):
+        fill(torch.empty(9, dtype=torch.bfloat16))

@@ -9,6 +9,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Result = TypeVar("_Result")
 
 STREAM_VERSION: int
+NO_VALUE: str
 DTYPE_SIZES: dict[str, int]
 
 class Distribution: ...

@@ -113,6 +113,10 @@ cdef dict DTYPES = {
 DTYPE_SIZES = {name: size for name, (_, size) in DTYPES.items()}  # bytes
 
 
+# How the error begins where the dtype has no value between the bounds.
+NO_VALUE = c_status_message(FASTINIT_ERR_EMPTY).decode()
+
+
 cdef check(fastinit_status status, what):
     if status != FASTINIT_OK:
         raise ValueError(f"{c_status_message(status).decode()}: {what}")

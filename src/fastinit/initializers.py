@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from functools import lru_cache, partial
-from typing import Any, Self
+from functools import lru_cache, partial, wraps
+from typing import Any, Self, TypeVar
 
 from fastinit import _kernel
 from fastinit.checks import check_bounds, check_choice, check_positive, check_real, shown
@@ -199,10 +199,35 @@ def _set_real(obj: object, **fields: Any) -> None:
         object.__setattr__(obj, name, check_real(name, value))
 
 
-def _refuse_one(cls: type, given: int, both: str, example: str) -> None:
-    """Refuse one argument where the frameworks disagree about which of two it is."""
-    if given == 1:
-        raise TypeError(f"{cls.__name__} takes {both}, got one argument: write {example}")
+_T = TypeVar("_T", bound=type)
+
+
+def _taking_both(
+    first: str, second: str, advice: str, or_one_by_name: bool = True
+) -> Callable[[_T], _T]:
+    """Class decorator: refuse one of two arguments alone, because frameworks disagree which of the two it is."""
+
+    def decorate(cls: _T) -> _T:
+        init: Any = cls.__init__  # type: ignore[misc]
+
+        @wraps(init)
+        def checked(self: object, *args: Any, **kwargs: Any) -> None:
+            if len(args) > 2:
+                raise TypeError(
+                    f"{cls.__name__} takes {first} and {second} without names, and the rest by name, "
+                    f"got {len(args)} arguments without names: {advice}"
+                )
+            given = [*args, *(kwargs[name] for name in (first, second) if name in kwargs)]
+            if len(given) == 1 and (args or not or_one_by_name):
+                raise TypeError(
+                    f"{cls.__name__} takes {first} and {second} together, got {shown(given[0])} alone: {advice}"
+                )
+            init(self, *args, **kwargs)
+
+        cls.__init__ = checked  # type: ignore[misc]
+        return cls
+
+    return decorate
 
 
 def _check_normal(mean: float, stddev: float) -> None:
@@ -235,6 +260,7 @@ class Constant(Distribution):
         return _kernel.normal(dtype, self.value, 0.0)
 
 
+@_taking_both("low", "high", "give both ends", or_one_by_name=False)
 @dataclass(frozen=True, slots=True)
 class Uniform(Distribution):
     """Uniform on [low, high).
@@ -245,21 +271,17 @@ class Uniform(Distribution):
         Finite, ``low <= high``, both given or neither; equal ones give a constant. `low`
         can occur where the dtype has it, and `high` cannot. The values are
         ``low + (high - low) * u`` with u a multiple of 2**-24 (float64: 2**-53) in
-        [0, 1); one that rounding would bring to `high` is the largest value of the dtype
-        below it.
+        [0, 1). A value that rounding would bring to `high` becomes the largest value of the
+        dtype below it.
 
     Raises
     ------
     TypeError
-        One end alone: a single number is the constant to some and a range to others.
+        One end alone: a single number is the lower end to Keras, and the upper one to JAX.
     """
 
     low: float = -0.05
     high: float = 0.05
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        _refuse_one(cls, len(args) + len(kwargs), "both low and high or neither", "Uniform(-x, x)")
-        return object.__new__(cls)
 
     @_kernel.in_default_arithmetic
     def __post_init__(self) -> None:
@@ -275,6 +297,7 @@ class Uniform(Distribution):
         return _kernel.uniform(dtype, self.low, self.high)
 
 
+@_taking_both("mean", "stddev", "write Normal(0.0, 0.02) or Normal(stddev=0.02)")
 @dataclass(frozen=True, slots=True)
 class Normal(Distribution):
     """Normal.
@@ -295,15 +318,6 @@ class Normal(Distribution):
     mean: float = 0.0
     stddev: float = 1.0
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        _refuse_one(
-            cls,
-            len(args) if not kwargs else 0,
-            "mean and stddev, or one of them by name",
-            "Normal(0.0, 0.02) or Normal(stddev=0.02)",
-        )
-        return object.__new__(cls)
-
     @_kernel.in_default_arithmetic
     def __post_init__(self) -> None:
         _set_real(self, mean=self.mean, stddev=self.stddev)
@@ -313,6 +327,12 @@ class Normal(Distribution):
         return _kernel.normal(dtype, self.mean, self.stddev)
 
 
+@_taking_both(
+    "mean",
+    "stddev",
+    "write TruncatedNormal(0.0, 0.02, lower=-2.0, upper=2.0) for bounds in units of stddev, and "
+    "TruncatedNormal.within(low, high, mean=0.0, stddev=0.02) for bounds that are values",
+)
 @dataclass(frozen=True, slots=True)
 class TruncatedNormal(Distribution):
     """Normal(mean, stddev) conditioned on [mean + lower * stddev, mean + upper * stddev].
@@ -340,21 +360,6 @@ class TruncatedNormal(Distribution):
     lower: float = -2.0
     upper: float = 2.0
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        if len(args) > 2:
-            raise TypeError(
-                "TruncatedNormal takes lower and upper by name, in units of stddev, as in "
-                "TruncatedNormal(0.0, 0.02, lower=-2.0, upper=2.0); for bounds that are values, write "
-                f"TruncatedNormal.within(low, high, mean=0.0, stddev=0.02); got {len(args)} arguments without names"
-            )
-        _refuse_one(
-            cls,
-            len(args) if not kwargs.keys() & {"mean", "stddev"} else 0,
-            "mean and stddev, or one of them by name",
-            "TruncatedNormal(0.0, 0.02) or TruncatedNormal(stddev=0.02)",
-        )
-        return object.__new__(cls)
-
     @_kernel.in_default_arithmetic
     def __post_init__(self) -> None:
         _set_real(self, mean=self.mean, stddev=self.stddev, lower=self.lower, upper=self.upper)
@@ -366,9 +371,9 @@ class TruncatedNormal(Distribution):
     def within(cls, low: float, high: float, *, mean: float = 0.0, stddev: float = 1.0) -> Self:
         """Normal(mean, stddev) conditioned on [low, high], bounds of the values themselves.
 
-        Those of ``torch.nn.init.trunc_normal_`` are such. ``low < high``, either may be
+        ``torch.nn.init.trunc_normal_`` takes such bounds. ``low < high``, either may be
         infinite, and ``stddev > 0``; errors are those of the class. `mean` and `stddev` are
-        given by name, because PyTorch has them before the bounds.
+        given by name, because PyTorch takes them before the bounds.
         """
         mean, stddev = check_real("mean", mean), check_positive("stddev", stddev)
         lower = (check_real("low", low) - mean) / stddev
@@ -471,7 +476,7 @@ class VarianceScaling(Initializer):
         in_axis, out_axis : int or sequence of int, optional
             Instead of `axes`, both.
         batch_axis : int or sequence of int, optional
-            Axes of independent copies; as they are by default.
+            Axes of independent copies; unchanged by default.
 
         Returns
         -------
@@ -480,7 +485,8 @@ class VarianceScaling(Initializer):
         Raises
         ------
         ValueError, TypeError
-            An unknown name, a name beside axes, one of `in_axis` and `out_axis` alone.
+            An unknown name; `axes` together with `in_axis` or `out_axis`; one of these two
+            alone.
 
         Examples
         --------

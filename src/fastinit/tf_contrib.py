@@ -3,9 +3,9 @@
 They return a function ``init(shape, dtype=None, partition_info=None)`` that
 makes a NumPy array, as TensorFlow's make a tensor; ``tf.compat.v1.get_variable``
 takes it as its `initializer`. Three things differ on purpose: the values (they
-come from this library's stream); parts of a partitioned variable, which have the
-scale and the values of the whole; and errors, which are raised with the value
-filled in, as ValueError for a mode.
+come from this library's stream, and are constants of a graph); parts of a
+partitioned variable, which have the scale and the values of the whole; and errors,
+which are raised with the value filled in, as ValueError for a mode.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from fastinit.checks import check_choice, check_positive
+from fastinit.checks import check_choice, check_positive, shown
 from fastinit.choices import Correction, DistributionName, Dtype, Mode
 from fastinit.fans import normalize_shape
 from fastinit.fill import Array, new_array, output_dtype
@@ -89,10 +89,19 @@ def variance_scaling_initializer(
     ValueError
         Unknown mode or correction, a factor that is not positive, a bad seed.
     TypeError
-        A dtype that is not floating point.
+        A dtype that is not floating point; a `uniform` that is not a bool.
+
+    Notes
+    -----
+    The values are an array when the initializer is called. In a graph of TensorFlow they are
+    a constant of it then: the graph holds them (so it must stay below 2 GB, or the variable be
+    partitioned), and without a seed they are drawn when the graph is built, not at each run.
     """
     check_choice("mode", mode, tuple(_MODES))
     factor = check_positive("factor", factor)
+    if not isinstance(uniform, (bool, np.bool_)):
+        # The second argument of Keras's and TensorFlow 2's initializers is another one.
+        raise TypeError(f"uniform must be True or False, got {shown(uniform)}")
     distribution: DistributionName = "uniform" if uniform else "truncated_normal"
     initializer = VarianceScaling(factor, _MODES[mode], distribution, correction=correction)
     default_dtype = output_dtype(_numpy_dtype(dtype))

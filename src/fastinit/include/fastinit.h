@@ -198,9 +198,9 @@
  * A fill takes up to 96 KiB of stack where it is compiled with optimisation, and up to 512 KiB without (-O0), most
  * with AVX-512: more than the 128 KiB that a thread has by default with musl.
  *
- * The first fill with an instruction set also computes a few values of every sampler beside known digests, which takes
- * about 0.1 ms. Where one differs, because options of the compiler changed the arithmetic, all fills are
- * FASTINIT_ERR_BUILD.
+ * The first fill with an instruction set also checks the build, which takes about 0.1 ms: it compares a few values of every
+ * sampler with known digests. If they differ because compiler options changed the arithmetic, fills with this
+ * instruction set write nothing and return FASTINIT_ERR_BUILD.
  */
 #ifndef FASTINIT_H
 #define FASTINIT_H
@@ -210,7 +210,8 @@
 
 /* Names of the linker. By default a copy of the library is private to the program or shared library that it is linked
  * into: its functions are hidden, so two copies in one process, such as those of a program and of a plugin, never call
- * each other. FASTINIT_SHARED, defined both when a shared library is built of this one and where it is used, exports them.
+ * each other. Define FASTINIT_SHARED to export them from a shared library, when you build it and in the programs that use
+ * it.
  * FASTINIT_PREFIX, defined likewise, is put before all names that a linker sees: with -DFASTINIT_PREFIX=acme_ the function
  * fastinit_fill is acme_fastinit_fill there, and two copies can be linked into one program. The source that calls it says
  * fastinit_fill as before. */
@@ -246,7 +247,7 @@
 extern "C" {
 #endif
 
-/* A change of any output bit changes this number. */
+/* From the first release on, a change of any output bit changes this number. */
 #define FASTINIT_STREAM_VERSION 1
 
 typedef enum fastinit_status {

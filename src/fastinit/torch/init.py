@@ -95,7 +95,7 @@ def uniform_(
         then they get the values that they would have on the CPU.
     a, b : float
         The ends, ``a <= b``; equal ones give a constant. `a` can occur and `b` cannot: a
-        value that rounding would bring to `b` is the largest value of the dtype below it.
+        value that rounding would bring to `b` becomes the largest value of the dtype below it.
     generator : torch.Generator, optional
         Where the seed of this call comes from, 64 bits: by default PyTorch's default
         generator, which ``torch.manual_seed`` sets. Processes that share a DTensor must
@@ -113,7 +113,8 @@ def uniform_(
     Raises
     ------
     ValueError, TypeError, RuntimeError
-        What PyTorch answers to such arguments; also a tensor that is sparse, quantised,
+        What PyTorch answers to such arguments; also a dtype that has no value between the
+        bounds, where PyTorch gives values outside; a tensor that is sparse, quantised,
         traced or has elements that share memory, and a DTensor with partial placements.
 
     Notes
@@ -323,8 +324,9 @@ def _sample(
     try:
         initializer = _law(name, *numbers)
         prepare(initializer, tuple(tensor.shape), DTYPES[tensor.dtype])
-    except (ValueError, TypeError, ArithmeticError, AttributeError):
-        if seed is not None:
+    except (ValueError, TypeError, ArithmeticError, AttributeError) as error:
+        # Where the dtype has no value between the bounds, PyTorch would give values outside.
+        if seed is not None or str(error).startswith(_kernel.NO_VALUE):
             raise
         # PyTorch has its own answers to such arguments: an error, NaN, or a constant.
         return ORIGINAL[name](tensor, *arguments, generator=generator)
