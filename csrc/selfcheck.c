@@ -1,5 +1,5 @@
 /* Whether this build computes the bits of the stream format: a few values of every sampler and cast beside digests that the
- * NumPy reference made. Options of compilers that change arithmetic without telling it by a macro end here. */
+ * NumPy reference made. This finds the compiler options that change arithmetic and that no macro shows. */
 #include <math.h>
 #include <stdatomic.h>
 
@@ -15,7 +15,7 @@ static const struct {
     kind kind;
     fastinit_dtype dtype;
     double p[4];
-    uint64_t digest; /* of the first ELEMENTS elements under KEY; tests/test_selfcheck.py compares it with the reference */
+    uint64_t digest; /* of the first ELEMENTS elements under KEY; tests/test_compiler_options.py compares it with the reference */
 } cases[] = {
     {UNIFORM, FASTINIT_FLOAT32, {-0.3, 0.7}, UINT64_C(0xCBFB9939E9093AD9)},
     {UNIFORM, FASTINIT_FLOAT64, {-0.3, 0.7}, UINT64_C(0x09D619B0080A44EE)},
@@ -33,6 +33,9 @@ static const struct {
     {TRUNCATED, FASTINIT_FLOAT64, {0.1, 0.3, 3.1, 5}, UINT64_C(0x603F503B3C4DD50B)},
     {NORMAL, FASTINIT_FLOAT16, {0, 1e-4}, UINT64_C(0xEC2150E4959F0501)},
     {NORMAL, FASTINIT_BFLOAT16, {0.1, 0.3}, UINT64_C(0xE4646DCF4B1B22F0)},
+    {NORMAL, FASTINIT_FLOAT32, {-1e-60, 0}, UINT64_C(0x51D88627DF287325)}, /* zeros of either sign become +0 */
+    {UNIFORM, FASTINIT_FLOAT16, {-1e-8, 7e-9}, UINT64_C(0x51D88627DF287325)},
+    {UNIFORM, FASTINIT_BFLOAT16, {0, 4}, UINT64_C(0x870DC80FC89F80BB)},
     {NORMAL, FASTINIT_FLOAT8_E4M3FN, {0, 0.01}, UINT64_C(0xF263BFE49A9E421F)},
     {NORMAL, FASTINIT_FLOAT8_E5M2, {0, 1e-4}, UINT64_C(0x35B3F62497C30112)},
 };
