@@ -868,6 +868,16 @@ def test_the_density_is_drawn_between_bounds_and_up_to_four_standard_deviations(
     assert shown == pytest.approx((low - margin, high + margin), rel=1e-6)
 
 
+@pytest.mark.parametrize("name", ["weights.npy", "model.safetensors", "picture", "picture.pdf"])
+def test_a_picture_is_a_png(tmp_path: Path, name: str) -> None:
+    """A forgotten value of --plot must not make a picture of a file of weights."""
+    path = tmp_path / name
+    path.write_bytes(b"weights")
+    with pytest.raises(ValueError, match=r"the picture must be a file NAME\.png, got"):
+        plot.histograms([], path)
+    assert path.read_bytes() == b"weights"
+
+
 def test_a_failed_picture_leaves_nothing(
     tmp_path: Path, checked: list[Checked], monkeypatch: pytest.MonkeyPatch
 ) -> None:

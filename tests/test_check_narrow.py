@@ -179,7 +179,7 @@ def test_what_the_rounding_hides_is_said(tmp_path: Path) -> None:
     assert flags == ()
     assert notes == (
         "the expected standard deviation is 0.66 spacings of float32: "
-        "rounding may move values by 1.5, so smaller differences raise no flag",
+        "rounding may move values by 1.5 spacings, which hides smaller differences",
     )
 
 
@@ -258,3 +258,24 @@ def test_the_tolerance_of_wide_distributions_is_small() -> None:
         assert (exact <= most).all()
         assert (most - least).max() < 1e-6
         assert max(moment_tolerance(fi.Normal(0.0, 0.02), dtype)) < 2e-8  # 1.5 spacings of 0.08
+
+
+@pytest.mark.parametrize(
+    ("expected", "dtype", "spacings"),
+    [
+        (fi.Normal(100, 0.05), "bfloat16", "0.1"),  # the spacing there is 1/2
+        (fi.Uniform(99.9, 100.1), "bfloat16", "0.12"),
+        (fi.Normal(1000, 0.1), "float16", "0.2"),
+        (fi.Normal(5, 0.1), "float8_e4m3fn", "0.2"),
+    ],
+)
+def test_less_than_a_spacing_wide(
+    tmp_path: Path, expected: fi.Distribution, dtype: str, spacings: str
+) -> None:
+    """Nothing is flagged, and the reason for that is stated."""
+    flags, notes = check_one(tmp_path, expected(5000, seed=0, dtype=dtype), dtype, expected)  # type: ignore[arg-type]
+    assert flags == ()
+    assert notes == (
+        f"the expected standard deviation is {spacings} spacings of {dtype}: most of it is lost in rounding, "
+        "so little can be told from the values",
+    )

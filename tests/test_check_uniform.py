@@ -200,3 +200,28 @@ def test_equal_ends_are_a_constant(tmp_path: Path, dtype: str) -> None:
     flags = check_one(tmp_path, values * 2, dtype, fi.Uniform(0.5, 0.5))[0]
     assert flags == ("all values are 1, expected 0.5",)
     assert math.isclose(theory(fi.Uniform(0.5, 0.5), 10, dtype).max, 0.5)
+
+
+@pytest.mark.parametrize(("dtype", "numbers"), [("bfloat16", 2**8), ("float16", 2**11)])
+def test_uniforms_of_few_numbers_are_not_clipped(tmp_path: Path, dtype: str, numbers: int) -> None:
+    """PyTorch draws uniforms of these dtypes from so many numbers in [0, 1): the bound has 1/numbers of the values."""
+    rng = np.random.default_rng(5)
+    low, high = -0.03125, 0.03125
+    u = rng.integers(0, numbers, 2**20) / numbers
+    values = (low + (high - low) * u).astype(DTYPES[dtype])
+    flags, measured = check_one(tmp_path, values, dtype, fi.Uniform(low, high))
+    assert measured.at_min / measured.size == pytest.approx(1 / numbers, rel=0.1)
+    assert not [flag for flag in flags if "clipped" in flag]
+    clipped = np.clip(values.astype(np.float32) * 1.1, low, high).astype(DTYPES[dtype])
+    flags, _ = check_one(tmp_path, clipped, dtype, fi.Uniform(low, high))
+    assert [flag for flag in flags if "clipped" in flag]
+
+
+def test_torchs_own_layer_is_not_clipped(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    for dtype in ("bfloat16", "float16"):
+        weight = torch.nn.Linear(1024, 1024, dtype=getattr(torch, dtype)).weight.detach()
+        values = weight.reshape(-1).view(torch.uint16).numpy().view(DTYPES[dtype])
+        flags, _ = check_one(tmp_path, values, dtype, fi.Uniform(-0.03125, 0.03125))
+        assert flags == ()

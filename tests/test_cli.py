@@ -17,7 +17,7 @@ import pytest
 import fastinit as fi
 from fastinit.spec import parse_initializer
 
-SEED = "seed must be an int in [0, 2**64), a numpy.random.SeedSequence (which takes ints of any length) or a numpy.random.Generator"
+SEED = "seed must be an int in [0, 2**64)"
 
 
 def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -159,9 +159,9 @@ def test_fresh_entropy_is_printed_and_reproduces(tmp_path: Path) -> None:
         (["--init", "normal:stddev=-1"], "argument --init: stddev must be finite and not negative, got -1.0"),
         (["--shape", "3,4"], "argument --shape: expected dimensions such as 4096x14336, got '3,4'"),
         (["--shape", "3x-4"], "argument --shape: expected dimensions"),
-        (["--seed", "x"], f"argument --seed: {SEED}, got 'x' of type str"),
-        (["--seed", "-1"], f"argument --seed: {SEED}, got -1"),
-        (["--seed", str(2**127)], f"argument --seed: {SEED}, got {2**127}"),
+        (["--seed", "x"], f"argument --seed: {SEED}, got 'x'"),
+        (["--seed", "-1"], f"argument --seed: {SEED}, got '-1'"),
+        (["--seed", str(2**127)], f"argument --seed: {SEED}, got '{2**127}'"),
     ],
 )  # fmt: skip
 def test_usage_errors_exit_with_2(tmp_path: Path, arguments: list[str], message: str) -> None:

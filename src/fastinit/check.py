@@ -47,6 +47,8 @@ PROPORTIONAL = 0.98
 NARROW = 16
 #: Generators draw from a lattice of 2**24 numbers at the coarsest; float32 may round two of them to one.
 LATTICE = 2.0**-23
+#: PyTorch draws uniforms of these dtypes from as many numbers as the significand holds, 2**8 and 2**11.
+COARSE_LATTICE = {"bfloat16": 2.0**-8, "float16": 2.0**-11}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -257,10 +259,13 @@ def _is_piled(measured: Measured, like: Distribution, dtype: str) -> tuple[bool,
     probability of its cell over that of all up to it.
     """
     n = measured.finite - 1
+    lattice = COARSE_LATTICE.get(dtype, LATTICE) if isinstance(like, Uniform) else LATTICE
     _, here, above = cell(like, dtype, measured.min)
-    at_min = _too_many(measured.at_min - 1, n, here / (here + above) if here + above else 1)
+    share = here / (here + above) if here + above else 1.0
+    at_min = _too_many(measured.at_min - 1, n, share + lattice)
     below, here, _ = cell(like, dtype, measured.max)
-    at_max = _too_many(measured.at_max - 1, n, here / (here + below) if here + below else 1)
+    share = here / (here + below) if here + below else 1.0
+    at_max = _too_many(measured.at_max - 1, n, share + lattice)
     # Values that a rounding took over a bound lie close together, but were not clipped.
     low, high = bounds(like, dtype)
     return at_min and measured.min >= low, at_max and measured.max <= high
@@ -268,7 +273,6 @@ def _is_piled(measured: Measured, like: Distribution, dtype: str) -> tuple[bool,
 
 def _too_many(count: int, n: int, p: float) -> bool:
     """Whether `count` of n is too many at probability p, by Chernoff's bound."""
-    p += LATTICE
     if not n or count <= n * p:
         return False
     q = count / n
@@ -454,19 +458,31 @@ def _checked(
         return Checked(stored, None, measured, None, tuple(flags))
     judged = as_measured(expected, stored.dtype, measured.min, measured.max)
     known = theory(judged, measured.finite, stored.dtype)
-    return Checked(stored, expected, measured, known, tuple(flags), _notes(expected, stored.dtype))
+    return Checked(stored, expected, measured, known, tuple(flags), notes(expected, stored.dtype))
 
 
-def _notes(expected: Distribution, dtype: str) -> tuple[str, ...]:
+def notes(expected: Distribution, dtype: str) -> tuple[str, ...]:
     """Say how little can be told where the distribution is only a few numbers wide."""
     std, off = theory(expected, 1).std, tolerance(expected, dtype)
+    if dtype in CODES and 0 < std < (step := _step(expected, dtype)):
+        return (
+            f"the expected standard deviation is {std / step:.2g} spacings of {dtype}: most of it is lost "
+            "in rounding, so little can be told from the values",
+        )
     if not 0 < std < NARROW * off / 1.5:
         return ()
     real = "float64" if dtype == "float64" else "float32"
     return (
         f"the expected standard deviation is {1.5 * std / off:.2g} spacings of {real}: "
-        f"rounding may move values by 1.5, so smaller differences raise no flag",
+        f"rounding may move values by 1.5 spacings, which hides smaller differences",
     )
+
+
+def _step(expected: Distribution, dtype: str) -> float:
+    """The distance of neighbouring numbers of a 16- or 8-bit dtype around the mean of a distribution."""
+    values = grid(dtype)[0]
+    i = min(max(int(np.searchsorted(values, theory(expected, 1).mean)), 1), values.size - 1)
+    return float(values[i] - values[i - 1])
 
 
 COLUMNS = ("name", "dtype", "shape", "mean", "std", "std/theory", "min", "max", "on bounds", "KS", "limit")  # fmt: skip

@@ -21,15 +21,15 @@ import numpy as np
 
 import fastinit as fi
 from fastinit._kernel import DTYPE_SIZES
-from fastinit.check import table
-from fastinit.checks import counted, printable, readable_bytes, without_middle
+from fastinit.check import notes, table
+from fastinit.checks import counted, printable, readable_bytes, shown, without_middle
 from fastinit.files import NPY, Layout, Stored, npy_header
 from fastinit.fill import dtype_name, output_dtype
 from fastinit.measure import measure
 from fastinit.model import FORMATS, recorded_model
 from fastinit.plot import check_drawable, histograms
 from fastinit.spec import CLASSES, READY_MADE, parse_initializer, parse_rule
-from fastinit.streams import seed_value, stream_key
+from fastinit.streams import MAX_UINT64, seed_value, stream_key
 from fastinit.theory import theory
 from fastinit.write import Output, naming_output
 
@@ -180,13 +180,10 @@ def _rule(text: str) -> str:
 
 
 def _seed(text: str) -> int:
-    number: Any = text
     with suppress(ValueError):
-        number = int(text)
-    try:
-        return seed_value(number)
-    except (ValueError, TypeError) as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        if 0 <= (seed := int(text)) <= MAX_UINT64:
+            return seed
+    raise argparse.ArgumentTypeError(f"seed must be an int in [0, 2**64), got {shown(text)}")
 
 
 def _initializer_help() -> str:
@@ -202,7 +199,7 @@ def _initializer_help() -> str:
         lines.append(f"  {name}:{fields}")
     lines += [
         "Those that scale by fans count kernel x in x out; he_normal:axes=out_in and the like count",
-        "PyTorch's out x in x kernel, and in_axis=, out_axis= and batch_axis= name any others.",
+        "PyTorch's out x in x kernel; in_axis=, out_axis= and batch_axis= name one axis each.",
     ]
     return "\n".join(lines)
 
@@ -265,7 +262,8 @@ def _run_fill(arguments: argparse.Namespace) -> None:
     ):
         output.write(working, threads=arguments.threads, progress=progress)
     seconds = time.perf_counter() - start
-    print(f"{arguments.output}: {dtype} {tensor.shape}, {readable_bytes(tensor.nbytes)}")
+    name = printable(str(arguments.output))
+    print(f"{name}: {dtype} {tensor.shape}, {readable_bytes(tensor.nbytes)}")
     if NPY[dtype].startswith("|V"):
         print(f"  .npy has no {dtype}: np.load(...).view(ml_dtypes.{dtype})")
     print(f"{tensor.init_with_axes}, seed {seed}, stream {arguments.stream!r}")
@@ -278,14 +276,18 @@ def _run_fill(arguments: argparse.Namespace) -> None:
 def _print_measured(stored: Stored, distribution: fi.Distribution, size: int) -> None:
     measured, expected = measure(stored, distribution), theory(distribution, size, stored.dtype)
     values = counted(size, "value")
-    notes = {
+    words = {
         "min": "bound" if expected.min_is_bound else f"median of the smallest of {values}",
         "max": "bound" if expected.max_is_bound else f"median of the largest of {values}",
     }
     print(f"\n{'':6}{'measured':>14}{'theory':>14}")
     for name in ("mean", "std", "min", "max"):
-        row = f"{name:6}{getattr(measured, name):14.6g}{getattr(expected, name):14.6g}"
-        print(f"{row}  {notes.get(name, '')}".rstrip())
+        known = getattr(expected, name)
+        known = 0.0 if abs(known) < 1e-12 * expected.std else known  # the mean, but for rounding
+        row = f"{name:6}{getattr(measured, name):14.6g}{known:14.6g}"
+        print(f"{row}  {words.get(name, '')}".rstrip())
+    for note in notes(distribution, stored.dtype):
+        print(f"\n{note}")
 
 
 @contextmanager

@@ -86,6 +86,8 @@ class Model:
         ValueError, TypeError, OSError
             A file that cannot be read, or is not what it should be, named with the key.
         """
+        if isinstance(rules, str):
+            raise TypeError(f"rules must be a list of texts, got the text {shown(rules)}")
         return cls(read_tensors(_path("source", source), [parse_rule(rule) for rule in rules]))
 
     def __iter__(self) -> Iterator[Tensor]:

@@ -31,6 +31,8 @@ def check_drawable(path: Path) -> Any:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.suffix.lower() != ".png":  # a file of weights, for one, must not become a picture
+        raise ValueError(f"the picture must be a file NAME.png, got {str(path)!r}")
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

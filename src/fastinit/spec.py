@@ -69,7 +69,7 @@ def parse_initializer(text: str) -> Initializer:
         key, _, value = option.partition("=")
         if key not in converters or key in values:
             raise ValueError(
-                f"expected {_expected('options', converters, name)}, each once, got {shown(option)}"
+                f"expected {_expected('options', converters, name)}, got {shown(option)}"
             )
         try:
             values[key] = converters[key](value)
@@ -91,7 +91,12 @@ def _arguments(name: str, given: object) -> dict[str, Callable[[str], Any]]:
 
 
 def _expected(kind: str, arguments: Iterable[str], name: str) -> str:
-    return f"{kind} {', '.join(arguments)} of {name}" if arguments else f"no {kind} of {name}"
+    each_once = ", each once" if kind == "options" else ""
+    return (
+        f"{kind} {', '.join(arguments)} of {name}{each_once}"
+        if arguments
+        else f"no {kind} of {name}"
+    )
 
 
 def _make(name: str, values: dict[str, Any]) -> Initializer:

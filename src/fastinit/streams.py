@@ -44,7 +44,7 @@ def stream_name(stream: Stream) -> bytes:
             return stream.encode()
         except UnicodeEncodeError as error:
             raise ValueError(f"stream must be valid Unicode text, got {shown(stream)}") from error
-    return str(check_int("stream", stream, 0)).encode()
+    return str(check_int("stream", stream, 0, expected="a text or an int of at least 0")).encode()
 
 
 def stream_key(seed: Seed, stream: Stream) -> int:
