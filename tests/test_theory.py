@@ -137,3 +137,9 @@ def test_extremes_of_one_sided_truncated_normals() -> None:
     assert (known.min, known.max) == pytest.approx((1 - 2 * x, 1 + 2 * x), rel=1e-12)
     known = theory(fi.TruncatedNormal(1.0, 2.0, lower=0.0, upper=inf), 1000)
     assert (known.min, known.max) == pytest.approx((1.0, 1 + 2 * y), rel=1e-12)
+
+
+def test_the_distribution_function_of_a_constant_is_1_at_its_value() -> None:
+    x = np.array([1.0, 2.0, 3.0])
+    for constant in (fi.Constant(2), fi.Normal(2, 0), fi.Uniform(2, 2)):
+        assert cdf(constant, x).tolist() == [0, 1, 1]

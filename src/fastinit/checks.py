@@ -17,15 +17,16 @@ def check_int(
 
     `expected` is what errors say instead of that.
     """
-    expected = expected or _int_within(low, high)
     try:
         result = operator.index(value)
     except TypeError:
         result = None
     if result is None or isinstance(value, bool):
         kind = type(value).__name__
+        expected = expected or _int_within(low, high)
         raise TypeError(f"{name} must be {expected}, got {shown(value)} of type {kind}")
     if result < low or (high is not None and result > high):
+        expected = expected or _int_within(low, high)
         raise ValueError(f"{name} must be {expected}, got {_shown(result)}")
     return result
 

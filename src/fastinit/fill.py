@@ -107,7 +107,9 @@ def check_output(out: Any) -> str:
     name = dtype_name(out.dtype, "out.dtype")
     if not out.flags.writeable:
         raise ValueError("out must be writable, got a read-only array")
-    if np.ma.is_masked(out):
+    if type(out) is not np.ndarray and np.ma.is_masked(
+        out
+    ):  # asked of all, it costs a small fill 15 %
         masked = np.count_nonzero(np.ma.getmask(out))
         raise ValueError(
             f"out must not have masked elements, got an array with {masked} of {out.size} masked; "
