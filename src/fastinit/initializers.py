@@ -407,8 +407,8 @@ class VarianceScaling(Initializer):
         What n is: a fan, their arithmetic mean or their geometric mean, and at
         least 1.
     distribution : {"truncated_normal", "untruncated_normal", "uniform"}
-        Normal truncated at two standard deviations, normal, or uniform on
-        +-sqrt(3 * scale / n).
+        Normal truncated at two standard deviations, normal, or uniform on [-x, x) with
+        x = sqrt(3 * scale / n).
     in_axis, out_axis : int or sequence of int, optional
         As for `compute_fans`; both given or neither. Axes that are given hold everywhere.
         Without them they are those of the tensor at hand: PyTorch's layout (1 and 0) for

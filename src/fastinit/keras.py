@@ -347,7 +347,7 @@ class VarianceScaling(_Scaled, keras.initializers.VarianceScaling, _Seeded):
 
 @_registered
 class GlorotUniform(_Scaled, keras.initializers.GlorotUniform, _Seeded):
-    """Uniform values on +-x, x = sqrt(6 / (fan_in + fan_out)) (Glorot, Bengio, AISTATS 2010).
+    """Uniform values on [-x, x), x = sqrt(6 / (fan_in + fan_out)) (Glorot, Bengio, AISTATS 2010).
 
     Parameters
     ----------
@@ -369,7 +369,7 @@ class GlorotNormal(_Scaled, keras.initializers.GlorotNormal, _Seeded):
 
 @_registered
 class HeUniform(_Scaled, keras.initializers.HeUniform, _Seeded):
-    """Uniform values on +-x, x = sqrt(6 / fan_in) (He, Zhang, Ren, Sun, ICCV 2015).
+    """Uniform values on [-x, x), x = sqrt(6 / fan_in) (He, Zhang, Ren, Sun, ICCV 2015).
 
     Parameters
     ----------
@@ -391,7 +391,7 @@ class HeNormal(_Scaled, keras.initializers.HeNormal, _Seeded):
 
 @_registered
 class LecunUniform(_Scaled, keras.initializers.LecunUniform, _Seeded):
-    """Uniform values on +-x, x = sqrt(3 / fan_in) (LeCun, Bottou, Orr, Mueller, 1998).
+    """Uniform values on [-x, x), x = sqrt(3 / fan_in) (LeCun, Bottou, Orr, Mueller, 1998).
 
     Parameters
     ----------
