@@ -517,9 +517,10 @@ class VarianceScaling(Initializer):
         return self.with_axes(axes)
 
     def resolve(self, shape: Sequence[int]) -> Distribution:
-        if self.in_axis is None or self.out_axis is None:
-            return self.with_default_axes("in_out").resolve(shape)
-        fan_in, fan_out = compute_fans(shape, self.in_axis, self.out_axis, self.batch_axis)
+        in_axis, out_axis = self.in_axis, self.out_axis
+        if in_axis is None or out_axis is None:
+            in_axis, out_axis = NAMED_AXES["in_out"]
+        fan_in, fan_out = compute_fans(shape, in_axis, out_axis, self.batch_axis)
         n = {
             "fan_in": float(fan_in),
             "fan_out": float(fan_out),
