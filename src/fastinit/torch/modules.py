@@ -35,10 +35,10 @@ def init_module_(module: nn.Module, *, seed: Seed, rules: Rules | None = None) -
     rules : mapping from str or type to Initializer or None, optional
         What parameters are. A text is a pattern (``fnmatch``) of qualified names; a type of
         modules stands for all of their own parameters but those with "bias" in their name. The
-        first that matches counts, None leaves the parameter as it is. Where a
-        `VarianceScaling` names no axes, fans are counted as ``torch.nn.init`` counts them, for
-        PyTorch's layout (out, in, spatial...), and for in x out in transformers' ``Conv1D``;
-        axes that it names hold. Rows of `padding_idx` are zero.
+        first that matches counts, None leaves the parameter as it is. Rules of None are also for
+        buffers that have their values. Where a `VarianceScaling` names no axes, fans are counted
+        as ``torch.nn.init`` counts them, for PyTorch's layout (out, in, spatial...), and for
+        in x out in transformers' ``Conv1D``; axes that it names hold. Rows of `padding_idx` are zero.
 
     Returns
     -------
@@ -48,11 +48,12 @@ def init_module_(module: nn.Module, *, seed: Seed, rules: Rules | None = None) -
     Raises
     ------
     ValueError, TypeError
-        A parameter without a rule, or a buffer on the meta device, in a module that cannot
-        initialise itself; an initializer that a parameter cannot have; a seed that is not given.
-        Nothing is written then. Also, after other parameters are set: parameters and such
-        buffers that their module leaves as they were, and sharded ones that it takes apart or
-        draws in a way that depends on the shards.
+        A parameter without a rule, a buffer on the meta device, or a buffer that no ``state_dict``
+        keeps and no rule of None says to have its values, in a module that cannot initialise
+        itself; an initializer that a parameter cannot have; a seed that is not given. Nothing is
+        written then. Also, after other parameters are set: parameters and such buffers that their
+        module leaves as they were, and sharded ones that it takes apart or draws in a way that
+        depends on the shards.
 
     Notes
     -----
@@ -60,8 +61,14 @@ def init_module_(module: nn.Module, *, seed: Seed, rules: Rules | None = None) -
     of the module that owns them, and then ``_init_weights`` of the model of ``transformers`` around
     it, in which ``torch.nn.init`` samples from the parameter's stream. What else such
     a method draws comes from PyTorch's generator of the CPU, seeded from the seed and the module's
-    name; other threads must not use that meanwhile. Buffers remain as they are, but for what such
-    a method does.
+    name; other threads must not use that meanwhile. What it computes is computed in float32, or in
+    float64 for modules with such tensors, whatever PyTorch's default dtype, default device and
+    autocast are. Tensors keep their dtypes.
+
+    Such methods set buffers too, those of rotary embeddings and of batch normalisation for example,
+    whose memory holds no values after ``Module.to_empty``. Buffers that a ``state_dict`` keeps stay
+    as they are where no method sets them, where a rule of None matches them, and where such rules
+    keep all parameters of their module.
 
     A parameter of several names is that of the first. Names leave out what wrappers add: those of
     ``torch.compile``, of activation checkpoints, and of data parallelism around the module. What
