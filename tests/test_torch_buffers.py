@@ -133,6 +133,21 @@ def test_modules_may_compute_the_buffers_of_their_parts() -> None:
         face.init_module_(module, seed=0)
 
 
+class Caching(nn.Module):
+    """Gives a buffer up, as caches are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("cache", torch.ones(3), persistent=False)
+
+    def reset_parameters(self) -> None:
+        self.cache = None
+
+
+def test_modules_may_give_buffers_up() -> None:
+    assert face.init_module_(Caching(), seed=0).cache is None
+
+
 class Masked(nn.Module):
     """Reads its buffer."""
 

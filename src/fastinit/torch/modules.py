@@ -183,17 +183,16 @@ def _stored_buffers(
 
     Those are kept, and those of modules all of whose own parameters are.
     """
-    own = {id(slot.owner) for slot in parameters}
-    own -= {id(slot.owner) for slot in parameters if ruled.get(slot.name, slot) is not None}
+    changed = {id(slot.owner) for slot in parameters if ruled.get(slot.name, ...) is not None}
+    unchanged = {id(slot.owner) for slot in parameters} - changed
     stored = [slot for slot in buffers if slot.is_stored and not slot.tensor.is_meta]
-    return {slot.name for slot in stored if slot.name in kept or id(slot.owner) in own}
+    return {slot.name for slot in stored if slot.name in kept or id(slot.owner) in unchanged}
 
 
 def _is_required(slot: Slot, kept: Collection[str]) -> bool:
     """Whether a module's own code must set what has no rule: all but buffers that have values."""
-    if slot.alias or not slot.is_buffer:
-        return not slot.alias
-    return slot.tensor.is_meta or not (slot.is_stored or slot.name in kept)
+    has_values = slot.is_buffer and not slot.tensor.is_meta and (slot.is_stored or slot.name in kept)
+    return not (slot.alias or has_values)
 
 
 def _check_memory(slots: Iterable[Slot]) -> None:
