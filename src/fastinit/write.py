@@ -40,6 +40,9 @@ except ImportError:  # not on Windows, where processes cannot share an output
 PIECE = 2**20
 #: The buffers of threads are not made smaller than this, whatever the memory.
 LEAST_BUFFER = 2**16
+#: Bytes that a thread writes before it waits for the disk to have them. Without, a write seems to stand still at its end:
+#: memory takes gigabytes at once, and the disk seconds for each.
+FLUSHED_BYTES = 2**28
 #: Bytes of the state before the map of pieces, with room for the hosts of a job.
 STATE_HEADER = 2**16
 
@@ -48,6 +51,9 @@ NO_FOLLOW, NO_WAIT = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_NONBLOCK", 0)
 
 #: Errors that are about the disk, not about a file.
 FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO}
+
+#: Called from worker threads with a tensor and bytes of whole elements of it, which are overwritten afterwards.
+Observer = Callable[[Tensor, Array], None]
 
 STATE = "state"
 #: Of files until they are finished.
@@ -231,10 +237,12 @@ class Output:
         threads: int | None = None,
         memory: int | None = None,
         progress: Progress | None = None,
+        observe: Observer | None = None,
     ) -> bool:
         """Write what is missing of a rank's part into the folder `working`; returns whether the output is complete.
 
-        A complete output is checked and moves to its names; `working` goes away then.
+        A complete output is checked and moves to its names; `working` goes away then. `observe` is
+        called with each chunk of a tensor that this call fills, while it is in a cache.
         """
         check_callback("progress", progress)
         threads, buffer_size = _buffers(get_num_threads() if threads is None else threads, memory)
@@ -247,7 +255,7 @@ class Output:
         state = self._open_state(working)
         try:
             with _Workers(working, buffer_size) as workers:
-                self._write_pieces(state, part, workers, threads, progress)
+                self._write_pieces(state, part, workers, threads, progress, observe)
             with state.locked():
                 if state.is_current():
                     if state.missing(range(len(self.pieces))).size:
@@ -323,6 +331,7 @@ class Output:
         workers: _Workers,
         threads: int,
         progress: Progress | None,
+        observe: Observer | None,
     ) -> None:
         missing = state.missing(part)
         total = self.pieces.bytes_before(part.stop) - self.pieces.bytes_before(part.start)
@@ -332,7 +341,7 @@ class Output:
         def write_piece(n: int) -> None:
             nonlocal written
             piece = int(missing[n])
-            size = self._write_piece(piece, workers.of_this_thread())
+            size = self._write_piece(piece, workers.of_this_thread(), observe)
             state.set_done(piece)
             with counting:
                 written += size
@@ -342,7 +351,7 @@ class Output:
             report(0)
         share(write_piece, len(missing), threads, report)
 
-    def _write_piece(self, piece: int, worker: _Worker) -> int:
+    def _write_piece(self, piece: int, worker: _Worker, observe: Observer | None) -> int:
         i, begin, size = self.pieces.find(piece)
         file, tensor, offset, _ = self.pieces.segments[i]
         fill = self._fills[i]
@@ -355,7 +364,10 @@ class Output:
             for at in range(begin, begin + size, len(worker.buffer)):
                 part = worker.buffer[: min(len(worker.buffer), begin + size - at)]
                 fill_bytes(part, tensor, at, *fill)
+                if observe is not None:
+                    observe(tensor, part)
                 _write_all(fd, part, offset + at)
+            worker.has_written(size)
         return size
 
     def _finish(self, working: Path, state: State) -> None:
@@ -482,13 +494,20 @@ class _Worker:
         self.buffer = np.empty(buffer_size, np.uint8)
         self._working = working
         self._file, self._fd = -1, -1
+        self._unflushed = 0
 
     def open(self, file: int) -> int:
         if file != self._file:
             self.close()
             self._fd = _open_own(_partial(self._working, file), os.O_WRONLY)
-            self._file = file
+            self._file, self._unflushed = file, 0
         return self._fd
+
+    def has_written(self, nbytes: int) -> None:
+        self._unflushed += nbytes
+        if self._unflushed >= FLUSHED_BYTES:
+            os.fsync(self._fd)
+            self._unflushed = 0
 
     def close(self) -> None:
         if self._fd >= 0:
