@@ -7,13 +7,11 @@ import dataclasses
 import io
 import os
 import re
-import shutil
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,15 +21,14 @@ import fastinit as fi
 from fastinit._kernel import DTYPE_SIZES
 from fastinit.check import notes, table
 from fastinit.checks import counted, printable, readable_bytes, shown, without_middle
-from fastinit.files import NPY, Layout, Stored, npy_header
+from fastinit.files import NPY, Stored, read_stored
 from fastinit.fill import dtype_name, output_dtype
 from fastinit.measure import measure
 from fastinit.model import FORMATS, recorded_model
 from fastinit.plot import check_drawable, histograms
 from fastinit.spec import CLASSES, READY_MADE, parse_initializer, parse_rule
-from fastinit.streams import MAX_UINT64, seed_value, stream_key
+from fastinit.streams import MAX_UINT64, seed_value
 from fastinit.theory import theory
-from fastinit.write import Output, naming_output
 
 #: A progress bar appears when the work takes longer than this.
 PROGRESS_AFTER_SECONDS = 0.5
@@ -91,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
 
     fill = commands.add_parser(
         "fill",
-        help="write an initialised tensor to a .npy file",
+        help="write an initialised tensor to a .npy or .safetensors file",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=_initializer_help(),
     )
@@ -101,8 +98,13 @@ def _parser() -> argparse.ArgumentParser:
     fill.add_argument(
         "--seed", type=_seed, help="in [0, 2**64); fresh entropy by default, and printed"
     )
-    fill.add_argument("--stream", default="", help="name of the tensor (default: none)")
-    fill.add_argument("-o", "--output", required=True, type=Path, metavar="FILE.npy")
+    fill.add_argument("--stream", default="", help="name of the stream of values (default: none)")
+    fill.add_argument(
+        "--name", help="name of the tensor in a .safetensors file (default: FILE, without its end)"
+    )
+    fill.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="FILE.npy or FILE.safetensors"
+    )
     fill.set_defaults(run=_run_fill)
 
     model = commands.add_parser("model", help="write all tensors of a model to files")
@@ -112,11 +114,12 @@ def _parser() -> argparse.ArgumentParser:
         "-o",
         "--output",
         required=True,
-        type=Path,
         metavar="OUT",
-        help="NAME.safetensors, or a folder",
+        help="NAME.safetensors, NAME.npy for one tensor, or a folder with --format",
     )
-    model.add_argument("--format", default="safetensors", choices=FORMATS)
+    model.add_argument(
+        "--format", choices=FORMATS, help="npy and raw make a folder (default: by the name of OUT)"
+    )
     model.add_argument(
         "--max-shard-size", type=parse_bytes, metavar="5GB", help="several files and an index"
     )
@@ -246,30 +249,30 @@ def _run_info(_: argparse.Namespace) -> None:
 
 
 def _run_fill(arguments: argparse.Namespace) -> None:
-    initializer: fi.Initializer = arguments.init
-    seed = seed_value(arguments.seed)
+    seed, path = seed_value(arguments.seed), Path(os.path.realpath(arguments.output))
     dtype = dtype_name(output_dtype(arguments.dtype), "dtype")
-    path = Path(os.path.realpath(arguments.output))
-    tensor = fi.Tensor(printable(path.name), arguments.shape, initializer, dtype)
-    header = npy_header(tensor)
-    layout = Layout(path.name, header, (tensor,))
-    output = Output(path.parent, [layout], {}, lambda _: stream_key(seed, arguments.stream))
+    name, stream = arguments.name, arguments.stream
+    if name is not None and path.suffix == ".npy":
+        raise ValueError(f"--name is for .safetensors files: a .npy file has no name, got {name!r}")
+    name = printable(path.stem or "-") if name is None else name
+    tensor = fi.Tensor(name, arguments.shape, arguments.init, dtype, stream=stream)
     start = time.perf_counter()
-    with (
-        naming_output(arguments.output),
-        _scratch_folder(path) as working,
-        Progress("fill") as progress,
-    ):
-        output.write(working, threads=arguments.threads, progress=progress)
+    with Progress("fill") as progress:
+        fi.Model([tensor]).write(
+            arguments.output,
+            seed=seed,
+            resume=False,
+            threads=arguments.threads,
+            progress=progress,
+        )
     seconds = time.perf_counter() - start
-    name = printable(str(arguments.output))
-    print(f"{name}: {dtype} {tensor.shape}, {readable_bytes(tensor.nbytes)}")
-    if NPY[dtype].startswith("|V"):
+    print(f"{printable(arguments.output)}: {dtype} {tensor.shape}, {readable_bytes(tensor.nbytes)}")
+    if path.suffix == ".npy" and NPY[dtype].startswith("|V"):
         print(f"  .npy has no {dtype}: np.load(...).view(ml_dtypes.{dtype})")
-    print(f"{tensor.init_with_axes}, seed {seed}, stream {arguments.stream!r}")
+    print(f"{tensor.init_with_axes}, seed {seed}, stream {stream!r}")
     _print_rate("filled", tensor.nbytes, tensor.size, seconds, arguments.threads)
     if tensor.size:
-        stored = Stored(tensor.name, dtype, tensor.shape, path, len(header), tensor.nbytes)
+        stored = dataclasses.replace(read_stored(path)[0], dtype=dtype)
         _print_measured(stored, tensor.resolve(), tensor.size)
 
 
@@ -288,16 +291,6 @@ def _print_measured(stored: Stored, distribution: fi.Distribution, size: int) ->
         print(f"{row}  {words.get(name, '')}".rstrip())
     for note in notes(distribution, stored.dtype):
         print(f"\n{note}")
-
-
-@contextmanager
-def _scratch_folder(path: Path) -> Iterator[Path]:
-    """A folder next to a file to be written, which is gone afterwards."""
-    working = Path(tempfile.mkdtemp(prefix=".fastinit.", suffix=".partial", dir=path.parent))
-    try:
-        yield working
-    finally:
-        shutil.rmtree(working, ignore_errors=True)
 
 
 def _print_rate(done: str, nbytes: int, size: int, seconds: float, threads: int | None) -> None:
