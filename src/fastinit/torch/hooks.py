@@ -16,7 +16,14 @@ from torch.overrides import TorchFunctionMode
 
 from fastinit.streams import stream_key
 from fastinit.torch.init import current_naming
-from fastinit.torch.memory import as_bits, is_dtensor, is_memory, local_tensor, pieces
+from fastinit.torch.memory import (
+    as_bits,
+    is_dtensor,
+    is_local_plain,
+    is_memory,
+    local_tensor,
+    pieces,
+)
 from fastinit.torch.patch import patched
 from fastinit.torch.slots import Slot, clean
 
@@ -237,7 +244,7 @@ class _WholeDTensors(TorchFunctionMode):
             for place, index in pieces(args[0]):
                 local_tensor(args[0])[place].copy_(whole[index])
             return args[0]
-        if name not in ON_DTENSORS or len(tensors) > 1:
+        if all(map(is_local_plain, tensors)) and (name not in ON_DTENSORS or len(tensors) > 1):
             raise ValueError(
                 f"rules must cover sharded parameters that their module sets by {name}, which "
                 "depends on the shards"

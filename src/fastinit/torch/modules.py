@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import torch
@@ -14,7 +14,7 @@ from fastinit.fill import expected_dtypes
 from fastinit.initializers import Initializer, VarianceScaling, prepare
 from fastinit.streams import Seed, seed_value
 from fastinit.torch.hooks import find_hooks, run_hooks
-from fastinit.torch.memory import DTYPES, fill_tensor, zero_row_
+from fastinit.torch.memory import DTYPES, fill_tensor, is_fake, local_part, zero_row_
 from fastinit.torch.slots import Slot, find_slots, meta_buffers
 
 Rules = Mapping[str | type, Initializer | None]
@@ -86,6 +86,7 @@ def init_module_(module: nn.Module, *, seed: Seed, rules: Rules | None = None) -
         inner = inner.module
     slots = find_slots(inner)
     ruled = _ruled(slots, rules or {})
+    _check_memory(slot for slot in slots if ruled.get(slot.name) is not None)
     buffers = meta_buffers(inner)
     hooks = find_hooks(inner, [*slots, *buffers], ruled.keys())
     _materialise(inner, slots, buffers)
@@ -149,6 +150,17 @@ def _axes_of(owner: nn.Module) -> AxesName:
     """Where the weights of a module have inputs and outputs."""
     loaded = sys.modules.get("transformers.pytorch_utils")
     return "in_out" if loaded is not None and isinstance(owner, loaded.Conv1D) else "out_in"
+
+
+def _check_memory(slots: Iterable[Slot]) -> None:
+    """An error for parameters whose elements are not in memory of their own."""
+    for slot in slots:
+        local = local_part(slot.tensor)
+        if not (local.is_meta or is_fake(local) or local.numel() == 0 or local.data_ptr()):
+            raise TypeError(
+                f"{slot.name!r} must have memory to have a rule, got a {type(local).__name__} "
+                "without: give it none, and its module sets it"
+            )
 
 
 def _materialise(module: nn.Module, slots: Sequence[Slot], buffers: Sequence[Slot]) -> None:
