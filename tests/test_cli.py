@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import ml_dtypes
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 import fastinit as fi
+from fastinit import cli
 from fastinit.spec import parse_initializer
 
 SEED = "seed must be an int in [0, 2**64)"
@@ -109,6 +111,53 @@ def test_fill_writes_safetensors_with_provenance(
     assert exact.stdout == f"1 tensor, all exactly as what {target} records with seed 5\n"
     assert run("check", target).returncode == 0
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_is_written_is_measured_on_the_way(tmp_path: Path) -> None:
+    """Of several chunks and a ragged end, to the digits of NumPy."""
+    target = tmp_path / "w.npy"
+    arguments = ["--init", "uniform:low=2,high=5", "--shape", "700001", "--seed", "3"]
+    done = run("fill", *arguments, "-o", target)
+    values = np.load(target).astype(np.float64)
+    table = done.stdout.splitlines()[-4:]
+    for line, name in zip(table, ("mean", "std", "min", "max"), strict=True):
+        word, measured, *_ = line.split()
+        assert word == name
+        assert measured == f"{getattr(values, name)():.6g}"
+
+
+def test_fill_without_measuring(tmp_path: Path) -> None:
+    arguments = ["--init", "normal", "--shape", "1000", "--seed", 1, "--no-measure"]
+    done = run("fill", *arguments, "-o", tmp_path / "w.npy")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1].startswith("filled in ")
+
+
+def test_the_bar_says_what_it_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    bars = []
+
+    class Bar:
+        def __init__(self, **options: object) -> None:
+            self.n, self.text = options["initial"], options["desc"]
+            bars.append(self)
+
+        def update(self, n: int) -> None:
+            self.n += n
+
+        def set_description(self, text: str) -> None:
+            self.text = text
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setitem(sys.modules, "tqdm", types.SimpleNamespace(tqdm=Bar))
+    monkeypatch.setattr(cli, "PROGRESS_AFTER_SECONDS", 0)
+    with cli.Progress("fill", "waiting for the disk") as progress:
+        progress(0, 10)
+        progress(5, 10)
+        assert (bars[0].n, bars[0].text) == (5, "fill")
+        progress(10, 10)
+        assert (bars[0].n, bars[0].text) == (10, "fill, waiting for the disk")
 
 
 def test_an_empty_tensor_has_no_table(tmp_path: Path) -> None:

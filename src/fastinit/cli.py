@@ -21,10 +21,10 @@ import fastinit as fi
 from fastinit._kernel import DTYPE_SIZES
 from fastinit.check import notes, table
 from fastinit.checks import counted, printable, readable_bytes, shown, without_middle
-from fastinit.files import NPY, Stored, read_stored
+from fastinit.files import NPY
 from fastinit.fill import dtype_name, output_dtype
-from fastinit.measure import measure
 from fastinit.model import FORMATS, recorded_model
+from fastinit.moments import Moments
 from fastinit.plot import check_drawable, histograms
 from fastinit.spec import CLASSES, READY_MADE, parse_initializer, parse_rule
 from fastinit.streams import MAX_UINT64, seed_value
@@ -32,6 +32,8 @@ from fastinit.theory import theory
 
 #: A progress bar appears when the work takes longer than this.
 PROGRESS_AFTER_SECONDS = 0.5
+#: What the bar of a writer says when all bytes are in files: they may still be on their way to the disk.
+FLUSHING = "waiting for the disk"
 #: Below these many bytes the time is that of making a file, and no rate is printed.
 LEAST_RATED = 2**20
 #: Characters of an error.
@@ -104,6 +106,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     fill.add_argument(
         "-o", "--output", required=True, metavar="FILE", help="FILE.npy or FILE.safetensors"
+    )
+    fill.add_argument(
+        "--no-measure",
+        dest="measure",
+        action="store_false",
+        help="leave out mean, std, min and max, which are measured while the file is written",
     )
     fill.set_defaults(run=_run_fill)
 
@@ -256,14 +264,16 @@ def _run_fill(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--name is for .safetensors files: a .npy file has no name, got {name!r}")
     name = printable(path.stem or "-") if name is None else name
     tensor = fi.Tensor(name, arguments.shape, arguments.init, dtype, stream=stream)
+    moments = Moments(dtype, tensor.resolve()) if arguments.measure and tensor.size else None
     start = time.perf_counter()
-    with Progress("fill") as progress:
+    with Progress("fill", FLUSHING) as progress:
         fi.Model([tensor]).write(
             arguments.output,
             seed=seed,
             resume=False,
             threads=arguments.threads,
             progress=progress,
+            observe=None if moments is None else lambda _, chunk: moments.add(chunk),
         )
     seconds = time.perf_counter() - start
     print(f"{printable(arguments.output)}: {dtype} {tensor.shape}, {readable_bytes(tensor.nbytes)}")
@@ -271,14 +281,12 @@ def _run_fill(arguments: argparse.Namespace) -> None:
         print(f"  .npy has no {dtype}: np.load(...).view(ml_dtypes.{dtype})")
     print(f"{tensor.init_with_axes}, seed {seed}, stream {stream!r}")
     _print_rate("filled", tensor.nbytes, tensor.size, seconds, arguments.threads)
-    if tensor.size:
-        stored = dataclasses.replace(read_stored(path)[0], dtype=dtype)
-        _print_measured(stored, tensor.resolve(), tensor.size)
+    if moments is not None:
+        _print_measured(moments, tensor.resolve(), dtype)
 
 
-def _print_measured(stored: Stored, distribution: fi.Distribution, size: int) -> None:
-    measured, expected = measure(stored, distribution), theory(distribution, size, stored.dtype)
-    values = counted(size, "value")
+def _print_measured(measured: Moments, distribution: fi.Distribution, dtype: str) -> None:
+    expected, values = theory(distribution, measured.size, dtype), counted(measured.size, "value")
     words = {
         "min": "bound" if expected.min_is_bound else f"median of the smallest of {values}",
         "max": "bound" if expected.max_is_bound else f"median of the largest of {values}",
@@ -289,7 +297,7 @@ def _print_measured(stored: Stored, distribution: fi.Distribution, size: int) ->
         known = 0.0 if abs(known) < 1e-12 * expected.std else known  # the mean, but for rounding
         row = f"{name:6}{getattr(measured, name):14.6g}{known:14.6g}"
         print(f"{row}  {words.get(name, '')}".rstrip())
-    for note in notes(distribution, stored.dtype):
+    for note in notes(distribution, dtype):
         print(f"\n{note}")
 
 
@@ -325,7 +333,7 @@ def _run_spec(arguments: argparse.Namespace) -> None:
 def _run_model(arguments: argparse.Namespace) -> None:
     model = _load(arguments, arguments.spec)
     start = time.perf_counter()
-    with Progress("write") as progress:
+    with Progress("write", FLUSHING) as progress:
         complete = model.write(
             arguments.output,
             seed=arguments.seed,
@@ -404,13 +412,17 @@ def _run_exact(
 
 
 class Progress:
-    """Counts bytes, and shows a bar of them on a terminal if tqdm is there: the extra `progress`."""
+    """Counts bytes, and shows a bar of them on a terminal if tqdm is there: the extra `progress`.
 
-    def __init__(self, what: str) -> None:
+    `at_end` is what the bar says when all bytes are done.
+    """
+
+    def __init__(self, what: str, at_end: str = "") -> None:
         self.written = 0
-        self._what = what
+        self._what, self._at_end = what, at_end
         self._bar: Any = None
         self._first: int | None = None
+        self._start = time.monotonic()
 
     def __enter__(self) -> Progress:
         return self
@@ -438,3 +450,6 @@ class Progress:
         self.written = done - self._first
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
+            is_shown = time.monotonic() - self._start >= PROGRESS_AFTER_SECONDS
+            if done == total and self._at_end and is_shown:
+                self._bar.set_description(f"{self._what}, {self._at_end}")

@@ -37,7 +37,7 @@ from fastinit.spec import (
 from fastinit.streams import Seed, seed_value
 from fastinit.tensor import Tensor
 from fastinit.threads import Progress
-from fastinit.write import PARTIAL, Output, naming_output, scratch_folder
+from fastinit.write import PARTIAL, Observer, Output, naming_output, scratch_folder
 
 FORMATS = ("safetensors", "npy", "raw")
 #: The formats of files, by the ends of their names.
@@ -215,6 +215,7 @@ class Model:
         threads: int | None = None,
         memory: int | None = None,
         progress: Progress | None = None,
+        observe: Observer | None = None,
     ) -> bool:
         """Write all tensors into files.
 
@@ -243,6 +244,11 @@ class Model:
             At most so many threads; at most so many bytes of memory for the whole process.
         progress : callable, optional
             Called with the bytes that are written, and all of this process's part.
+        observe : callable, optional
+            Called from the worker threads, several at once, with a tensor and a chunk of its
+            bytes, before the chunk is written: to measure or hash what is still in a cache. It is
+            not called for what an earlier run has written. The chunk, an array of uint8, holds
+            whole elements, is overwritten afterwards, and must not be changed.
 
         Returns
         -------
@@ -295,6 +301,7 @@ class Model:
                 threads=threads,
                 memory=memory,
                 progress=progress,
+                observe=observe,
             )
 
     def _layouts(
