@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any
 
 from fastinit import _kernel
-from fastinit.checks import check_int, shown
+from fastinit.checks import check_int, counted, shown
 from fastinit.choices import AxesName, DtypeName
 from fastinit.fans import check_axes_name, normalize_axes, normalize_shape
 from fastinit.fill import Index, IndexItem, dtype_size, expand, select, select_axis
@@ -127,16 +127,16 @@ class Tensor:
             return
         whole = normalize_shape(self.whole_shape)
         index = None if self.index is None else _plain_index(whole, self.index)
-        self._set(whole_shape=whole, index=index)
         _, counts, _, kept = select(whole, ... if index is None else index)
-        part = [counts[axis] for axis in kept]
-        if len(part) != len(self.shape) or self._ordered(part) != self.shape:
+        given = f"whole_shape {whole}, index {shown(self.index)} and axis_order {shown(self.axis_order)}"
+        if len(kept) != len(self.shape):
             raise ValueError(
-                f"shape must be that of the part {shown(self.index)} of whole_shape {whole}, which is "
-                f"{tuple(part)} before axis_order {shown(self.axis_order)}; got {self.shape}"
+                f"shape must have {counted(len(kept), 'size')}, as {given} give; got {self.shape}"
             )
-        if index is None:
-            self._set(whole_shape=None)
+        fitting = self._ordered([counts[axis] for axis in kept])
+        if fitting != self.shape:
+            raise ValueError(f"shape must be {fitting}, that of {given}; got {self.shape}")
+        self._set(whole_shape=None if index is None else whole, index=index)
 
     def _ordered(self, numbers: Sequence[int]) -> tuple[int, ...]:
         """Numbers of the axes of ``whole[index]``, in the order of the tensor's own axes."""
