@@ -177,7 +177,14 @@ def _add_spec(command: argparse.ArgumentParser, nargs: str | None = None) -> Non
         default=[],
         type=_rule,
         metavar="GLOB=INIT",
-        help="an initializer (or skip) for tensors of such names, before the spec's",
+        help="an initializer (or skip) for tensors of such names, before the spec's; "
+        "'*=he_normal:min_axes=2' is for matrices alone",
+    )
+    command.add_argument(
+        "--no-strict",
+        dest="strict",
+        action="store_false",
+        help="accept rules that match no tensor",
     )
     command.add_argument("--dtype", choices=DTYPE_SIZES, help="of all tensors")
 
@@ -320,7 +327,7 @@ def _scaled(x: float) -> str:
 
 
 def _load(arguments: argparse.Namespace, source: Path) -> fi.Model:
-    model = fi.Model.load(source, rules=arguments.rule)
+    model = fi.Model.load(source, rules=arguments.rule, strict=arguments.strict)
     if arguments.dtype is None:
         return model
     return fi.Model(dataclasses.replace(tensor, dtype=arguments.dtype) for tensor in model)

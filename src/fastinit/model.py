@@ -66,6 +66,8 @@ class Model:
     """
 
     def __init__(self, tensors: Iterable[Tensor]) -> None:
+        if not isinstance(tensors, Iterable):
+            raise TypeError(f"tensors must be an iterable of fastinit.Tensor, got {shown(tensors)}")
         self._tensors: dict[str, Tensor] = {}
         for tensor in tensors:
             if not isinstance(tensor, Tensor):
@@ -78,7 +80,9 @@ class Model:
 
     @classmethod
     @_kernel.in_default_arithmetic
-    def load(cls, source: str | os.PathLike[str], *, rules: Iterable[str] = ()) -> Model:
+    def load(
+        cls, source: str | os.PathLike[str], *, rules: Iterable[str] = (), strict: bool = True
+    ) -> Model:
         """The model that a file describes.
 
         Parameters
@@ -90,18 +94,24 @@ class Model:
             has the format of specs and the architectures of configs.
         rules : iterable of str
             ``"*.bias=zeros"`` gives tensors of names that match an initializer, ``"*.ids=skip"``
-            leaves them out. The first that matches counts, before those of a spec. Stored tensors
+            leaves them out; ``"*.weight=he_normal:min_axes=2"`` is for those of at least two axes.
+            The first that matches counts, before those of a spec. Stored tensors
             that none matches are normal with a standard deviation of 0.02, vectors one, and
             vectors named bias zero.
+        strict : bool
+            Refuse rules, those of a spec too, that match no tensor; but not those that leave
+            tensors out. False accepts them, for rules that several models share.
 
         Raises
         ------
         ValueError, TypeError, OSError
-            A file that cannot be read, or is not what it should be, named with the key.
+            A file that cannot be read, or is not what it should be, named with the key; a rule
+            that matches no tensor, with the names near it.
         """
         if isinstance(rules, str):
             raise TypeError(f"rules must be a list of texts, got the text {shown(rules)}")
-        return cls(read_tensors(_path("source", source), [parse_rule(rule) for rule in rules]))
+        parsed = [parse_rule(rule) for rule in rules]
+        return cls(read_tensors(_path("source", source), parsed, strict))
 
     def __iter__(self) -> Iterator[Tensor]:
         return iter(self._tensors.values())
