@@ -12,10 +12,9 @@ import numpy as np
 from fastinit.checks import check_callback, check_int, shortened
 from fastinit.files import Stored
 from fastinit.fill import dtype_size
-from fastinit.streams import stream_key
 from fastinit.tensor import Tensor
 from fastinit.threads import Progress, get_num_threads, share
-from fastinit.write import PIECE, fill_bytes, prepared
+from fastinit.write import PIECE, Source
 
 
 def differences(
@@ -38,8 +37,8 @@ def differences(
             got, wanted = ((x.dtype, x.shape) for x in (stored, tensor))
             found[number] = f"{got[0]} {got[1]}, expected {wanted[0]} {wanted[1]}"
             continue
-        same.append((number, prepared(tensor), stream_key(seed, tensor.name)))
-    sizes = [pairs[number][1].nbytes for number, *_ in same]
+        same.append((number, Source(tensor, seed)))
+    sizes = [source.tensor.nbytes for _, source in same]
     total = sum(sizes)
     first_piece = [0, *accumulate(-(-size // PIECE) for size in sizes)]
     first: dict[int, int] = {}
@@ -49,12 +48,12 @@ def differences(
     def compare(i: int) -> None:
         nonlocal compared
         job = bisect_right(first_piece, i) - 1
-        number, distribution, key = same[job]
+        number, source = same[job]
         stored, tensor = pairs[number]
         begin = (i - first_piece[job]) * PIECE
         size = min(PIECE, tensor.nbytes - begin)
         expected = np.empty(size, np.uint8)
-        fill_bytes(expected, tensor, begin, distribution, key)
+        source.fill(expected, begin)
         got = np.fromfile(stored.path, np.uint8, size, offset=stored.offset + begin)
         if got.size < size:
             raise ValueError(f"{stored.path}: {shortened(stored.name)}: the file ends early")
