@@ -8,9 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fastinit import _kernel, files
 from fastinit.check import Checked, check_tensors
 from fastinit.checks import check_choice, check_int, counted, readable_bytes, shortened, shown
+from fastinit.defaults import Default
+from fastinit.dtypes import constant_array, is_fillable, stored_dtype
 from fastinit.exact import differences
 from fastinit.files import Layout, Stored, is_path, read_stored
 from fastinit.fill import (
@@ -54,6 +58,7 @@ class Model:
 
     def __init__(self, tensors: Iterable[Tensor]) -> None:
         self._tensors: dict[str, Tensor] = {}
+        self._defaults: dict[str, Default] = {}
         for tensor in tensors:
             if not isinstance(tensor, Tensor):
                 raise TypeError(f"tensors must be fastinit.Tensor, got {shown(tensor)}")
@@ -78,17 +83,33 @@ class Model:
         rules : iterable of str
             ``"*.bias=zeros"`` gives tensors of names that match an initializer, ``"*.ids=skip"``
             leaves them out. The first that matches counts, before those of a spec. Stored tensors
-            that none matches are normal with a standard deviation of 0.02, vectors one, and
-            vectors named bias zero.
+            that none matches get a default by their names, see `defaults` and ``docs/models.md``.
+
+        Warns
+        -----
+        UserWarning
+            Names of stored tensors tell no initializer, and ones were taken; a folder's
+            config.json cannot be used, and the header of its .safetensors was; files of an
+            index hold tensors that it does not map to them.
 
         Raises
         ------
         ValueError, TypeError, OSError
-            A file that cannot be read, or is not what it should be, named with the key.
+            A file that cannot be read, or is not what it should be, named with the key; stored
+            tensors that have no default by name, such as packed integers.
         """
         if isinstance(rules, str):
             raise TypeError(f"rules must be a list of texts, got the text {shown(rules)}")
-        return cls(read_tensors(_path("source", source), [parse_rule(rule) for rule in rules]))
+        parsed = [parse_rule(rule) for rule in rules]
+        tensors, defaults = read_tensors(_path("source", source), parsed)
+        model = cls(tensors)
+        model._defaults = defaults
+        return model
+
+    @property
+    def defaults(self) -> Mapping[str, Default]:
+        """The tensors whose initializer is a default by name, and the row of the table that gave it."""
+        return self._defaults
 
     def __iter__(self) -> Iterator[Tensor]:
         return iter(self._tensors.values())
@@ -132,7 +153,11 @@ class Model:
         """
         tensor = self[name]
         _, counts, _, kept = select(tensor.shape, ... if index is None else index)
-        out = new_array(tuple(counts[axis] for axis in kept), tensor.dtype)
+        shape = tuple(counts[axis] for axis in kept)
+        if not is_fillable(tensor.dtype):
+            seed_value(_given(seed))
+            return constant_array(shape, stored_dtype(tensor.dtype), tensor.resolve())
+        out = new_array(shape, tensor.dtype)
         self._fill(tensor, out, _given(seed), index, threads)
         return out
 
@@ -149,8 +174,8 @@ class Model:
         Parameters
         ----------
         arrays : mapping from str to numpy.ndarray
-            By the names of tensors, not necessarily all; of their shapes, any float dtype and
-            any strides.
+            By the names of tensors, not necessarily all; of their shapes, any float dtype (for
+            constants in other dtypes their own too) and any strides.
         seed : int, numpy.random.SeedSequence or numpy.random.Generator
             The same for all tensors.
         index : mapping from str to index, optional
@@ -172,15 +197,20 @@ class Model:
             if name not in arrays:
                 raise ValueError(f"index names a tensor that is not in arrays: {shown(name)}")
         for name, out in arrays.items():
-            tensor, dtype = self[name], check_output(out)
+            tensor = self[name]
+            dtype = None if _takes_constant(tensor, out) else check_output(out)
             check_part(out, tensor.shape, parts.get(name))
-            tensor.prepare(dtype)
+            if dtype is not None:
+                tensor.prepare(dtype)
         for name, out in arrays.items():
             self._fill(self[name], out, value, parts.get(name), threads)
 
     def _fill(
         self, tensor: Tensor, out: Array, seed: Seed, index: Index | None, threads: int | None
     ) -> None:
+        if _takes_constant(tensor, out):
+            out[...] = constant_array((), stored_dtype(tensor.dtype), tensor.resolve())
+            return
         tensor.init_with_axes.fill(
             out,
             seed=seed,
@@ -345,10 +375,12 @@ def recorded_model(path: Path) -> tuple[Model, int | None]:
     """What the safetensors of a file or folder say of their tensors, and the seed."""
     tensors: dict[str, Tensor] = {}
     seeds = set()
-    for file in dict.fromkeys(stored.path for stored in read_stored(path)):
+    files_of = {stored.name: stored.path for stored in read_stored(path)}
+    for file in dict.fromkeys(files_of.values()):
         if file.suffix == ".safetensors":
             some, seed = recorded(file)
-            tensors |= some
+            # An index may map a name to another file, or to none.
+            tensors |= {name: one for name, one in some.items() if files_of.get(name) == file}
             seeds.add(seed)
     if len(seeds) > 1:
         raise ValueError(f"{path}: its files record different seeds")
@@ -363,6 +395,17 @@ def _path(name: str, value: str | os.PathLike[str]) -> Path:
     if not is_path(str(path)):
         raise ValueError(f"{name} must be a path, got {shown(value)}")
     return path
+
+
+def _takes_constant(tensor: Tensor, out: Any) -> bool:
+    """Whether an array has the dtype of a tensor that takes constants only."""
+    if is_fillable(tensor.dtype) or not isinstance(out, np.ndarray):
+        return False
+    if out.dtype.name != tensor.dtype:
+        return False
+    if not out.flags.writeable:
+        raise ValueError("out must be writable, got a read-only array")
+    return True
 
 
 def _given(seed: Seed) -> Seed:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from fastinit import _kernel
 from fastinit.checks import check_int, shown
-from fastinit.choices import AxesName, DtypeName
+from fastinit.choices import AxesName, StoredDtypeName
+from fastinit.dtypes import constant_bytes, is_fillable, stored_dtype
 from fastinit.fans import check_axes_name, normalize_shape
-from fastinit.fill import dtype_size
 from fastinit.initializers import Distribution, Initializer, prepare
 from fastinit.streams import stream_name
 
@@ -27,7 +27,9 @@ class Tensor:
     init : Initializer
         What its elements are.
     dtype : str
-        "float32", "float64", "float16", "bfloat16", "float8_e4m3fn" or "float8_e5m2".
+        "float32", "float64", "float16", "bfloat16", "float8_e4m3fn" or "float8_e5m2"; for
+        constants also the other dtypes of safetensors, such as "int64", "bool" and
+        "float8_e8m0fnu": integers take those in their range, the others 0 and 1.
     padding_idx : int, optional
         The index on the first axis whose row is zero, as in ``torch.nn.Embedding``.
     axes : {"in_out", "out_in"}
@@ -44,7 +46,7 @@ class Tensor:
     name: str
     shape: tuple[int, ...]
     init: Initializer
-    dtype: DtypeName = "float32"
+    dtype: StoredDtypeName = "float32"
     padding_idx: int | None = None
     axes: AxesName = "in_out"
 
@@ -57,9 +59,14 @@ class Tensor:
         object.__setattr__(self, "shape", normalize_shape(self.shape))
         if not isinstance(self.init, Initializer):
             raise TypeError(f"init must be an initializer, got {shown(self.init)}")
-        dtype_size(self.dtype)
         check_axes_name("axes", self.axes)
         self.init.with_default_axes(self.axes)
+        dtype = stored_dtype(self.dtype)
+        dtype.nbytes(self.size)
+        if not dtype.fillable:
+            constant_bytes(dtype, self.resolve())
+            if self.padding_idx is not None:
+                raise ValueError(f"padding_idx is for float dtypes, got {dtype.name}")
         if self.padding_idx is not None:
             if not self.shape or not self.shape[0]:
                 raise ValueError(
@@ -79,9 +86,15 @@ class Tensor:
         """The plain distribution of its elements."""
         return self.init_with_axes.resolve(self.shape)
 
-    def prepare(self, dtype: str | None = None) -> _kernel.Distribution:
-        """The kernel's distribution, for another dtype than its own if one is given."""
-        return prepare(self.init_with_axes, self.shape, dtype or self.dtype)
+    def prepare(self, dtype: str | None = None) -> _kernel.Distribution | bytes:
+        """The kernel's distribution, for another dtype than its own if one is given.
+
+        For a dtype that takes constants only, the bytes that its elements repeat.
+        """
+        name = dtype or self.dtype
+        if not is_fillable(name):
+            return constant_bytes(stored_dtype(name), self.resolve())
+        return prepare(self.init_with_axes, self.shape, name)
 
     @property
     def size(self) -> int:
@@ -91,4 +104,4 @@ class Tensor:
     @property
     def nbytes(self) -> int:
         """How many bytes its elements take."""
-        return self.size * dtype_size(self.dtype)
+        return stored_dtype(self.dtype).nbytes(self.size)

@@ -432,9 +432,13 @@ def naming_output(given: Path, working: Path | None = None) -> Iterator[None]:
 
 
 def fill_bytes(
-    out: Array, tensor: Tensor, begin: int, distribution: _kernel.Distribution, key: int
+    out: Array, tensor: Tensor, begin: int, distribution: _kernel.Distribution | bytes, key: int
 ) -> None:
     """Fill bytes with those of a tensor from byte `begin` on; both are whole elements."""
+    if isinstance(distribution, bytes):  # those of a constant; buffers begin with its first
+        for i, byte in enumerate(distribution):
+            out[i :: len(distribution)] = byte
+        return
     itemsize = dtype_size(tensor.dtype)
     _kernel.fill(distribution, key, begin // itemsize, out, 0, len(out) // itemsize)
     if tensor.padding_idx is not None:
@@ -443,8 +447,8 @@ def fill_bytes(
         out[max(low, 0) : max(high, 0)] = 0
 
 
-def prepared(tensor: Tensor) -> _kernel.Distribution:
-    """The kernel's distribution of a tensor's elements."""
+def prepared(tensor: Tensor) -> _kernel.Distribution | bytes:
+    """The kernel's distribution of a tensor's elements, or the bytes that they repeat."""
     try:
         return tensor.prepare()
     except ValueError as error:
