@@ -37,7 +37,7 @@ from fastinit.theory import (
     tolerance,
 )
 from fastinit.threads import Progress, get_num_threads, share, spread
-from fastinit.write import PIECE, prepared
+from fastinit.write import PIECE, Source
 
 #: The probability with which a test flags a tensor that is as it should be.
 FALSE_ALARM = 1e-9
@@ -447,9 +447,9 @@ def _padding(stored: Stored, tensor: Tensor | None) -> int | None:
 
 def _compare(stored: Stored, tensor: Tensor) -> tuple[str, ...]:
     """Compare a tensor of a dtype for constants with its constant; returns its flags."""
-    pattern = prepared(tensor)
+    source = Source(tensor, 0)
     for begin in range(0, stored.nbytes, PIECE):
-        element = first_difference(stored, tensor, begin, pattern, 0)
+        element = first_difference(stored, source, begin)
         if element is not None:
             where = tuple(map(int, np.unravel_index(element, stored.shape)))
             value = constant_value(tensor.resolve())

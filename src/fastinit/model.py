@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,27 @@ from fastinit.fill import (
     Index,
     check_output,
     check_part,
+    fill_strided,
     new_array,
     select,
     zero_row,
 )
-from fastinit.spec import initializer_table, parse_rule, read_tensors, recorded, tensor_table
-from fastinit.streams import Seed, seed_value, stream_key
+from fastinit.spec import (
+    initializer_table,
+    parse_rule,
+    part_table,
+    read_tensors,
+    recorded,
+    tensor_table,
+)
+from fastinit.streams import Seed, seed_value
 from fastinit.tensor import Tensor
 from fastinit.threads import Progress
-from fastinit.write import PARTIAL, Output, naming_output
+from fastinit.write import PARTIAL, Observer, Output, naming_output, scratch_folder
 
 FORMATS = ("safetensors", "npy", "raw")
+#: The formats of files, by the ends of their names.
+SUFFIXES = {".safetensors": "safetensors", ".npy": "npy"}
 
 
 class Model:
@@ -154,11 +165,11 @@ class Model:
         tensor = self[name]
         _, counts, _, kept = select(tensor.shape, ... if index is None else index)
         shape = tuple(counts[axis] for axis in kept)
+        value = seed_value(_given(seed))
         if not is_fillable(tensor.dtype):
-            seed_value(_given(seed))
             return constant_array(shape, stored_dtype(tensor.dtype), tensor.resolve())
         out = new_array(shape, tensor.dtype)
-        self._fill(tensor, out, _given(seed), index, threads)
+        self._fill(tensor, out, value, index, threads)
         return out
 
     def fill(
@@ -206,19 +217,16 @@ class Model:
             self._fill(self[name], out, value, parts.get(name), threads)
 
     def _fill(
-        self, tensor: Tensor, out: Array, seed: Seed, index: Index | None, threads: int | None
+        self, tensor: Tensor, out: Array, seed: int, index: Index | None, threads: int | None
     ) -> None:
         if _takes_constant(tensor, out):
             out[...] = constant_array((), stored_dtype(tensor.dtype), tensor.resolve())
             return
-        tensor.init_with_axes.fill(
-            out,
-            seed=seed,
-            stream=tensor.name,
-            shape=tensor.shape,
-            index=index,
-            threads=threads,
-        )
+        threads = None if threads is None else check_int("threads", threads, 1)
+        distribution = tensor.prepare(check_output(out))
+        begin, strides = tensor.positions
+        first, steps = check_part(out, tensor.shape, index, strides)
+        fill_strided(np.asarray(out), distribution, tensor.key(seed), begin + first, steps, threads)
         if tensor.padding_idx is not None:
             zero_row(out, tensor.padding_idx, tensor.shape, index)
 
@@ -227,25 +235,29 @@ class Model:
         path: str | os.PathLike[str],
         *,
         seed: Seed,
-        format: str = "safetensors",
+        format: str | None = None,
         max_shard_size: int | None = None,
         rank: int = 0,
         world: int = 1,
+        resume: bool = True,
         threads: int | None = None,
         memory: int | None = None,
         progress: Progress | None = None,
+        observe: Observer | None = None,
     ) -> bool:
         """Write all tensors into files.
 
         Parameters
         ----------
         path : path
-            A file ``NAME.safetensors``; a folder for the other formats.
+            A file ``NAME.safetensors``; a file ``NAME.npy`` for a model of one tensor; or a
+            folder, with `format`.
         seed : int, numpy.random.SeedSequence or numpy.random.Generator
             It is stored in the metadata of safetensors, with the initializers.
-        format : {"safetensors", "npy", "raw"}
-            safetensors, a .npy file for each tensor, or a file of bare elements for each and
-            ``tensors.json`` with their dtypes and shapes.
+        format : {"safetensors", "npy", "raw"}, optional
+            That of the name of `path` by default. For a folder, "npy" is a .npy file for each
+            tensor, and "raw" a file of bare elements for each and ``tensors.json`` with their
+            dtypes and shapes.
         max_shard_size : int, optional
             Most bytes of tensors in one file of safetensors: a model that needs several gets
             them and an index, with the names that ``transformers`` gives them. A tensor that
@@ -253,10 +265,18 @@ class Model:
         rank, world : int
             Write the part of process `rank` of `world`, about as many bytes as any other's.
             All of them need one file system; they may run at once or one after the other.
+        resume : bool
+            Go on from what an interrupted call has left, and leave that after an interrupt. False
+            begins anew, leaves nothing, and is for one process that writes no folder.
         threads, memory : int, optional
             At most so many threads; at most so many bytes of memory for the whole process.
         progress : callable, optional
             Called with the bytes that are written, and all of this process's part.
+        observe : callable, optional
+            Called from the worker threads, several at once, with a tensor and a chunk of its
+            bytes, before the chunk is written: to measure or hash what is still in a cache. It is
+            not called for what an earlier run has written. The chunk, an array of uint8, holds
+            whole elements, is overwritten afterwards, and must not be changed.
 
         Returns
         -------
@@ -267,7 +287,8 @@ class Model:
         Raises
         ------
         ValueError, TypeError, OSError
-            A bad argument, a path that cannot be written, a full disk.
+            A bad argument, a path whose name is not that of a known format, a path that cannot be
+            written, a full disk.
 
         Notes
         -----
@@ -278,25 +299,29 @@ class Model:
         """
         world = check_int("world", world, 1)
         rank = check_int("rank", rank, 0, world - 1, f"an int in [0, world), here [0, {world})")
+        if not resume and world > 1:
+            raise ValueError(
+                f"resume must be True where several processes write, got world={world}"
+            )
         value = seed_value(_given(seed))
         given = _path("path", path)
         target = Path(os.path.realpath(given))
+        format = _output_format(os.fspath(path), target, format, len(self))
         layouts, extras = self._layouts(target, value, format, max_shard_size)
-        if format == "safetensors":
-            folder, working = target.parent, target.parent / f".{target.name}.partial"
-            replaced = files.safetensors_names(target.name)
+        if target.suffix in SUFFIXES:
+            folder, partial = target.parent, f".{target.name}{PARTIAL}"
+            replaced = files.safetensors_names(target.name) if format == "safetensors" else []
         else:
-            folder, working, replaced = target, target / PARTIAL, []
+            folder, partial, replaced = target, PARTIAL, []
             _check_folder(folder, {*extras, *(layout.name for layout in layouts)})
-        output = Output(
-            folder,
-            layouts,
-            extras,
-            lambda tensor: stream_key(value, tensor.name),
-            replaced,
-            makes_folder=format != "safetensors",
-        )
-        with naming_output(given, working):
+        output = Output(folder, layouts, extras, value, replaced, makes_folder=folder == target)
+        if not resume and folder == target:
+            raise ValueError(f"resume must be True for a folder, got format={format!r}")
+        working = folder / partial
+        with (
+            naming_output(given, working if resume else None),
+            nullcontext(working) if resume else scratch_folder(folder) as working,
+        ):
             return output.write(
                 working,
                 rank=rank,
@@ -304,18 +329,16 @@ class Model:
                 threads=threads,
                 memory=memory,
                 progress=progress,
+                observe=observe,
             )
 
     def _layouts(
         self, target: Path, seed: int, format: str, limit: int | None
     ) -> tuple[list[Layout], dict[str, bytes]]:
-        check_choice("format", format, FORMATS)
         if not len(self):
             raise ValueError("a model without tensors cannot be written")
         tensors = list(self)
         if format == "safetensors":
-            if target.suffix != ".safetensors":
-                raise ValueError(f"path must end in .safetensors, got {shortened(str(target))}")
             if limit is not None:
                 check_int("max_shard_size", limit, 1)
             return files.safetensors_set(
@@ -323,6 +346,8 @@ class Model:
             )
         if limit is not None:
             raise ValueError(f"max_shard_size applies only to safetensors, got format={format!r}")
+        if target.suffix in SUFFIXES:
+            return [Layout(target.name, files.npy_header(tensors[0]), (tensors[0],))], {}
         return files.npy_set(tensors) if format == "npy" else files.raw_set(tensors)
 
     def check(
@@ -408,6 +433,28 @@ def _takes_constant(tensor: Tensor, out: Any) -> bool:
     return True
 
 
+def _output_format(given: str, target: Path, format: str | None, count: int) -> str:
+    """The format of an output of `count` tensors, from its name and from what is asked for; errors where they disagree."""
+    if format is not None:
+        check_choice("format", format, FORMATS)
+    named, name = SUFFIXES.get(target.suffix), shortened(given)
+    if named is None:
+        if format in (None, "safetensors") or given in ("", "-"):
+            folder = "; for a folder, format must be npy or raw" if count > 1 else ""
+            raise ValueError(f"path must end in .safetensors or .npy, got {name}{folder}")
+        return format
+    if format not in (None, named):
+        raise ValueError(
+            f"path must be a folder for format={format!r}, got a name that ends in {target.suffix}: {name}"
+        )
+    if named == "npy" and count > 1:
+        raise ValueError(
+            f"path must be a .safetensors file, or a folder for format='npy': the model has {count} tensors, "
+            f"and a .npy file holds one; got {name}"
+        )
+    return named
+
+
 def _given(seed: Seed) -> Seed:
     if seed is None:
         raise TypeError("seed must be given, got None")
@@ -424,6 +471,9 @@ def _record(tensors: Sequence[Tensor], seed: int) -> dict[str, str]:
         "axes": {tensor.name: tensor.axes for tensor in tensors},
         "padding_idx": {t.name: t.padding_idx for t in tensors if t.padding_idx is not None},
     }
+    for tensor in tensors:
+        for key, value in part_table(tensor).items():
+            record.setdefault(key, {})[tensor.name] = value
     return {"format": "pt", "fastinit": json.dumps(record, separators=(",", ":"))}
 
 

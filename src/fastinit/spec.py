@@ -55,7 +55,9 @@ AXES_ARGUMENTS: dict[str, Callable[[str], Any]] = {
 SKIP = "skip"
 
 MODEL_KEYS = {"dtype", "axes", "tensors", "tensors_from", "rules"}
-TENSOR_KEYS = {"name", "shape", "init", "dtype", "axes", "padding_idx"}
+#: What says which part of which stream a tensor is.
+PART_KEYS = ("stream", "whole_shape", "index", "axis_order")
+TENSOR_KEYS = {"name", "shape", "init", "dtype", "axes", "padding_idx", *PART_KEYS}
 RULE_KEYS = {"match", "init", "dtype", "axes", "padding_idx"}
 #: Of a path in a spec: errors of the operating system repeat it.
 LONGEST_PATH = 512
@@ -151,14 +153,62 @@ def initializer_table(init: Initializer) -> dict[str, Any]:
 
 def tensor_table(tensor: Tensor) -> dict[str, Any]:
     """A tensor as specs have it."""
-    table = {
+    table: dict[str, Any] = {
         "name": tensor.name,
         "shape": list(tensor.shape),
         "dtype": tensor.dtype,
         "axes": tensor.axes,
         "init": initializer_table(tensor.init),
     }
-    return table if tensor.padding_idx is None else table | {"padding_idx": tensor.padding_idx}
+    if tensor.padding_idx is not None:
+        table["padding_idx"] = tensor.padding_idx
+    return table | part_table(tensor)
+
+
+def part_table(tensor: Tensor) -> dict[str, Any]:
+    """Which part of which stream a tensor is, as specs and provenance have it; empty for one of its own."""
+    table = {key: getattr(tensor, key) for key in PART_KEYS if getattr(tensor, key) is not None}
+    if "index" in table:
+        table["index"] = [_item_text(item) for item in table["index"]]
+    return table
+
+
+def _item_text(item: Any) -> int | str:
+    """An item of an index: an int, or a slice as NumPy writes it, such as ``"0:1024"``."""
+    if not isinstance(item, slice):
+        return int(item)
+    ends = [item.start, item.stop] + ([] if item.step is None else [item.step])
+    return ":".join("" if end is None else str(end) for end in ends)
+
+
+#: A slice as NumPy writes it.
+_SLICE = re.compile(r"(-?[0-9]{1,20})?:(-?[0-9]{1,20})?(?::(-?[0-9]{1,20})?)?")
+
+
+def _index_from(value: Any) -> tuple[Any, ...]:
+    """An index from a list of ints and of slices as texts."""
+    if not isinstance(value, list):
+        raise ValueError(f"index must be a list such as ['0:1024', 3], got {shown(value)}")
+    items: list[Any] = []
+    for item in value:
+        match = _SLICE.fullmatch(item) if isinstance(item, str) else None
+        if match is not None:
+            item = slice(*(None if end is None else int(end) for end in match.groups()))
+        elif type(item) is not int:
+            raise ValueError(f"index must have ints and slices such as '0:1024', got {shown(item)}")
+        items.append(item)
+    return tuple(items)
+
+
+def _part_from(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a `Tensor` that say which part of which stream it is."""
+    part = {key: table[key] for key in PART_KEYS if key in table}
+    for key in ("whole_shape", "axis_order"):
+        if key in part and not isinstance(part[key], list):
+            raise ValueError(f"{key} must be a list of ints, got {shown(part[key])}")
+    if "stream" in part and not isinstance(part["stream"], str):
+        raise ValueError(f"stream must be a text, got {shown(part['stream'])}")
+    return part | ({"index": _index_from(part["index"])} if "index" in part else {})
 
 
 def parse_rule(text: str) -> dict[str, Any]:
@@ -377,7 +427,9 @@ def _tensor(full: Mapping[str, Any]) -> Tensor:
             f"dtype must be one of {', '.join(DTYPES)} (or a rule says {SKIP!r}), got {shown(dtype)}"
         )
     init, axes = initializer_from(full["init"]), full.get("axes", "in_out")
-    tensor = Tensor(full["name"], tuple(shape), init, dtype, full.get("padding_idx"), axes)
+    tensor = Tensor(
+        full["name"], tuple(shape), init, dtype, full.get("padding_idx"), axes, **_part_from(full)
+    )
     tensor.resolve()
     return tensor
 
@@ -400,8 +452,16 @@ def recorded(path: Path) -> tuple[dict[str, Tensor], int | None]:
     inits, axes, rows = (record.get(key) for key in ("init", "axes", "padding_idx"))
     if not (isinstance(inits, dict) and isinstance(axes, dict) and isinstance(rows, dict)):
         raise ValueError(f"{where} must have the objects init, axes and padding_idx")
+    parts = {key: record.get(key, {}) for key in PART_KEYS}
+    if not all(isinstance(part, dict) for part in parts.values()):
+        raise ValueError(f"{where} must have objects as {', '.join(PART_KEYS)}")
     names = {s.name for s in stored}
-    if other := (inits.keys() ^ names) | (axes.keys() ^ names) | (rows.keys() - names):
+    given_parts = {name for part in parts.values() for name in part}
+    if (
+        other := (inits.keys() ^ names)
+        | (axes.keys() ^ names)
+        | ((rows.keys() | given_parts) - names)
+    ):
         raise ValueError(
             f"{where} has other tensors than the header, {shortened(min(other))}: give a spec"
         )
@@ -410,8 +470,10 @@ def recorded(path: Path) -> tuple[dict[str, Tensor], int | None]:
         try:
             init = initializer_from(inits[s.name])
             dtype = cast("StoredDtypeName", s.dtype)  # a Tensor refuses all others
-            made = Tensor(s.name, s.shape, init, dtype, rows.get(s.name), axes[s.name])
-            made.prepare()  # its shape has the axes, and its dtype the values
+            part = _part_from({key: parts[key][s.name] for key in parts if s.name in parts[key]})
+            made = Tensor(s.name, s.shape, init, dtype, rows.get(s.name), axes[s.name], **part)
+            if is_fillable(made.dtype):
+                made.prepare()  # its shape has the axes, and its dtype the values
             tensors[s.name] = made
         except (ValueError, TypeError) as error:
             raise ValueError(f"{where}: {shortened(s.name)}: {error}") from None
