@@ -25,9 +25,10 @@ TENSORS = [
     fi.Tensor("embed", (5, 4), fi.TruncatedNormal(0, 0.02, lower=-2, upper=2), "bfloat16", 1),
     fi.Tensor("tail", (70,), fi.TruncatedNormal(0, 1, lower=3, upper=math.inf), "float64"),
     fi.Tensor("gate", (4, 2, 3), fi.Uniform(-1, 1), "float8_e5m2"),
+    fi.Tensor("part", (4, 2), fi.he_normal, stream="s", whole_shape=(2, 3, 4), index=(..., 1, slice(0, 4)), axis_order=(1, 0)),
     fi.Tensor("up.weight_scale", (6,), fi.ones, "float8_e8m0fnu"),
     fi.Tensor("num_batches_tracked", (), fi.zeros, "int64"),
-]
+]  # fmt: skip
 SEED = 3
 
 TOML = b"""dtype = "bfloat16"
@@ -66,13 +67,15 @@ SPEC = {
     "tensors": [
         {"name": "a", "shape": [3, 4], "init": "he_normal", "dtype": "float16"},
         {"name": "b", "shape": [5, 2], "init": {"name": "normal", "stddev": 0.5}, "padding_idx": 2},
+        {"name": "c", "shape": [4, 2], "stream": "s", "whole_shape": [2, 3, 4], "index": [":", 1, "0:4"], "axis_order": [1, 0]},
     ],
     "rules": [
         {"match": "up.*", "init": "uniform:low=-1,high=1", "dtype": "float32"},
         {"match": "num_*", "init": "zeros"},
-        {"match": "*", "init": "glorot_normal"},
+        {"match": "*", "init": "glorot_normal", "min_axes": 2},
+        {"match": "*", "init": "ones"},
     ],
-}
+}  # fmt: skip
 CONFIGS = {
     "gpt2": {"n_embd": 8, "n_layer": 1, "n_head": 2, "vocab_size": 9, "n_positions": 4, "n_inner": None},
     "llama": {**ENCODER, "head_dim": 8, "num_key_value_heads": 2, "attention_bias": True, "pad_token_id": -1},

@@ -9,6 +9,7 @@ import io
 import json
 import math
 import pickle
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -265,10 +266,20 @@ def test_axes_that_are_given_count() -> None:
     assert torch.equal(layer.weight.detach(), core(init, (5, 6), "weight"))
 
 
-def test_the_first_rule_counts_and_rules_need_not_match() -> None:
+def test_the_first_rule_counts_and_those_it_hides_match() -> None:
+    """Types and rules of None may match nothing, and other patterns where that is asked for."""
     layer = nn.Linear(3, 2)
-    rules = {"*.gamma": fi.ones, "w*": fi.Constant(1.0), nn.Linear: fi.Constant(2.0), "*": fi.zeros}
+    rules = {
+        "*.gamma": None,
+        nn.Conv2d: fi.ones,
+        "w*": fi.Constant(1.0),
+        nn.Linear: fi.Constant(2.0),
+        "weight": fi.Constant(3.0),
+        "*": fi.zeros,
+    }
     face.init_module_(layer, seed=0, rules=rules)
+    assert (layer.weight == 1).all()
+    face.init_module_(layer, seed=0, rules={"*.gamma": fi.ones, **rules}, strict=False)
     assert (layer.weight == 1).all()
     assert (layer.bias == 0).all()
 
@@ -332,6 +343,23 @@ class Lost(nn.Module):
         self.scale = nn.Parameter(torch.full((3,), 5.0))
 
 
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("*.wieght", "rules: '*.wieght' matches no tensor; near names: '"),
+        ("layer.0.bias", "rules: 'layer.0.bias' matches no tensor; near names: 'layers.0.bias'"),
+        ("head.weight", "rules: 'head.weight' matches only 'head.weight', which is tied to 'tokens.weight': name that"),
+        ("head*t", "rules: 'head*t' matches only 'head.weight', which is tied to 'tokens.weight'"),
+    ],
+)  # fmt: skip
+def test_patterns_that_match_no_parameter(pattern: str, message: str) -> None:
+    network = Network()
+    before = [p.detach().clone() for p in network.parameters()]
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        face.init_module_(network, seed=0, rules={pattern: fi.ones})
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), before, strict=True))
+
+
 class Tables(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -345,7 +373,7 @@ class Tables(nn.Module):
         (Lost, {"seed": None}, TypeError, "seed must be given"),
         (Lost, {"seed": -1, "rules": {"*": fi.ones}}, ValueError, "seed must be an int"),
         (Lost, {"seed": 0, "rules": {"*": 1.0}}, TypeError, "rules must give initializers"),
-        (Lost, {"seed": 0, "rules": {"*": fi.he_normal}}, ValueError, "fewer than 2 dim.*'scale'"),
+        (Lost, {"seed": 0, "rules": {"*": fi.he_normal}}, ValueError, r"needs at least 2 axes, got shape \(3,\) of 'scale': put another rule for it first, such as 'scale': fi.zeros"),
         (Lost, {"seed": 0, "rules": {"*": fi.Normal(0, 1e39)}}, ValueError, "'scale': .*largest"),
         (Lost, {"seed": 0, "rules": {3: fi.ones}}, TypeError, "rules must be of names or types"),
     ],

@@ -10,6 +10,11 @@ import reprlib
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+#: Types that are no numbers here; NumPy 1 warns that it takes its own for an index, and NumPy 2 refuses it.
+BOOLS = (bool, np.bool_)
+
 
 def check_int(
     name: str, value: Any, low: int, high: int | None = None, expected: str | None = None
@@ -19,10 +24,10 @@ def check_int(
     `expected` is what errors say instead of that.
     """
     try:
-        result = operator.index(value)
+        result = None if isinstance(value, BOOLS) else operator.index(value)
     except TypeError:
         result = None
-    if result is None or isinstance(value, bool):
+    if result is None:
         kind = type(value).__name__
         expected = expected or _int_within(low, high)
         raise TypeError(f"{name} must be {expected}, got {shown(value)} of type {kind}")
@@ -49,7 +54,7 @@ def _shown(value: int) -> str:
 
 def check_real(name: str, value: Any) -> float:
     """`value` as a float; bools, strings and arrays are not real numbers."""
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+    if isinstance(value, numbers.Real) and not isinstance(value, BOOLS):
         try:
             return float(value)
         except OverflowError:

@@ -195,7 +195,14 @@ def _add_spec(command: argparse.ArgumentParser, nargs: str | None = None) -> Non
         default=[],
         type=_rule,
         metavar="GLOB=INIT",
-        help="an initializer (or skip) for tensors of such names, before the spec's",
+        help="an initializer (or skip) for tensors of such names, before the spec's; "
+        "'*=he_normal:min_axes=2' is for matrices alone",
+    )
+    command.add_argument(
+        "--no-strict",
+        dest="strict",
+        action="store_false",
+        help="accept rules that match no tensor",
     )
     command.add_argument(
         "--dtype",
@@ -343,7 +350,7 @@ def _scaled(x: float) -> str:
 
 def _load(arguments: argparse.Namespace, source: Path, report: TextIO | None = None) -> fi.Model:
     """The model of SPEC; what names alone gave is reported to `report`, the standard error by default."""
-    model = fi.Model.load(source, rules=arguments.rule)
+    model = fi.Model.load(source, rules=arguments.rule, strict=arguments.strict)
     for line in summary(model.defaults):
         print(printable(line), file=report or sys.stderr)
     if arguments.dtype is None:

@@ -68,6 +68,8 @@ class Model:
     """
 
     def __init__(self, tensors: Iterable[Tensor]) -> None:
+        if not isinstance(tensors, Iterable):
+            raise TypeError(f"tensors must be an iterable of fastinit.Tensor, got {shown(tensors)}")
         self._tensors: dict[str, Tensor] = {}
         self._defaults: dict[str, Default] = {}
         for tensor in tensors:
@@ -81,7 +83,9 @@ class Model:
 
     @classmethod
     @_kernel.in_default_arithmetic
-    def load(cls, source: str | os.PathLike[str], *, rules: Iterable[str] = ()) -> Model:
+    def load(
+        cls, source: str | os.PathLike[str], *, rules: Iterable[str] = (), strict: bool = True
+    ) -> Model:
         """The model that a file describes.
 
         Parameters
@@ -93,8 +97,12 @@ class Model:
             has the format of specs and the architectures of configs.
         rules : iterable of str
             ``"*.bias=zeros"`` gives tensors of names that match an initializer, ``"*.ids=skip"``
-            leaves them out. The first that matches counts, before those of a spec. Stored tensors
-            that none matches get a default by their names, see `defaults` and ``docs/models.md``.
+            leaves them out; ``"*.weight=he_normal:min_axes=2"`` is for those of at least two axes.
+            The first that matches counts, before those of a spec. Stored tensors that none
+            matches get a default by their names, see `defaults` and ``docs/models.md``.
+        strict : bool
+            Refuse rules, those of a spec too, that match no tensor; but not those that leave
+            tensors out. False accepts them, for rules that several models share.
 
         Warns
         -----
@@ -106,13 +114,14 @@ class Model:
         Raises
         ------
         ValueError, TypeError, OSError
-            A file that cannot be read, or is not what it should be, named with the key; stored
-            tensors that have no default by name, such as packed integers.
+            A file that cannot be read, or is not what it should be, named with the key; a rule
+            that matches no tensor, with the names near it; stored tensors that have no default
+            by name, such as packed integers.
         """
         if isinstance(rules, str):
             raise TypeError(f"rules must be a list of texts, got the text {shown(rules)}")
         parsed = [parse_rule(rule) for rule in rules]
-        tensors, defaults = read_tensors(_path("source", source), parsed)
+        tensors, defaults = read_tensors(_path("source", source), parsed, strict)
         model = cls(tensors)
         model._defaults = defaults
         return model

@@ -19,7 +19,7 @@ from fastinit.checks import check_int, shortened, shown
 from fastinit.choices import StoredDtypeName, is_stored_dtype_name
 from fastinit.defaults import Default, default_for, no_default, not_known
 from fastinit.dtypes import DTYPES, is_fillable
-from fastinit.fans import check_axes_name
+from fastinit.fans import MAX_DIMS, check_axes_name
 from fastinit.files import (
     Stored,
     is_index,
@@ -31,6 +31,7 @@ from fastinit.files import (
     read_stored,
 )
 from fastinit.initializers import Initializer, VarianceScaling
+from fastinit.rules import check_patterns
 from fastinit.streams import MAX_UINT64
 from fastinit.tensor import Tensor
 
@@ -54,11 +55,11 @@ AXES_ARGUMENTS: dict[str, Callable[[str], Any]] = {
 #: In place of an initializer: the tensor is left out.
 SKIP = "skip"
 
-MODEL_KEYS = {"dtype", "axes", "tensors", "tensors_from", "rules"}
+MODEL_KEYS = {"dtype", "axes", "tensors", "tensors_from", "rules", "strict"}
 #: What says which part of which stream a tensor is.
 PART_KEYS = ("stream", "whole_shape", "index", "axis_order")
 TENSOR_KEYS = {"name", "shape", "init", "dtype", "axes", "padding_idx", *PART_KEYS}
-RULE_KEYS = {"match", "init", "dtype", "axes", "padding_idx"}
+RULE_KEYS = {"match", "min_axes", "init", "dtype", "axes", "padding_idx"}
 #: Of a path in a spec: errors of the operating system repeat it.
 LONGEST_PATH = 512
 #: Of a rule's pattern: fnmatch takes the square of its opening brackets.
@@ -212,34 +213,46 @@ def _part_from(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse_rule(text: str) -> dict[str, Any]:
-    """``*.bias=zeros`` as a rule of a spec."""
+    """``*.bias=zeros`` or ``*=he_normal:min_axes=2`` as a rule of a spec."""
     match, equals, init = text.partition("=") if isinstance(text, str) else ("", "", "")
     if not match or not equals:
         raise ValueError(f"expected a rule such as '*.bias=zeros', got {shown(text)}")
-    _check_match(f"rule {shown(text)}", match)
+    where = f"rule {shown(text)}"
+    _check_match(where, match)
+    rule: dict[str, Any] = {"match": match}
+    name, _, options = init.partition(":")
+    limits = [option for option in options.split(",") if option.startswith("min_axes=")]
+    if limits:
+        digits = limits[0].removeprefix("min_axes=")
+        if len(limits) > 1 or not re.fullmatch("[0-9]{1,2}", digits):
+            raise ValueError(f"{where}: expected one min_axes, an int in [0, {MAX_DIMS}]")
+        rule["min_axes"] = check_int(f"{where}: min_axes", int(digits), 0, MAX_DIMS)
+        options = ",".join(option for option in options.split(",") if option not in limits)
+        init = f"{name}:{options}" if options else name
     if init != SKIP:
         parse_initializer(init)
-    return {"match": match, "init": init}
+    return rule | {"init": init}
 
 
 def read_tensors(
-    path: Path, rules: Sequence[Mapping[str, Any]] = ()
+    path: Path, rules: Sequence[Mapping[str, Any]] = (), strict: bool = True
 ) -> tuple[list[Tensor], dict[str, Default]]:
     """The tensors that a file describes: a spec, a Hugging Face config, or stored tensors.
 
-    `rules` come before what the file says. With the tensors come those of their initializers
-    that are defaults by name.
+    `rules` come before what the file says. `strict` refuses rules that select no tensor, in the
+    file too, unless that says otherwise. With the tensors come those of their initializers that
+    are defaults by name.
     """
     if path.is_dir() and (path / "config.json").is_file():
         path = _config_or_folder(path)
     if path.suffix == ".toml":
-        return _spec_tensors(path, _read_toml(path), rules), {}
+        return _spec_tensors(path, _read_toml(path), rules, strict), {}
     if path.suffix == ".json" and not is_index(path.name):
         spec = read_json(path)
         if isinstance(spec, dict) and "model_type" in spec:
-            return _tensors(path, [t | _rule(t, rules) for t in _config_tables(path, spec)]), {}
-        return _spec_tensors(path, spec, rules), {}
-    return _stored_tensors(path, rules)
+            return _ruled_tensors(path, _config_tables(path, spec), rules, strict), {}
+        return _spec_tensors(path, spec, rules, strict), {}
+    return _stored_tensors(path, rules, strict)
 
 
 def _config_or_folder(folder: Path) -> Path:
@@ -249,8 +262,8 @@ def _config_or_folder(folder: Path) -> Path:
         spec = read_json(path)
         if isinstance(spec, dict) and "model_type" in spec:
             _config_tables(path, spec)
-        else:
-            _spec_tensors(path, spec, ())
+        elif not (isinstance(spec, dict) and {"tensors", "tensors_from"} & spec.keys()):
+            raise ValueError(f"{path}: expected a model_type, or the tensors of a spec; got none")
     except (ValueError, TypeError) as error:
         if not any(name.endswith(".safetensors") for name in os.listdir(folder)):
             return path  # whose error is raised again
@@ -263,19 +276,21 @@ def _config_or_folder(folder: Path) -> Path:
 
 
 def _stored_tensors(
-    path: Path, rules: Sequence[Mapping[str, Any]]
+    path: Path, rules: Sequence[Mapping[str, Any]], strict: bool
 ) -> tuple[list[Tensor], dict[str, Default]]:
     """The tensors of files, with the initializers of rules, or those that names suggest."""
+    found = [(stored, _stored_table(stored)) for stored in read_stored(path)]
+    if strict:
+        _check_rules(path, rules, [table for _, table in found])
     tables, defaults, unknown = [], {}, []
-    for stored in read_stored(path):
-        table = {"axes": "out_in", **_stored_table(stored)}
+    for stored, table in found:
         if not (rule := _rule(table, rules)):
             row = default_for(stored)
             if row is None or row.init is None:
                 unknown.append(stored)
                 continue
             defaults[stored.name], rule = row, {"init": row.init}
-        tables.append(table | rule)
+        tables.append({"axes": "out_in", **table, **rule})
     if unknown:
         raise ValueError(f"{path}: {no_default(unknown)}")
     if sentence := not_known(defaults):
@@ -321,14 +336,30 @@ def _config_tables(path: Path, config: dict[str, Any]) -> list[dict[str, Any]]:
         raise type(error)(f"{path}: {error}") from None
 
 
+def _ruled_tensors(
+    path: Path,
+    tables: Sequence[Mapping[str, Any]],
+    rules: Sequence[Mapping[str, Any]],
+    strict: bool,
+) -> list[Tensor]:
+    """Tensors, of whose tables rules count first."""
+    if strict:
+        _check_rules(path, rules, tables)
+    return _tensors(path, [{**table, **_rule(table, rules)} for table in tables])
+
+
 def _stored_table(stored: Stored) -> dict[str, Any]:
     return {"name": stored.name, "shape": list(stored.shape), "dtype": stored.dtype}
 
 
-def _spec_tensors(path: Path, spec: Any, rules: Sequence[Mapping[str, Any]]) -> list[Tensor]:
+def _spec_tensors(
+    path: Path, spec: Any, rules: Sequence[Mapping[str, Any]], strict: bool
+) -> list[Tensor]:
     """Of a tensor, the command line's rule counts before its own table, then the spec's rule, the spec, and what is stored."""
     _check_table(f"{path}", spec, MODEL_KEYS, {"axes": str, "dtype": str, "tensors_from": str})
     check_axes_name(f"{path}: axes", spec.get("axes", "in_out"))
+    if not isinstance(spec.get("strict", True), bool):
+        raise ValueError(f"{path}: strict must be true or false, got {shown(spec['strict'])}")
     stored: list[dict[str, Any]] = []
     if "tensors_from" in spec:
         if len(spec["tensors_from"]) > LONGEST_PATH or not is_path(spec["tensors_from"]):
@@ -344,18 +375,20 @@ def _spec_tensors(path: Path, spec: Any, rules: Sequence[Mapping[str, Any]]) -> 
         where = f"{path}: rules[{i}]"
         _check_table(where, rule, RULE_KEYS, {"match": str}, required=("match", "init"))
         _check_match(where, rule["match"])
+        check_int(f"{where}: min_axes", rule.get("min_axes", 0), 0, MAX_DIMS)
     for i, table in enumerate(listed):
         where = f"{path}: tensors[{i}]"
         _check_table(where, table, TENSOR_KEYS, {"name": str}, required=("name", "shape"))
+    if strict and spec.get("strict", True):
+        _check_rules(path, own_rules, [*stored, *listed])
     defaults = {key: spec[key] for key in ("axes", "dtype") if key in spec}
     tables = []
     for one in stored:
         # Integers and other dtypes for constants keep theirs.
         given = {k: v for k, v in defaults.items() if k != "dtype" or is_fillable(one["dtype"])}
-        tables.append({**one, **given, **_rule(one, own_rules), **_rule(one, rules)})
-    for one in listed:
-        tables.append({**defaults, **_rule(one, own_rules), **one, **_rule(one, rules)})
-    return _tensors(path, tables)
+        tables.append({**one, **given, **_rule(one, own_rules)})
+    tables += [{**defaults, **_rule(one, own_rules), **one} for one in listed]
+    return _ruled_tensors(path, tables, rules, strict)
 
 
 def _check_match(where: str, match: str) -> None:
@@ -365,10 +398,33 @@ def _check_match(where: str, match: str) -> None:
         )
 
 
+def _check_rules(
+    path: Path, rules: Sequence[Mapping[str, Any]], tables: Sequence[Mapping[str, Any]]
+) -> None:
+    """Refuse a rule that selects no tensor, unless it leaves tensors out: then there is nothing to leave out."""
+    for rule in rules:
+        if rule["init"] != SKIP:
+            axes = rule.get("min_axes", 0)
+            names = [table["name"] for table in tables if _count_axes(table) >= axes]
+            what = f"tensor of at least {axes} axes" if axes else "tensor"
+            check_patterns(f"{path}: rules", [rule["match"]], names, what=what)
+
+
+def _count_axes(table: Mapping[str, Any]) -> int:
+    shape = table["shape"]
+    return len(shape) if isinstance(shape, list) else 0  # other shapes are refused later
+
+
 def _rule(table: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the first rule that matches a tensor says of it."""
-    rule = next((r for r in rules if fnmatchcase(table["name"], r["match"])), {})
-    return {key: value for key, value in rule.items() if key != "match"}
+    """What the first rule that selects a tensor says of it."""
+    axes = _count_axes(table)
+    selecting = (
+        rule
+        for rule in rules
+        if fnmatchcase(table["name"], rule["match"]) and axes >= rule.get("min_axes", 0)
+    )
+    rule = next(selecting, {})
+    return {key: value for key, value in rule.items() if key not in ("match", "min_axes")}
 
 
 def _tables(path: Path, spec: dict[str, Any], key: str) -> list[Any]:

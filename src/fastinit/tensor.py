@@ -14,7 +14,11 @@ from fastinit.dtypes import constant_bytes, stored_dtype
 from fastinit.fans import check_axes_name, normalize_axes, normalize_shape
 from fastinit.fill import Index, IndexItem, expand, select, select_axis
 from fastinit.initializers import Distribution, Initializer, prepare
+from fastinit.rules import check_fans
 from fastinit.streams import Stream, stream_key, stream_name
+
+#: What to do about a tensor that has no fans.
+FANS_ADVICE = "give it another, such as zeros or normal, or limit a rule to matrices by min_axes=2"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -99,6 +103,7 @@ class Tensor:
         self._normalize_padding()
         self._normalize_stream()
         self._normalize_part()
+        check_fans(self.name, self.init, self.whole, FANS_ADVICE)
         self._check_dtype()
 
     def _check_dtype(self) -> None:

@@ -11,16 +11,19 @@ from torch import nn
 
 from fastinit.choices import AxesName
 from fastinit.fill import expected_dtypes
-from fastinit.initializers import Initializer, VarianceScaling, prepare
+from fastinit.initializers import Initializer, prepare
+from fastinit.rules import check_fans, check_patterns
 from fastinit.streams import Seed, seed_value
 from fastinit.torch.hooks import find_hooks, run_hooks
 from fastinit.torch.memory import DTYPES, fill_tensor, is_fake, local_part, zero_row_
-from fastinit.torch.slots import Slot, find_buffers, find_slots
+from fastinit.torch.slots import Slot, clean, find_buffers, find_slots
 
 Rules = Mapping[str | type, Initializer | None]
 
 
-def init_module_(module: nn.Module, *, seed: Seed, rules: Rules | None = None) -> nn.Module:
+def init_module_(
+    module: nn.Module, *, seed: Seed, rules: Rules | None = None, strict: bool = True
+) -> nn.Module:
     """Initialise the parameters of a module, each from the stream of its qualified name.
 
     Parameters
@@ -39,6 +42,9 @@ def init_module_(module: nn.Module, *, seed: Seed, rules: Rules | None = None) -
         `VarianceScaling` names no axes, fans are counted as ``torch.nn.init`` counts them, for
         PyTorch's layout (out, in, spatial...), and for in x out in transformers' ``Conv1D``;
         axes that it names hold. Rows of `padding_idx` are zero.
+    strict : bool
+        Refuse patterns of initializers that match no parameter. False accepts them, for rules
+        that several modules share. Types and rules of None may always match nothing.
 
     Returns
     -------
@@ -49,7 +55,9 @@ def init_module_(module: nn.Module, *, seed: Seed, rules: Rules | None = None) -
     ------
     ValueError, TypeError
         A parameter without a rule, or a buffer on the meta device, in a module that cannot
-        initialise itself; an initializer that a parameter cannot have; a seed that is not given.
+        initialise itself; an initializer that a parameter cannot have, such as one that scales
+        by fans for a vector; a pattern that matches no parameter, with the names near it, or only
+        a further name of a tied one, with that; a seed that is not given.
         Nothing is written then. Also, after other parameters are set: parameters and such
         buffers that their module leaves as they were, and sharded ones that it takes apart or
         draws in a way that depends on the shards.
@@ -86,6 +94,13 @@ def init_module_(module: nn.Module, *, seed: Seed, rules: Rules | None = None) -
         inner = inner.module
     parameters, buffers = find_slots(inner), find_buffers(inner)
     ruled = _ruled(parameters, rules or {})
+    if strict:
+        patterns = [
+            key for key, rule in (rules or {}).items() if isinstance(key, str) and rule is not None
+        ]
+        check_patterns(
+            "rules", patterns, [slot.name for slot in parameters], _tied(inner, parameters)
+        )
     _check_memory(slot for slot in parameters if ruled.get(slot.name) is not None)
     kept = _kept_buffers(buffers, rules or {})
     settled = {*ruled, *_stored_buffers(buffers, kept, parameters, ruled)}
@@ -123,6 +138,13 @@ def _ruled(slots: Sequence[Slot], rules: Rules) -> dict[str, Initializer | None]
     return ruled
 
 
+def _tied(module: nn.Module, slots: Sequence[Slot]) -> dict[str, str]:
+    """The names of parameters by which they are not known, and those by which they are."""
+    known = {id(slot.tensor): slot.name for slot in slots}
+    every = module.named_parameters(remove_duplicate=False)
+    return {clean(name): known[id(tensor)] for name, tensor in every if id(tensor) in known}
+
+
 def _checked(slot: Slot, initializer: Initializer | None) -> Initializer | None:
     """The initializer of a parameter, with PyTorch's axes; errors name the parameter."""
     shape, dtype = tuple(slot.tensor.shape), slot.tensor.dtype
@@ -136,11 +158,8 @@ def _checked(slot: Slot, initializer: Initializer | None) -> Initializer | None:
         )
     if dtype not in DTYPES:
         raise TypeError(f"{slot.name!r} must be of {expected_dtypes()} to have a rule, got {dtype}")
-    if isinstance(initializer, VarianceScaling) and len(shape) < 2:
-        raise ValueError(
-            f"rules must not scale by fans what has fewer than 2 dimensions, got {initializer!r} "
-            f"for {slot.name!r} of shape {shape}"
-        )
+    advice = f"put another rule for it first, such as {slot.name!r}: fi.zeros"
+    check_fans(slot.name, initializer, shape, advice)
     try:
         initializer = initializer.with_default_axes(_axes_of(slot.owner))
         prepare(initializer, shape, DTYPES[dtype])
