@@ -313,7 +313,8 @@ def test_any_bytes_are_tensors_or_an_error(
         ({f"{i}" * 200 + ".safetensors": {} for i in range(9)}, r"expected one file \*\.safetensors, got \['000"),
         ({}, "expected .safetensors, .npy or raw files in it, got none"),
         ({"a.safetensors": {}, "b.safetensors": {}}, "expected one file"),
-        ({"a.safetensors": {}, "a.safetensors.index.json": {}}, "expected one model, got a.safetensors and a.safetensors.index.json"),
+        ({"a.safetensors": {}, "a.safetensors.index.json": {}}, "expected one model, got a.safetensors and a.safetensors.index.json: name one"),
+        ({"a.safetensors": {}, "a.safetensors.index.fp16.json": {}}, "expected one model, got a.safetensors and a.safetensors.index.fp16.json"),
     ],
 )  # fmt: skip
 def test_bad_folders(tmp_path: Path, files: dict[str, Any], message: str) -> None:

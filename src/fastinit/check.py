@@ -447,7 +447,7 @@ def _padding(stored: Stored, tensor: Tensor | None) -> int | None:
 
 def _compare(stored: Stored, tensor: Tensor) -> tuple[str, ...]:
     """Compare a tensor of a dtype for constants with its constant; returns its flags."""
-    source = Source(tensor, 0)
+    source = Source(tensor, seed=0)  # constants have the same bytes for all
     for begin in range(0, stored.nbytes, PIECE):
         element = first_difference(stored, source, begin)
         if element is not None:

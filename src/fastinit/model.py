@@ -173,8 +173,7 @@ class Model:
         """
         tensor = self[name]
         _, counts, _, kept = select(tensor.shape, ... if index is None else index)
-        shape = tuple(counts[axis] for axis in kept)
-        value = seed_value(_given(seed))
+        value, shape = seed_value(_given(seed)), tuple(counts[axis] for axis in kept)
         if not is_fillable(tensor.dtype):
             return constant_array(shape, stored_dtype(tensor.dtype), tensor.resolve())
         out = new_array(shape, tensor.dtype)
@@ -431,17 +430,6 @@ def _path(name: str, value: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _takes_constant(tensor: Tensor, out: Any) -> bool:
-    """Whether an array has the dtype of a tensor that takes constants only."""
-    if is_fillable(tensor.dtype) or not isinstance(out, np.ndarray):
-        return False
-    if out.dtype.name != tensor.dtype:
-        return False
-    if not out.flags.writeable:
-        raise ValueError("out must be writable, got a read-only array")
-    return True
-
-
 def _output_format(given: str, target: Path, format: str | None, count: int) -> str:
     """The format of an output of `count` tensors, from its name and from what is asked for; errors where they disagree."""
     if format is not None:
@@ -462,6 +450,17 @@ def _output_format(given: str, target: Path, format: str | None, count: int) -> 
             f"and a .npy file holds one; got {name}"
         )
     return named
+
+
+def _takes_constant(tensor: Tensor, out: Any) -> bool:
+    """Whether an array has the dtype of a tensor that takes constants only."""
+    if is_fillable(tensor.dtype) or not isinstance(out, np.ndarray):
+        return False
+    if out.dtype.name != tensor.dtype:
+        return False
+    if not out.flags.writeable:
+        raise ValueError("out must be writable, got a read-only array")
+    return True
 
 
 def _given(seed: Seed) -> Seed:
