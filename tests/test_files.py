@@ -20,6 +20,7 @@ from conftest import DTYPES, as_bits
 from fastinit.exact import differences
 from fastinit.files import LONGEST_HEADER, Stored, read_stored
 from fastinit.model import recorded_model
+from test_cli import run
 
 TENSORS = [
     fi.Tensor(f"layer.{dtype}", (3, 5, 7), fi.Normal(0, 0.25), dtype) for dtype in DTYPES
@@ -540,6 +541,10 @@ def test_the_index_decides(
     assert ({t.name: t.size for t in model}, seed) == (sizes, 5)
     with pytest.warns(UserWarning, match="left out"):
         assert model.differences(index, seed=5) == []
+    done = run("check", index, index, "--rule", "*=ones")  # it reads the index twice
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("fastinit: warning: ")
+    assert re.search(f"{left}$", line)
 
 
 @pytest.mark.parametrize(
