@@ -46,7 +46,8 @@ TABLE = (
     Default("a_log dt_bias dt_proj.bias time_decay time_first time_mix_* time_maa_* time_faaaa", None),
     Default("*inv_freq *freqs_cis *freqs freqs_cos freqs_sin cos_cached sin_cached pos_encoder.pe", None),
     Default("weight_g weight_u _u _v parametrizations.*.original0", None),
-    Default("logit_scale logit_bias layer_scale* lambda? lambda_? gamma_? ls?.gamma", None),
+    Default("logit_scale logit_bias layer_scale* lambda? lambda_* gamma_? ls?.gamma", None),
+    Default("*_min *_max min_val max_val", None),  # ranges that quantisation observes
     Default("attn.bias attention.bias", None, range(3, 65)),
     Default("masked_bias", None),
     # Zeros.
@@ -64,7 +65,8 @@ TABLE = (
         dtypes="float",
     ),
     Default("", "ones", dtypes="float8_e8m0fnu"),  # which holds powers of two, for scales alone
-    Default("weight *_weight *norm *norm*.scale *norm*.gamma bn*.gamma mixer.d", "ones", _VECTORS, "fillable"),
+    Default("*norm.weight *norm?.weight *norm*.scale *norm*.gamma bn*.gamma", "ones", dtypes="fillable"),
+    Default("weight *_weight *norm mixer.d mamba.d", "ones", _VECTORS, "fillable"),
     # The rest of Transformers.
     Default("masked_spec_embed", "uniform:low=0,high=1", dtypes="fillable"),
     Default("*embed *embedding *embeddings *_token sinks", "normal:stddev=0.02", _VECTORS, "fillable"),

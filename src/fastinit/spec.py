@@ -262,8 +262,8 @@ def _config_or_folder(folder: Path) -> Path:
         spec = read_json(path)
         if isinstance(spec, dict) and "model_type" in spec:
             _config_tables(path, spec)
-        else:
-            _spec_tensors(path, spec, (), strict=False)
+        elif not (isinstance(spec, dict) and {"tensors", "tensors_from"} & spec.keys()):
+            raise ValueError(f"{path}: expected a model_type, or the tensors of a spec; got none")
     except (ValueError, TypeError) as error:
         if not any(name.endswith(".safetensors") for name in os.listdir(folder)):
             return path  # whose error is raised again
@@ -279,19 +279,18 @@ def _stored_tensors(
     path: Path, rules: Sequence[Mapping[str, Any]], strict: bool
 ) -> tuple[list[Tensor], dict[str, Default]]:
     """The tensors of files, with the initializers of rules, or those that names suggest."""
-    tables, defaults, unknown = [], {}, []
-    found = read_stored(path)
+    found = [(stored, _stored_table(stored)) for stored in read_stored(path)]
     if strict:
-        _check_rules(path, rules, [_stored_table(stored) for stored in found])
-    for stored in found:
-        table = {"axes": "out_in", **_stored_table(stored)}
+        _check_rules(path, rules, [table for _, table in found])
+    tables, defaults, unknown = [], {}, []
+    for stored, table in found:
         if not (rule := _rule(table, rules)):
             row = default_for(stored)
             if row is None or row.init is None:
                 unknown.append(stored)
                 continue
             defaults[stored.name], rule = row, {"init": row.init}
-        tables.append(table | rule)
+        tables.append({"axes": "out_in", **table, **rule})
     if unknown:
         raise ValueError(f"{path}: {no_default(unknown)}")
     if sentence := not_known(defaults):
@@ -529,7 +528,8 @@ def recorded(path: Path) -> tuple[dict[str, Tensor], int | None]:
             dtype = cast("StoredDtypeName", s.dtype)  # a Tensor refuses all others
             part = _part_from({key: parts[key][s.name] for key in parts if s.name in parts[key]})
             made = Tensor(s.name, s.shape, init, dtype, rows.get(s.name), axes[s.name], **part)
-            made.prepare()  # its shape has the axes, and its dtype the values
+            if is_fillable(made.dtype):
+                made.prepare()  # its shape has the axes, and its dtype the values
             tensors[s.name] = made
         except (ValueError, TypeError) as error:
             raise ValueError(f"{where}: {shortened(s.name)}: {error}") from None
