@@ -7,6 +7,7 @@ import numbers
 import operator
 import re
 import reprlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -131,6 +132,13 @@ def readable_bytes(n: int) -> str:
 def shortened(name: str) -> str:
     """A name from a file as a literal on one line, without its middle if it is long."""
     return repr(without_middle(name))
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first names of a list as literals, and how many there are besides."""
+    more = len(names) - most
+    texts = ", ".join(map(shortened, names[:most]))
+    return f"{texts} and {more:,} more" if more > 0 else texts
 
 
 def without_middle(name: str, length: int = 80) -> str:

@@ -10,10 +10,11 @@ import re
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import numpy as np
 
@@ -21,6 +22,8 @@ import fastinit as fi
 from fastinit._kernel import DTYPE_SIZES
 from fastinit.check import notes, table
 from fastinit.checks import counted, printable, readable_bytes, shown, without_middle
+from fastinit.defaults import summary
+from fastinit.dtypes import is_fillable
 from fastinit.files import NPY
 from fastinit.fill import dtype_name, output_dtype
 from fastinit.model import FORMATS, recorded_model
@@ -49,7 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, _terminate)
     try:
-        status: int = arguments.run(arguments) or 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)  # once each
+            warnings.showwarning = _show_warning
+            status: int = arguments.run(arguments) or 0
     except (ValueError, TypeError, ImportError, OSError, MemoryError) as error:
         print("fastinit:", _one_line(str(error) or type(error).__name__), file=sys.stderr)
         return 1
@@ -57,6 +63,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("fastinit: interrupted", file=sys.stderr)
         return 130
     return status
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning on one line, as errors are; the parameters are those of `warnings.showwarning`."""
+    print("fastinit: warning:", _one_line(str(message)), file=sys.stderr)
 
 
 def _one_line(message: str) -> str:
@@ -190,7 +208,11 @@ def _add_spec(command: argparse.ArgumentParser, nargs: str | None = None) -> Non
         action="store_false",
         help="accept rules that match no tensor",
     )
-    command.add_argument("--dtype", choices=DTYPE_SIZES, help="of all tensors")
+    command.add_argument(
+        "--dtype",
+        choices=DTYPE_SIZES,
+        help="of all tensors but integers and other dtypes for constants",
+    )
 
 
 def _rule(text: str) -> str:
@@ -330,11 +352,17 @@ def _scaled(x: float) -> str:
     return f"{x / 1000:.3g} {prefix}"
 
 
-def _load(arguments: argparse.Namespace, source: Path) -> fi.Model:
+def _load(arguments: argparse.Namespace, source: Path, report: TextIO | None = None) -> fi.Model:
+    """The model of SPEC; what names alone gave is reported to `report`, the standard error by default."""
     model = fi.Model.load(source, rules=arguments.rule, strict=arguments.strict)
+    for line in summary(model.defaults):
+        print(printable(line), file=report or sys.stderr)
     if arguments.dtype is None:
         return model
-    return fi.Model(dataclasses.replace(tensor, dtype=arguments.dtype) for tensor in model)
+    return fi.Model(
+        dataclasses.replace(tensor, dtype=arguments.dtype) if is_fillable(tensor.dtype) else tensor
+        for tensor in model
+    )
 
 
 def _run_spec(arguments: argparse.Namespace) -> None:
@@ -346,7 +374,7 @@ def _run_spec(arguments: argparse.Namespace) -> None:
 
 
 def _run_model(arguments: argparse.Namespace) -> None:
-    model = _load(arguments, arguments.spec)
+    model = _load(arguments, arguments.spec, sys.stdout)
     start = time.perf_counter()
     with Progress("write", FLUSHING) as progress:
         complete = model.write(

@@ -14,6 +14,8 @@ import numpy as np
 from fastinit import _kernel, files
 from fastinit.check import Checked, check_tensors
 from fastinit.checks import check_choice, check_int, counted, readable_bytes, shortened, shown
+from fastinit.defaults import Default
+from fastinit.dtypes import constant_array, is_fillable, stored_dtype
 from fastinit.exact import differences
 from fastinit.files import Layout, Stored, is_path, read_stored
 from fastinit.fill import (
@@ -69,6 +71,7 @@ class Model:
         if not isinstance(tensors, Iterable):
             raise TypeError(f"tensors must be an iterable of fastinit.Tensor, got {shown(tensors)}")
         self._tensors: dict[str, Tensor] = {}
+        self._defaults: dict[str, Default] = {}
         for tensor in tensors:
             if not isinstance(tensor, Tensor):
                 raise TypeError(f"tensors must be fastinit.Tensor, got {shown(tensor)}")
@@ -95,23 +98,38 @@ class Model:
         rules : iterable of str
             ``"*.bias=zeros"`` gives tensors of names that match an initializer, ``"*.ids=skip"``
             leaves them out; ``"*.weight=he_normal:min_axes=2"`` is for those of at least two axes.
-            The first that matches counts, before those of a spec. Stored tensors
-            that none matches are normal with a standard deviation of 0.02, vectors one, and
-            vectors named bias zero.
+            The first that matches counts, before those of a spec. Stored tensors that none
+            matches get a default by their names, see `defaults` and ``docs/models.md``.
         strict : bool
             Refuse rules, those of a spec too, that match no tensor; but not those that leave
             tensors out. False accepts them, for rules that several models share.
+
+        Warns
+        -----
+        UserWarning
+            Names of stored tensors tell no initializer, and ones were taken; a folder's
+            config.json cannot be used, and the header of its .safetensors was; files of an
+            index hold tensors that it does not map to them.
 
         Raises
         ------
         ValueError, TypeError, OSError
             A file that cannot be read, or is not what it should be, named with the key; a rule
-            that matches no tensor, with the names near it.
+            that matches no tensor, with the names near it; stored tensors that have no default
+            by name, such as packed integers.
         """
         if isinstance(rules, str):
             raise TypeError(f"rules must be a list of texts, got the text {shown(rules)}")
         parsed = [parse_rule(rule) for rule in rules]
-        return cls(read_tensors(_path("source", source), parsed, strict))
+        tensors, defaults = read_tensors(_path("source", source), parsed, strict)
+        model = cls(tensors)
+        model._defaults = defaults
+        return model
+
+    @property
+    def defaults(self) -> Mapping[str, Default]:
+        """The tensors whose initializer is a default by name, and the row of the table that gave it."""
+        return self._defaults
 
     def __iter__(self) -> Iterator[Tensor]:
         return iter(self._tensors.values())
@@ -155,8 +173,11 @@ class Model:
         """
         tensor = self[name]
         _, counts, _, kept = select(tensor.shape, ... if index is None else index)
-        out = new_array(tuple(counts[axis] for axis in kept), tensor.dtype)
-        self._fill(tensor, out, seed_value(_given(seed)), index, threads)
+        value, shape = seed_value(_given(seed)), tuple(counts[axis] for axis in kept)
+        if not is_fillable(tensor.dtype):
+            return constant_array(shape, stored_dtype(tensor.dtype), tensor.resolve())
+        out = new_array(shape, tensor.dtype)
+        self._fill(tensor, out, value, index, threads)
         return out
 
     def fill(
@@ -172,8 +193,8 @@ class Model:
         Parameters
         ----------
         arrays : mapping from str to numpy.ndarray
-            By the names of tensors, not necessarily all; of their shapes, any float dtype and
-            any strides.
+            By the names of tensors, not necessarily all; of their shapes, any float dtype (for
+            constants in other dtypes their own too) and any strides.
         seed : int, numpy.random.SeedSequence or numpy.random.Generator
             The same for all tensors.
         index : mapping from str to index, optional
@@ -195,17 +216,23 @@ class Model:
             if name not in arrays:
                 raise ValueError(f"index names a tensor that is not in arrays: {shown(name)}")
         for name, out in arrays.items():
-            tensor, dtype = self[name], check_output(out)
+            tensor = self[name]
+            dtype = None if _takes_constant(tensor, out) else check_output(out)
             check_part(out, tensor.shape, parts.get(name))
-            tensor.prepare(dtype)
+            if dtype is not None:
+                tensor.prepare(dtype)
         for name, out in arrays.items():
             self._fill(self[name], out, value, parts.get(name), threads)
 
     def _fill(
         self, tensor: Tensor, out: Array, seed: int, index: Index | None, threads: int | None
     ) -> None:
+        if _takes_constant(tensor, out):
+            out[...] = constant_array((), stored_dtype(tensor.dtype), tensor.resolve())
+            return
         threads = None if threads is None else check_int("threads", threads, 1)
         distribution = tensor.prepare(check_output(out))
+        assert not isinstance(distribution, bytes)  # check_output refuses dtypes for constants
         begin, strides = tensor.positions
         first, steps = check_part(out, tensor.shape, index, strides)
         fill_strided(np.asarray(out), distribution, tensor.key(seed), begin + first, steps, threads)
@@ -382,10 +409,12 @@ def recorded_model(path: Path) -> tuple[Model, int | None]:
     """What the safetensors of a file or folder say of their tensors, and the seed."""
     tensors: dict[str, Tensor] = {}
     seeds = set()
-    for file in dict.fromkeys(stored.path for stored in read_stored(path)):
+    files_of = {stored.name: stored.path for stored in read_stored(path)}
+    for file in dict.fromkeys(files_of.values()):
         if file.suffix == ".safetensors":
             some, seed = recorded(file)
-            tensors |= some
+            # An index may map a name to another file, or to none.
+            tensors |= {name: one for name, one in some.items() if files_of.get(name) == file}
             seeds.add(seed)
     if len(seeds) > 1:
         raise ValueError(f"{path}: its files record different seeds")
@@ -422,6 +451,17 @@ def _output_format(given: str, target: Path, format: str | None, count: int) -> 
             f"and a .npy file holds one; got {name}"
         )
     return named
+
+
+def _takes_constant(tensor: Tensor, out: Any) -> bool:
+    """Whether an array has the dtype of a tensor that takes constants only."""
+    if is_fillable(tensor.dtype) or not isinstance(out, np.ndarray):
+        return False
+    if out.dtype.name != tensor.dtype:
+        return False
+    if not out.flags.writeable:
+        raise ValueError("out must be writable, got a read-only array")
+    return True
 
 
 def _given(seed: Seed) -> Seed:

@@ -5,21 +5,25 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import os
 import re
 import tomllib
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
 
 from fastinit import _kernel, initializers
-from fastinit._kernel import DTYPE_SIZES
 from fastinit.architectures import config_tensors
 from fastinit.checks import check_int, shortened, shown
-from fastinit.choices import DtypeName, is_dtype_name
+from fastinit.choices import StoredDtypeName, is_stored_dtype_name
+from fastinit.defaults import Default, default_for, no_default, not_known
+from fastinit.dtypes import DTYPES, is_fillable
 from fastinit.fans import MAX_DIMS, check_axes_name
 from fastinit.files import (
     Stored,
+    is_index,
     is_path,
     parse_json,
     read_json,
@@ -52,7 +56,8 @@ AXES_ARGUMENTS: dict[str, Callable[[str], Any]] = {
 #: In place of an initializer: the tensor is left out.
 SKIP = "skip"
 
-MODEL_KEYS = {"dtype", "axes", "tensors", "tensors_from", "rules", "strict"}
+TENSOR_LISTS = {"tensors", "tensors_from"}
+MODEL_KEYS = {"dtype", "axes", "rules", "strict", *TENSOR_LISTS}
 #: What says which part of which stream a tensor is.
 PART_KEYS = ("stream", "whole_shape", "index", "axis_order")
 TENSOR_KEYS = {"name", "shape", "init", "dtype", "axes", "padding_idx", *PART_KEYS}
@@ -248,31 +253,67 @@ def parse_rule(text: str) -> dict[str, Any]:
 
 def read_tensors(
     path: Path, rules: Sequence[Mapping[str, Any]] = (), strict: bool = True
-) -> list[Tensor]:
+) -> tuple[list[Tensor], dict[str, Default]]:
     """The tensors that a file describes: a spec, a Hugging Face config, or stored tensors.
 
     `rules` come before what the file says. `strict` refuses rules that select no tensor, in the
-    file too, unless that says otherwise.
+    file too, unless that says otherwise. With the tensors come those of their initializers that
+    are defaults by name.
     """
     if path.is_dir() and (path / "config.json").is_file():
-        path = path / "config.json"
+        path = _config_or_folder(path)
     if path.suffix == ".toml":
-        return _spec_tensors(path, _read_toml(path), rules, strict)
-    if path.suffix == ".json" and not path.name.endswith(".index.json"):
+        return _spec_tensors(path, _read_toml(path), rules, strict), {}
+    if path.suffix == ".json" and not is_index(path.name):
         spec = read_json(path)
         if isinstance(spec, dict) and "model_type" in spec:
-            return _ruled_tensors(path, _config_tables(path, spec), rules, strict)
-        if isinstance(spec, dict) and not spec.keys() & {"tensors", "tensors_from"}:
-            raise ValueError(
-                f"{path}: expected model_type, as in a config of Hugging Face, or the tensors or "
-                f"tensors_from of a spec, got the keys {shown(sorted(spec))}"
-            )
-        return _spec_tensors(path, spec, rules, strict)
-    tables = [
-        {"axes": "out_in", "init": _usual_initializer(s), **_stored_table(s)}
-        for s in read_stored(path)
-    ]
-    return _ruled_tensors(path, tables, rules, strict)
+            return _ruled_tensors(path, _config_tables(path, spec), rules, strict), {}
+        return _spec_tensors(path, spec, rules, strict), {}
+    return _stored_tensors(path, rules, strict)
+
+
+def _config_or_folder(folder: Path) -> Path:
+    """The config.json of a folder; the folder itself, with a warning, where only its .safetensors can be used."""
+    path = folder / "config.json"
+    try:
+        spec = read_json(path)
+        if isinstance(spec, dict) and "model_type" in spec:
+            _config_tables(path, spec)
+        else:
+            _spec_tensors(path, spec, (), strict=False)
+    except (ValueError, TypeError) as error:
+        if not any(name.endswith(".safetensors") for name in os.listdir(folder)):
+            return path  # whose error is raised again
+        warnings.warn(
+            f"{error}: names, shapes and dtypes were taken from the .safetensors next to it",
+            stacklevel=2,
+        )
+        return folder
+    return path
+
+
+def _stored_tensors(
+    path: Path, rules: Sequence[Mapping[str, Any]], strict: bool
+) -> tuple[list[Tensor], dict[str, Default]]:
+    """The tensors of files, with the initializers of rules, or those that names suggest."""
+    tables, defaults, unknown = [], {}, []
+    found = read_stored(path)
+    if strict:
+        _check_rules(path, rules, [_stored_table(stored) for stored in found])
+    for stored in found:
+        table = {"axes": "out_in", **_stored_table(stored)}
+        if not (rule := _rule(table, rules)):
+            row = default_for(stored)
+            if row is None or row.init is None:
+                unknown.append(stored)
+                continue
+            defaults[stored.name], rule = row, {"init": row.init}
+        tables.append(table | rule)
+    if unknown:
+        raise ValueError(f"{path}: {no_default(unknown)}")
+    if sentence := not_known(defaults):
+        warnings.warn(f"{path}: {sentence}", stacklevel=2)
+    return _tensors(path, tables), defaults
 
 
 #: Of a key in TOML; specs have no use for more than 4.
@@ -333,6 +374,11 @@ def _spec_tensors(
     path: Path, spec: Any, rules: Sequence[Mapping[str, Any]], strict: bool
 ) -> list[Tensor]:
     """Of a tensor, the command line's rule counts before its own table, then the spec's rule, the spec, and what is stored."""
+    if path.suffix == ".json" and isinstance(spec, dict) and not spec.keys() & TENSOR_LISTS:
+        raise ValueError(
+            f"{path}: expected model_type, as in a config of Hugging Face, or the tensors or "
+            f"tensors_from of a spec, got the keys {shown(sorted(spec))}"
+        )
     _check_table(f"{path}", spec, MODEL_KEYS, {"axes": str, "dtype": str, "tensors_from": str})
     check_axes_name(f"{path}: axes", spec.get("axes", "in_out"))
     if not isinstance(spec.get("strict", True), bool):
@@ -360,7 +406,11 @@ def _spec_tensors(
     if strict and spec.get("strict", True):
         _check_rules(path, own_rules, [*stored, *listed])
     defaults = {key: spec[key] for key in ("axes", "dtype") if key in spec}
-    tables = [{**one, **defaults, **_rule(one, own_rules)} for one in stored]
+    tables = []
+    for one in stored:
+        # Integers and other dtypes for constants keep theirs.
+        given = {k: v for k, v in defaults.items() if k != "dtype" or is_fillable(one["dtype"])}
+        tables.append({**one, **given, **_rule(one, own_rules)})
     tables += [{**defaults, **_rule(one, own_rules), **one} for one in listed]
     return _ruled_tensors(path, tables, rules, strict)
 
@@ -522,9 +572,9 @@ def _tensor(full: Mapping[str, Any]) -> Tensor:
     if not isinstance(shape, list):
         raise ValueError(f"shape must be a list of sizes, got {shown(shape)}")
     dtype = full.get("dtype", "float32")
-    if not is_dtype_name(dtype):
+    if not is_stored_dtype_name(dtype):
         raise ValueError(
-            f"dtype must be one of {', '.join(DTYPE_SIZES)} (or a rule says {SKIP!r}), got {shown(dtype)}"
+            f"dtype must be one of {', '.join(DTYPES)} (or a rule says {SKIP!r}), got {shown(dtype)}"
         )
     init, axes = initializer_from(full["init"]), full.get("axes", "in_out")
     tensor = Tensor(
@@ -532,13 +582,6 @@ def _tensor(full: Mapping[str, Any]) -> Tensor:
     )
     tensor.resolve()
     return tensor
-
-
-def _usual_initializer(stored: Stored) -> str:
-    """What most models of Hugging Face have, where a file tells no more than names and shapes."""
-    if len(stored.shape) > 1:
-        return "normal:stddev=0.02"
-    return "zeros" if stored.name.endswith(("bias", "beta")) else "ones"
 
 
 @_kernel.in_default_arithmetic
@@ -576,7 +619,7 @@ def recorded(path: Path) -> tuple[dict[str, Tensor], int | None]:
     for s in stored:
         try:
             init = initializer_from(inits[s.name])
-            dtype = cast("DtypeName", s.dtype)  # a Tensor refuses all others
+            dtype = cast("StoredDtypeName", s.dtype)  # a Tensor refuses all others
             part = _part_from({key: parts[key][s.name] for key in parts if s.name in parts[key]})
             made = Tensor(s.name, s.shape, init, dtype, rows.get(s.name), axes[s.name], **part)
             made.prepare()  # its shape has the axes, and its dtype the values

@@ -9,9 +9,10 @@ from typing import Any
 
 from fastinit import _kernel
 from fastinit.checks import check_int, counted, shown
-from fastinit.choices import AxesName, DtypeName
+from fastinit.choices import AxesName, StoredDtypeName
+from fastinit.dtypes import constant_bytes, is_fillable, stored_dtype
 from fastinit.fans import check_axes_name, normalize_axes, normalize_shape
-from fastinit.fill import Index, IndexItem, dtype_size, expand, select, select_axis
+from fastinit.fill import Index, IndexItem, expand, select, select_axis
 from fastinit.initializers import Distribution, Initializer, prepare
 from fastinit.rules import check_fans
 from fastinit.streams import Stream, stream_key, stream_name
@@ -34,7 +35,9 @@ class Tensor:
     init : Initializer
         What its elements are. One that scales by fans needs a shape of at least two axes.
     dtype : str
-        "float32", "float64", "float16", "bfloat16", "float8_e4m3fn" or "float8_e5m2".
+        "float32", "float64", "float16", "bfloat16", "float8_e4m3fn" or "float8_e5m2"; for
+        constants also the other dtypes of safetensors, such as "int64", "bool" and
+        "float8_e8m0fnu": integers take those in their range, the others 0 and 1.
     padding_idx : int, optional
         The index on the first axis of `shape` whose row is zero, as in ``torch.nn.Embedding``.
     axes : {"in_out", "out_in"}
@@ -77,7 +80,7 @@ class Tensor:
     name: str
     shape: tuple[int, ...]
     init: Initializer
-    dtype: DtypeName = "float32"
+    dtype: StoredDtypeName = "float32"
     padding_idx: int | None = None
     axes: AxesName = "in_out"
     _: KW_ONLY
@@ -95,13 +98,18 @@ class Tensor:
         self._set(shape=normalize_shape(self.shape))
         if not isinstance(self.init, Initializer):
             raise TypeError(f"init must be an initializer, got {shown(self.init)}")
-        dtype_size(self.dtype)
         check_axes_name("axes", self.axes)
         self.init.with_default_axes(self.axes)
+        dtype = stored_dtype(self.dtype)
+        dtype.nbytes(self.size)
         self._normalize_padding()
         self._normalize_stream()
         self._normalize_part()
         check_fans(self.name, self.init, self.whole, FANS_ADVICE)
+        if not dtype.fillable:
+            constant_bytes(dtype, self.resolve())
+            if self.padding_idx is not None:
+                raise ValueError(f"padding_idx is for float dtypes, got {dtype.name}")
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -184,9 +192,15 @@ class Tensor:
         """The plain distribution of its elements."""
         return self.init_with_axes.resolve(self.whole)
 
-    def prepare(self, dtype: str | None = None) -> _kernel.Distribution:
-        """The kernel's distribution, for another dtype than its own if one is given."""
-        return prepare(self.init_with_axes, self.whole, dtype or self.dtype)
+    def prepare(self, dtype: str | None = None) -> _kernel.Distribution | bytes:
+        """The kernel's distribution, for another dtype than its own if one is given.
+
+        For a dtype that takes constants only, the bytes that its elements repeat.
+        """
+        name = dtype or self.dtype
+        if not is_fillable(name):
+            return constant_bytes(stored_dtype(name), self.resolve())
+        return prepare(self.init_with_axes, self.whole, name)
 
     @property
     def size(self) -> int:
@@ -196,7 +210,7 @@ class Tensor:
     @property
     def nbytes(self) -> int:
         """How many bytes its elements take."""
-        return self.size * dtype_size(self.dtype)
+        return stored_dtype(self.dtype).nbytes(self.size)
 
 
 def _permutation(axis_order: Sequence[int], ndim: int) -> tuple[int, ...]:
