@@ -180,7 +180,11 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--plot", type=Path, metavar="OUT.png", help="draw histograms (matplotlib)")
     check.set_defaults(run=_run_check)
 
-    spec = commands.add_parser("spec", help="print a model as a spec in JSON")
+    spec = commands.add_parser(
+        "spec",
+        help="print a model as a spec in JSON",
+        description="Prints a spec in JSON, and on standard error how many tensors, parameters and bytes it has.",
+    )
     _add_spec(spec)
     spec.set_defaults(run=_run_spec)
 
@@ -372,7 +376,11 @@ def _load(arguments: argparse.Namespace, source: Path, report: TextIO | None = N
 
 
 def _run_spec(arguments: argparse.Namespace) -> None:
-    print(_load(arguments, arguments.spec).to_json(), end="")
+    model = _load(arguments, arguments.spec)
+    print(model.to_json(), end="", flush=True)
+    tensors, parameters = counted(len(model), "tensor"), counted(model.size, "parameter")
+    # Beside the JSON, which goes on to other programs.
+    print(f"{tensors}, {parameters}, {readable_bytes(model.nbytes)}", file=sys.stderr)
 
 
 def _run_model(arguments: argparse.Namespace) -> None:

@@ -34,7 +34,7 @@ from fastinit.spec import (
     part_table,
     read_tensors,
     recorded,
-    tensor_table,
+    spec_table,
 )
 from fastinit.streams import Seed, seed_value
 from fastinit.tensor import Tensor
@@ -160,7 +160,7 @@ class Model:
     @_kernel.in_default_arithmetic
     def to_json(self) -> str:
         """The model as a spec, to be edited and loaded again."""
-        lines = ",\n".join("  " + json.dumps(tensor_table(tensor)) for tensor in self)
+        lines = ",\n".join("  " + json.dumps(spec_table(tensor)) for tensor in self)
         return f'{{"tensors": [\n{lines}\n]}}\n'
 
     def make(
