@@ -136,7 +136,20 @@ def test_errors_name_groups(tmp_path: Path) -> None:
     many = {f"x.{'n' * 300}{i}": ("I32", [1]) for i in range(100)}
     with pytest.raises(ValueError, match="and 95 more of int32") as raised:
         fi.Model.load(write(tmp_path / "m.safetensors", many))
-    assert len(str(raised.value)) < len(str(tmp_path)) + 800
+    assert len(str(raised.value)) < len(str(tmp_path)) + 700
+
+
+def test_errors_name_few_dtypes(tmp_path: Path) -> None:
+    """Of as many as a header may make up."""
+    header = {
+        f"x/{'n' * 300}{i}": {"dtype": f"F{i:031}", "shape": [0], "data_offsets": [0, 0]}
+        for i in range(1000)
+    }
+    path = write_header(tmp_path / "m.safetensors", header)
+    message = r"1,000 tensors have no default by name: '\*/nnn.* and 995 more of F0{31}, F0{30}1, .*; give them"
+    with pytest.raises(ValueError, match=message) as raised:
+        fi.Model.load(path)
+    assert len(str(raised.value)) < len(str(path)) + 700
 
 
 def test_vectors_of_unknown_names_warn(tmp_path: Path) -> None:
