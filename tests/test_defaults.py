@@ -165,7 +165,7 @@ def test_vectors_of_unknown_names_warn(tmp_path: Path) -> None:
 def test_modules_of_torch(tmp_path: Path) -> None:
     """What PyTorch's own modules begin with, where it is a constant; biases of recurrent layers are 0 here."""
     torch = pytest.importorskip("torch")
-    save_file = pytest.importorskip("safetensors.torch").save_file
+    safetensors = pytest.importorskip("safetensors.torch")
     module = torch.nn.ModuleDict(
         {
             "lstm": torch.nn.LSTM(4, 3, num_layers=2, bidirectional=True, proj_size=2),
@@ -176,7 +176,7 @@ def test_modules_of_torch(tmp_path: Path) -> None:
         }
     )
     state = {name: value.contiguous() for name, value in module.state_dict().items()}
-    save_file(state, tmp_path / "m.safetensors")
+    safetensors.save_file(state, tmp_path / "m.safetensors")
     model = fi.Model.load(tmp_path / "m.safetensors")
     assert len(model) == len(state) == len(model.defaults)
     for name, value in state.items():
@@ -188,6 +188,9 @@ def test_modules_of_torch(tmp_path: Path) -> None:
             assert (made == 0).all()
         else:
             assert model[name].init == Normal(0, 0.02)
+    model.write(tmp_path / "o.safetensors", seed=0)
+    module.load_state_dict(safetensors.load_file(tmp_path / "o.safetensors"))
+    assert module["bn"].num_batches_tracked.dtype == torch.int64
 
 
 def test_rules_keep_the_dtype(tmp_path: Path) -> None:
