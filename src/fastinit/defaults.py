@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 
-from fastinit.checks import counted, shortened
+from fastinit.checks import counted, without_middle
 from fastinit.dtypes import DTYPES
 from fastinit.files import Stored
 
@@ -104,8 +104,8 @@ def default_for(stored: Stored) -> Default | None:
 
 def group(name: str) -> str:
     """The pattern of all names that end like one: ``*.running_mean`` of ``bn.running_mean``."""
-    before, dot, leaf = name.rpartition(".")
-    return f"*.{leaf}" if dot and before else name
+    last = max(name.rfind("."), name.rfind("/"))
+    return f"*{name[last:]}" if last > 0 else name
 
 
 def groups(names: Iterable[str]) -> str:
@@ -114,7 +114,9 @@ def groups(names: Iterable[str]) -> str:
     for name in names:
         one = group(name)
         counts[one] = counts.get(one, 0) + 1
-    texts = [f"{shortened(one)} ({n:,})" for one, n in list(counts.items())[:_MOST_GROUPS]]
+    texts = [
+        f"{without_middle(one, 50)!r} ({n:,})" for one, n in list(counts.items())[:_MOST_GROUPS]
+    ]
     more = len(counts) - len(texts)
     return ", ".join(texts) + (f" and {more:,} more" if more > 0 else "")
 
@@ -123,7 +125,7 @@ def no_default(stored: Sequence[Stored]) -> str:
     """The sentence about tensors whose initializer names cannot tell."""
     what = counted(len(stored), "tensor")
     verb, it = ("has", "it") if len(stored) == 1 else ("have", "them")
-    dtypes = ", ".join(dict.fromkeys(one.dtype for one in stored))
+    dtypes = ", ".join(list(dict.fromkeys(one.dtype for one in stored))[:_MOST_GROUPS])
     return (
         f"{what} {verb} no default by name: {groups(one.name for one in stored)} of {dtypes}; "
         f"give {it} an initializer by a rule such as '*.NAME=zeros', or leave {it} out by '*.NAME=skip'"
