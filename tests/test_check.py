@@ -8,6 +8,7 @@ a flag with a probability of 1e-5, had the seeds been drawn afresh.
 from __future__ import annotations
 
 import math
+import re
 import struct
 import sys
 import tracemalloc
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 import fastinit as fi
-from fastinit import check, plot
+from fastinit import copies, plot
 from fastinit.check import Checked, check_tensors, judge, ks_limit, table
 from fastinit.files import Stored
 from fastinit.measure import SHOWN_BINS, measure
@@ -321,7 +322,7 @@ def test_laws_at_the_ends_of_the_range(
 def test_one_long_name_does_not_widen_all_rows(tmp_path: Path) -> None:
     names = ["n\n" * 10**5, *map(str, range(1000))]
     where = [Stored(name, "I64", (0,), tmp_path / "w", 0, 0) for name in names]
-    text = table([Checked(one, None, None, None, ()) for one in where])
+    text = table([Checked(one.name, one, None, None, None, ()) for one in where])
     assert len(text) < 600_000
     assert text.splitlines()[1].startswith("n\\nn\\n")
 
@@ -700,14 +701,16 @@ def test_repeated_and_proportional_tensors_name_the_first(tmp_path: Path) -> Non
         "half": first.astype(np.float16),
         "short": first[:63] * 2,
     }
-    flags = {one.stored.name: list(one.flags) for one in check_arrays(tmp_path, arrays)}
+    flags = {one.name: list(one.flags) for one in check_arrays(tmp_path, arrays)}
     assert flags["a"] == flags["different"] == flags["short"] == []
     assert flags["b"] == flags["c"] == ["repeats a"]
-    assert flags["scaled"] == ["proportional to a: correlation 1.0000"]
-    assert flags["half"] == ["proportional to a: correlation 1.0000"]
+    words = "proportional to a: 0.3 times its values, correlation 1.0000 of the first 128"
+    assert flags["scaled"] == [words]
+    assert flags["half"] == ["repeats values of a in another dtype"]
     both = first[:512], arrays["negated"][:512].astype(np.float64)
     r = np.corrcoef(*both)[0, 1]
-    assert flags["negated"] == [f"proportional to a: correlation {r:.4f}"]
+    words = rf"proportional to a: -(2|1\.9\d\d|2\.0\d\d) times its values, correlation {r:.4f} of the first 512"
+    assert [re.fullmatch(words, flag) is not None for flag in flags["negated"]] == [True]
 
 
 def test_one_stream_for_two_shapes_is_found(tmp_path: Path) -> None:
@@ -717,8 +720,9 @@ def test_one_stream_for_two_shapes_is_found(tmp_path: Path) -> None:
         "down": fi.he_normal((256, 64), seed=1),
         "named": fi.he_normal((256, 64), seed=1, stream="named"),
     }
-    flags = {one.stored.name: one.flags for one in check_arrays(tmp_path, arrays)}
-    assert flags == {"up": (), "down": ("proportional to up: correlation 1.0000",), "named": ()}
+    flags = {one.name: one.flags for one in check_arrays(tmp_path, arrays)}
+    words = "proportional to up: 0.5 times its values, correlation 1.0000 of the first 1024"
+    assert flags == {"up": (), "down": (words,), "named": ()}  # sqrt(64 / 256)
 
 
 def test_a_thousand_different_tensors_are_not_repeated(tmp_path: Path) -> None:
@@ -734,8 +738,8 @@ def test_many_sizes_cost_no_more_comparisons(
 ) -> None:
     """Heads are of five lengths, and each is made ready at most once for each length."""
     normalized = []
-    unit = check._unit
-    monkeypatch.setattr(check, "_unit", lambda head: normalized.append(head.size) or unit(head))
+    unit = copies._unit
+    monkeypatch.setattr(copies, "_unit", lambda head: normalized.append(head.size) or unit(head))
     arrays = {f"w{n}": draw(fi.Normal(), n, n) for n in range(64, 1024, 8)}
     check_arrays(tmp_path, arrays)
     assert set(normalized) == {64, 128, 256, 512}
@@ -751,7 +755,7 @@ def test_constants_are_not_repeated(tmp_path: Path) -> None:
 def test_results_do_not_depend_on_threads(tmp_path: Path) -> None:
     arrays = {f"w{n}": draw(fi.Normal(), n, n) for n in (3, 70_000, 500, 200_000, 1)}
     one, three = (check_arrays(tmp_path, arrays, threads) for threads in (1, 3))
-    assert [c.stored.name for c in one] == list(arrays)
+    assert [c.name for c in one] == list(arrays)
     assert table(one) == table(three)
     for c, name in zip(one, arrays, strict=True):
         assert c.measured is not None
@@ -778,7 +782,7 @@ def test_expectations_of_a_model(tmp_path: Path) -> None:
     assert embedding.theory is not None
     assert embedding.theory.std == 1
     assert other.flags == ("shape (40, 30), expected (30, 40)", "dtype bfloat16, expected float32")
-    assert (ids.measured, ids.flags) == (None, ())
+    assert (ids.measured, ids.flags, ids.notes) == (None, (), ("not measured: dtype I64",))
     total = 4800 + 2400 + 80
     assert reported[-1] == (total, total)
 
@@ -841,7 +845,7 @@ def test_histograms_are_a_png(
 
 
 def test_flagged_tensors_are_drawn_first(checked: list[Checked]) -> None:
-    names = [one.stored.name for one in plot._choose(checked, 24)]
+    names = [one.name for one in plot._choose(checked, 24)]
     assert names[0] == "$wrong_{"
     assert "ones" not in names
     assert len(names) == 7

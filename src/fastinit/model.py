@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from fastinit import _kernel, files
-from fastinit.check import Checked, check_tensors
+from fastinit.check import Checked, check_tensors, name_problems, with_name_problems
 from fastinit.checks import check_choice, check_int, counted, readable_bytes, shortened, shown
 from fastinit.exact import differences
-from fastinit.files import Layout, Stored, is_path, read_stored
+from fastinit.files import Layout, is_path, read_stored
 from fastinit.fill import (
     Array,
     Index,
@@ -304,13 +304,14 @@ class Model:
     ) -> list[Checked]:
         """Measure the tensors of a file beside what this model's initializers should give.
 
-        See `fastinit.check.check_tensors`; tensors that are missing in the file raise
-        ValueError, those that are not the model's are measured alone.
+        See `fastinit.check.check_tensors`. Tensors that are not the model's are flagged and
+        measured alone; those that are missing in the file come last, flagged, with None as
+        `stored`. A model without tensors expects none: all are measured alone.
         """
         stored = read_stored(_path("path", path))
-        self._check_names(path, stored)
         pairs = [(s, self._tensors.get(s.name)) for s in stored]
-        return check_tensors(pairs, threads=threads, progress=progress)
+        checked = check_tensors(pairs, threads=threads, progress=progress)
+        return with_name_problems(checked, self._tensors) if len(self) else checked
 
     def differences(
         self,
@@ -322,23 +323,11 @@ class Model:
     ) -> list[str]:
         """What in a file is not exactly what this model and a seed give, a line for each tensor; empty if all is."""
         stored = read_stored(_path("path", path))
-        self._check_names(path, stored)
-        unknown = [
-            f"{shortened(s.name)}: not a tensor of the model"
-            for s in stored
-            if s.name not in self._tensors
-        ]
+        unknown, missing = name_problems([s.name for s in stored], self._tensors)
+        problems = [f"{shortened(name)}: {why}" for name, why in (unknown | missing).items()]
         pairs = [(s, self._tensors[s.name]) for s in stored if s.name in self._tensors]
         value = seed_value(_given(seed))
-        return unknown + differences(pairs, value, threads=threads, progress=progress)
-
-    def _check_names(self, path: str | os.PathLike[str], stored: Sequence[Stored]) -> None:
-        names = {s.name for s in stored}
-        missing = next((tensor.name for tensor in self if tensor.name not in names), None)
-        if missing is not None:
-            raise ValueError(
-                f"{os.fspath(path)}: the tensor {shortened(missing)} of the model is missing"
-            )
+        return problems + differences(pairs, value, threads=threads, progress=progress)
 
 
 def recorded_model(path: Path) -> tuple[Model, int | None]:

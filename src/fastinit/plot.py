@@ -79,7 +79,9 @@ def histograms(checked: Sequence[Checked], path: Path, limit: int = 24) -> None:
 
 def _choose(checked: Sequence[Checked], limit: int) -> list[Checked]:
     drawn = [one for one in checked if one.measured is not None and _varies(one.measured)]
-    return sorted(drawn, key=lambda one: (not one.flags, -one.stored.nbytes))[:limit]
+    return sorted(drawn, key=lambda one: (not one.flags, -one.stored.nbytes if one.stored else 0))[
+        :limit
+    ]
 
 
 def _varies(measured: Measured) -> bool:
@@ -105,7 +107,7 @@ def _draw(axes: Any, one: Checked) -> None:
     flags = f"\n{len(one.flags)} flag{'s' if len(one.flags) > 1 else ''}" if one.flags else ""
     color = FLAGGED if one.flags else LINE
     # parse_math: a dollar sign in a name is a dollar sign.
-    title = f"{shortened(one.stored.name, LONGEST_NAME)}{flags}"
+    title = f"{shortened(one.name, LONGEST_NAME)}{flags}"
     axes.set_title(title, fontsize=8, color=color, parse_math=False)
 
 
@@ -115,7 +117,7 @@ def _shown_range(one: Checked, found: Measured) -> tuple[float, float]:
     low, high = float(found.edges[used[0]]), float(found.edges[used[-1] + 1])
     known = one.theory
     if one.distribution is not None and known is not None and known.std > 0:
-        lowest, highest = bounds(one.distribution, one.stored.dtype)
+        lowest, highest = bounds(one.distribution, one.stored.dtype if one.stored else None)
         low = min(low, max(lowest, known.mean - 4 * known.std))
         high = max(high, min(highest, known.mean + 4 * known.std))
         low = max(low, known.mean - REACH * known.std)
