@@ -259,6 +259,15 @@ def _std_is_off(std: float, known: Theory, n: int, off: float) -> bool:
     return std - off > known.std * math.sqrt(high) or std + off < known.std * math.sqrt(low)
 
 
+def std_limits(one: Checked) -> tuple[float, float]:
+    """Between which the standard deviation of a tensor over its theory raises no flag."""
+    if one.measured is None or one.theory is None or one.distribution is None or one.stored is None:
+        raise ValueError(f"no theory of {shortened(one.name)}")
+    low, high = _variance_limits(max(2, one.measured.finite), one.theory.kurtosis)
+    off = moment_tolerance(one.distribution, one.stored.dtype)[1] / one.theory.std
+    return max(0.0, math.sqrt(low) - off), math.sqrt(high) + off
+
+
 def _variance_limits(n: int, kurtosis: float) -> tuple[float, float]:
     """Between which the variance of n values about their mean lies, over its theory."""
     freedom = n - 1  # degrees of freedom

@@ -143,7 +143,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_spec(check, nargs="?")
     check.add_argument("--exact", action="store_true", help="compare every bit instead")
     check.add_argument("--seed", type=_seed, help="for --exact (default: as recorded in the file)")
-    check.add_argument("--plot", type=Path, metavar="OUT.png", help="draw histograms (matplotlib)")
+    check.add_argument(
+        "--plot",
+        type=Path,
+        metavar="OUT.png",
+        help="draw all tensors at a glance, and histograms of some (matplotlib)",
+    )
     check.set_defaults(run=_run_check)
 
     spec = commands.add_parser("spec", help="print a model as a spec in JSON")
@@ -387,8 +392,9 @@ def _run_check(arguments: argparse.Namespace) -> int:
     print(table(checked))
     print(f"\n{summary(checked)}; theory: {source if len(model) else 'none'}")
     if arguments.plot is not None:
-        histograms(checked, arguments.plot)
-        print(f"{arguments.plot}: histograms")
+        print(
+            f"{arguments.plot}: all tensors at a glance, and histograms of {histograms(checked, arguments.plot)}"
+        )
     return 1 if any(one.flags for one in checked) else 0
 
 
