@@ -99,6 +99,22 @@ def test_c_tests_on_other_machines(tmp_path: Path, target: str, isas: tuple[str,
     run_c_tests(emulator, str(tmp_path / "test"), isas=isas)
 
 
+@pytest.mark.parametrize("target", [None, "aarch64-linux-gnu", "s390x-linux-gnu"])
+def test_moments(tmp_path: Path, target: str | None) -> None:
+    """Sums and extremes on every instruction set, of numbers that C decodes by the definition of the dtypes."""
+    compiler, flags, emulator = "gcc", ["-Icsrc", *SANITIZED], []
+    if target is not None:
+        emulator, needed = [builds.TARGETS[target][0]], builds.TARGETS[target][1]
+        if shutil.which(emulator[0]) is None:
+            pytest.skip(f"no {emulator[0]} on this machine")
+        compiler = f"{target}-gcc"
+        flags = [*extension_flags(), *needed, "-static", "-Icsrc", *WARNINGS]
+    build(compiler, tmp_path / "test", *flags, source="tests/c/test_moments.c")
+    done = subprocess.run([*emulator, tmp_path / "test"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("tested ")
+
+
 def test_c_tests_under_valgrind(tmp_path: Path) -> None:
     """No invalid or uninitialised memory in the code that is optimised, and no leak. (valgrind runs no AVX-512.)"""
     if shutil.which("valgrind") is None:

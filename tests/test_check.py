@@ -782,7 +782,8 @@ def test_expectations_of_a_model(tmp_path: Path) -> None:
     assert embedding.theory is not None
     assert embedding.theory.std == 1
     assert other.flags == ("shape (40, 30), expected (30, 40)", "dtype bfloat16, expected float32")
-    assert (ids.measured, ids.flags, ids.notes) == (None, (), ("not measured: dtype I64",))
+    note = "not measured: its dtype is not one of float32, float64, float16, bfloat16, float8_e4m3fn, float8_e5m2"
+    assert (ids.measured, ids.flags, ids.notes) == (None, (), (note,))
     total = 4800 + 2400 + 80
     assert reported[-1] == (total, total)
 

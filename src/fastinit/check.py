@@ -24,6 +24,8 @@ from fastinit.checks import (
     without_middle,
 )
 from fastinit.copies import copies
+from fastinit.dtypes import constant_value, not_measured
+from fastinit.exact import first_difference
 from fastinit.files import Stored
 from fastinit.initializers import Distribution, Normal, TruncatedNormal, Uniform
 from fastinit.measure import BUFFER_BYTES, FEW, HUGE, Measured, measure
@@ -45,6 +47,7 @@ from fastinit.theory import (
     tolerance,
 )
 from fastinit.threads import Progress, get_num_threads, share, spread
+from fastinit.write import PIECE, Source
 
 #: The probability with which a test flags a tensor that is as it should be.
 FALSE_ALARM = 1e-9
@@ -84,7 +87,8 @@ class Checked:
     distribution : Distribution or None
         What its values should be, if that is known.
     measured : Measured or None
-        None for missing tensors and for dtypes that are not measured, such as integers.
+        None for missing tensors and for dtypes that take no distribution, such as integers: those
+        are compared with their constant, where it is known.
     theory : Theory or None
     flags : tuple of str
         Short sentences about what is wrong.
@@ -454,13 +458,14 @@ def _repeat_words(measured: Measured, shape: tuple[int, ...]) -> list[str]:
 
 
 def name_problems(
-    found: Collection[str], expected: Collection[str]
+    found: Collection[str], expected: Collection[str], skipped: Collection[str] = ()
 ) -> tuple[dict[str, str], dict[str, str]]:
     """What to say of names that only a file has, and of those that only the model has, by name.
 
-    The first `MOST_NEAR` of each are given near names: of those that only the other has, else of all that it has.
+    Names that are `skipped` may be in the file. The first `MOST_NEAR` of each are given near names: of those
+    that only the other has, else of all that it has.
     """
-    known, present = set(expected), set(found)
+    known, present = {*expected, *skipped}, set(found)
     extra = [name for name in found if name not in known]
     missing = [name for name in expected if name not in present]
 
@@ -477,9 +482,11 @@ def name_problems(
     )
 
 
-def with_name_problems(checked: Sequence[Checked], expected: Collection[str]) -> list[Checked]:
+def with_name_problems(
+    checked: Sequence[Checked], expected: Collection[str], skipped: Collection[str]
+) -> list[Checked]:
     """Add a flag to tensors whose names are not expected, and a `Checked` for each expected one that is missing."""
-    extra, missing = name_problems([one.name for one in checked], expected)
+    extra, missing = name_problems([one.name for one in checked], expected, skipped)
     known = [
         replace(one, flags=(extra[one.name], *one.flags)) if one.name in extra else one
         for one in checked
@@ -507,7 +514,8 @@ def check_tensors(
     Returns
     -------
     list of Checked
-        In the order of `pairs`. Tensors of dtypes that are not fastinit's are not measured.
+        In the order of `pairs`. Tensors of dtypes that take constants only are compared with
+        theirs, not measured; a note says which are neither.
 
     Raises
     ------
@@ -525,6 +533,7 @@ def check_tensors(
     threads = get_num_threads() if threads is None else check_int("threads", threads, 1)
     expected = [None if tensor is None else tensor.resolve() for _, tensor in pairs]  # fmt: skip
     measured: list[Measured | None] = [None] * len(pairs)
+    compared: dict[int, tuple[str, ...]] = {}  # flags of tensors of dtypes for constants
     count = _Count(sum(stored.nbytes for stored, _ in pairs), progress)
 
     def task(i: int) -> None:
@@ -534,8 +543,10 @@ def check_tensors(
             measured[order[i]] = measure(
                 stored, expected[order[i]], padding, BUFFER_BYTES, count.advance
             )
-        else:
-            count.advance(stored.nbytes)
+            return
+        if tensor is not None and (tensor.dtype, tensor.shape) == (stored.dtype, stored.shape):
+            compared[order[i]] = _compare(stored, tensor)
+        count.advance(stored.nbytes)
 
     # The largest first, in the order in which `share` hands out its numbers.
     largest = sorted(range(len(pairs)), key=lambda i: -pairs[i][0].nbytes)
@@ -545,7 +556,7 @@ def check_tensors(
     repeats = copies([stored for stored, _ in pairs], measured)
     with np.errstate(all="ignore"):  # of laws at the ends of the range of a float
         return [
-            _checked(stored, tensor, expected[i], measured[i], repeats.get(i))
+            _checked(stored, tensor, expected[i], measured[i], repeats.get(i), compared.get(i))
             for i, (stored, tensor) in enumerate(pairs)
         ]
 
@@ -568,12 +579,25 @@ def _padding(stored: Stored, tensor: Tensor | None) -> int | None:
     return tensor.padding_idx if tensor is not None and tensor.shape == stored.shape else None
 
 
+def _compare(stored: Stored, tensor: Tensor) -> tuple[str, ...]:
+    """Compare a tensor of a dtype for constants with its constant; returns its flags."""
+    source = Source(tensor, seed=0)  # constants have the same bytes for all
+    for begin in range(0, stored.nbytes, PIECE):
+        element = first_difference(stored, source, begin)
+        if element is not None:
+            where = tuple(map(int, np.unravel_index(element, stored.shape)))
+            value = constant_value(tensor.resolve())
+            return (f"not {value:g} throughout: element {where} differs",)
+    return ()
+
+
 def _checked(
     stored: Stored,
     tensor: Tensor | None,
     expected: Distribution | None,
     measured: Measured | None,
     repeat: str | None,
+    compared: tuple[str, ...] | None,
 ) -> Checked:
     flags = []
     if tensor is not None and tensor.shape != stored.shape:
@@ -582,8 +606,9 @@ def _checked(
         flags.append(f"dtype {stored.dtype}, expected {tensor.dtype}")
     name = stored.name
     if measured is None:
-        why = f"not measured: dtype {stored.dtype}"
-        return Checked(name, stored, expected, None, None, tuple(flags), (why,))
+        why = not_measured(stored.dtype) if compared is None else "compared with the constant alone"
+        wrong = (*flags, *(compared or ()))
+        return Checked(name, stored, expected, None, None, wrong, (why,))
     flags += judge(measured, expected, stored)
     if repeat is not None:
         flags.append(repeat)
@@ -628,11 +653,11 @@ COLUMNS = ("name", "dtype", "shape", "mean", "std", "std/theory", "min", "max", 
 WIDEST_NAME = 200
 
 
-def summary(checked: Sequence[Checked]) -> str:
+def totals(checked: Sequence[Checked]) -> str:
     """How many tensors the file has, and how many are missing, flagged and not measured."""
     missing = sum(one.stored is None for one in checked)
     flagged = sum(bool(one.flags) for one in checked)
-    unmeasured = sum(one.stored is not None and one.measured is None for one in checked)
+    unmeasured = sum(note.startswith("not measured") for one in checked for note in one.notes)
     parts = [counted(len(checked) - missing, "tensor")]
     parts += [f"{missing:,} missing"] if missing else []
     parts += [f"{flagged:,} flagged"]
