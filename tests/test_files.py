@@ -471,7 +471,7 @@ def test_newer_dtypes_leave_a_file_readable(tmp_path: Path) -> None:
         ("gnuz", "float8_e5m2fnuz"),
         ("later", "F3_E1M1"),
     ]
-    checked = {one.stored.name: one for one in fi.Model([]).check(path)}
+    checked = {one.name: one for one in fi.Model([]).check(path)}
     assert checked["w"].measured is not None
     for name in {*NEW} - {"w"}:
         assert checked[name].measured is None

@@ -517,6 +517,21 @@ def _rule(table: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]) -> dict[
     return {key: value for key, value in rule.items() if key not in ("match", "min_axes")}
 
 
+def own_rules(path: Path) -> list[Mapping[str, Any]]:
+    """The rules of a file that `read_tensors` has read; none if it is not a spec."""
+    spec: Any = {}
+    if path.suffix == ".toml":
+        spec = _read_toml(path)
+    elif path.suffix == ".json" and not is_index(path.name) and not path.is_dir():
+        spec = read_json(path)
+    return list(spec.get("rules", [])) if "model_type" not in spec else []
+
+
+def is_skipped(stored: Stored, rules: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the first rule that selects a stored tensor leaves it out."""
+    return _rule(_stored_table(stored), rules).get("init") == SKIP
+
+
 def _tables(path: Path, spec: dict[str, Any], key: str) -> list[Any]:
     tables = spec.get(key, [])
     if not isinstance(tables, list):
