@@ -140,10 +140,20 @@ typedef void fastinit_narrow(const float *in, void *out, size_t n, uint16_t high
 /* Limits that nothing exceeds. */
 enum { FASTINIT_NO_HIGH = 0x7FFF, FASTINIT_NO_LOW = 0xFFFF };
 
+/* Sums and extremes of y = scale x over elements x. */
+typedef struct {
+    double sum, squares; /* of y - center, and of its square */
+    double low, high;    /* of y */
+} fastinit_moments;
+
+/* Add elements to moments; `scale` should be a power of 2, so that the extremes are exact. */
+typedef void fastinit_add_moments(const void *in, size_t n, double scale, double center, fastinit_moments *m);
+
 typedef struct {
     const char *name;
     fastinit_elements_fill *fill[FASTINIT_LAW_COUNT][2]; /* float32, float64 */
     fastinit_narrow *narrow[4];                          /* float16, bfloat16, float8_e4m3fn, float8_e5m2 */
+    fastinit_add_moments *add_moments[6];                /* by fastinit_dtype */
 } fastinit_tier;
 
 extern FASTINIT_HIDDEN const fastinit_tier fastinit_tier_scalar, fastinit_tier_sse2, fastinit_tier_avx2, fastinit_tier_avx512,

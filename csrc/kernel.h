@@ -1,4 +1,6 @@
 /* The kernel, written once: a tier includes its vocabulary and then this. */
+#include <math.h>
+
 #include "coefficients.h"
 #include "philox.h"
 
@@ -136,11 +138,132 @@ enum { REDRAWS = 64 };
 
 #include "real32.h"
 
+#include "moments.h"
+
 #include "laws.h"
 
 #include "real64.h"
 
+#include "moments.h"
+
 #include "laws.h"
+
+/* Vectors whose sums are added in float32 before they go on in double: few enough for six digits, and enough for the second
+ * to cost little. Even ones and odd ones have sums of their own, because one chain of additions waits for each. */
+enum { SUMMED_VECTORS = 256 };
+
+#if !FASTINIT_HARDWARE_F16
+/* float16 in the top bits of lanes, read as a float32 with too small an exponent. */
+FASTINIT_INLINE f32v f32_from_top_f16(u32v word)
+{
+    const u32v magnitude = u32_shr(u32_and(word, u32_set1(0x7FFF0000)), 3);
+    return f32_mul(f32_from_bits(u32_or(u32_and(word, u32_set1(0x80000000)), magnitude)), f32_set1(0x1p112f));
+}
+FASTINIT_INLINE void f32_from_f16(u32v word, f32v x[2])
+{
+    x[0] = f32_from_top_f16(word);
+    x[1] = f32_from_top_f16(u32_shl(word, 16));
+}
+#endif
+
+/* The items in each word, in any order, as float32. */
+FASTINIT_INLINE void unpack_f32(u32v word, f32v x[4]) { x[0] = f32_from_bits(word); }
+FASTINIT_INLINE void unpack_f16(u32v word, f32v x[4]) { f32_from_f16(word, x); }
+FASTINIT_INLINE void unpack_bf16(u32v word, f32v x[4])
+{
+    x[0] = f32_from_bits(u32_and(word, u32_set1(0xFFFF0000)));
+    x[1] = f32_from_bits(u32_shl(word, 16));
+}
+FASTINIT_INLINE void unpack_e5m2(u32v word, f32v x[4])
+{
+    f32_from_f16(u32_and(word, u32_set1(0xFF00FF00)), x);
+    f32_from_f16(u32_and(u32_shl(word, 8), u32_set1(0xFF00FF00)), x + 2);
+}
+/* Times 2^-8: float16 has a bit of exponent more. */
+FASTINIT_INLINE u32v f16_from_high_e4m3(u32v word)
+{
+    return u32_or(u32_and(word, u32_set1(0x80008000)), u32_shr(u32_and(word, u32_set1(0x7F007F00)), 1));
+}
+FASTINIT_INLINE void unpack_e4m3(u32v word, f32v x[4])
+{
+    f32_from_f16(f16_from_high_e4m3(word), x);
+    f32_from_f16(f16_from_high_e4m3(u32_shl(word, 8)), x + 2);
+}
+
+typedef void unpack_items(u32v, f32v[4]);
+
+/* An item, repeated through a word. */
+FASTINIT_INLINE uint32_t repeated_item(const char *p, unsigned bytes)
+{
+    char word[4];
+    for (unsigned i = 0; i < 4; i++)
+        word[i] = p[i % bytes];
+    uint32_t bits;
+    memcpy(&bits, word, sizeof bits);
+    return bits;
+}
+
+FASTINIT_INLINE void add_moments32(const char *in, size_t n, unsigned bytes, unpack_items unpack, double scale, double center,
+                                   fastinit_moments *m)
+{
+    const f32v s = f32_set1((float)scale), c = f32_set1((float)center);
+    const unsigned items = 4 / bytes, pair = 2 * items * FASTINIT_LANES32; /* items of a word, and of two vectors of words */
+    size_t pairs = n / pair;
+    n -= pairs * pair;
+    f32v x[4], y[4];
+    while (pairs) {
+        f32_sums even = f32_no_sums(), odd = even;
+        size_t some = pairs < SUMMED_VECTORS / 2 / items ? pairs : SUMMED_VECTORS / 2 / items;
+        pairs -= some;
+        for (; some--; in += 8 * FASTINIT_LANES32) {
+            unpack(u32_load(in), x);
+            unpack(u32_load(in + 4 * FASTINIT_LANES32), y);
+            for (unsigned i = 0; i < items; i++) {
+                f32_count(&even, x[i], s, c, bytes);
+                f32_count(&odd, y[i], s, c, bytes);
+            }
+        }
+        f32_merge(&even, &odd);
+        f32_add_to_moments(&even, FASTINIT_LANES32, m);
+    }
+    for (; n--; in += bytes) {
+        f32_sums one = f32_no_sums();
+        unpack(u32_set1(repeated_item(in, bytes)), x);
+        f32_count(&one, x[0], s, c, bytes);
+        f32_add_to_moments(&one, 1, m);
+    }
+}
+
+#define ADD_MOMENTS32(name, bytes)                                                                                                         \
+    static void add_moments_##name(const void *in, size_t n, double scale, double center, fastinit_moments *m)                             \
+    {                                                                                                                                      \
+        add_moments32((const char *)in, n, bytes, unpack_##name, scale, center, m);                                                        \
+    }
+ADD_MOMENTS32(f32, 4)
+ADD_MOMENTS32(f16, 2)
+ADD_MOMENTS32(bf16, 2)
+ADD_MOMENTS32(e4m3, 1)
+ADD_MOMENTS32(e5m2, 1)
+
+static void add_moments_f64(const void *in, size_t n, double scale, double center, fastinit_moments *m)
+{
+    const char *p = (const char *)in;
+    const f64v s = f64_set1(scale), c = f64_set1(center);
+    f64_sums even = f64_no_sums(), odd = even;
+    for (; n >= 2 * FASTINIT_LANES64; n -= 2 * FASTINIT_LANES64, p += 16 * FASTINIT_LANES64) {
+        f64_count(&even, f64_from_bits(u64_load(p)), s, c, 8);
+        f64_count(&odd, f64_from_bits(u64_load(p + 8 * FASTINIT_LANES64)), s, c, 8);
+    }
+    f64_merge(&even, &odd);
+    f64_add_to_moments(&even, FASTINIT_LANES64, m);
+    for (; n--; p += 8) {
+        double x;
+        memcpy(&x, p, sizeof x);
+        f64_sums one = f64_no_sums();
+        f64_count(&one, f64_set1(x), s, c, 8);
+        f64_add_to_moments(&one, 1, m);
+    }
+}
 
 #define FASTINIT_LAW_FILLS(law) {f32_fill_##law, f64_fill_##law}
 
@@ -160,4 +283,5 @@ const fastinit_tier FASTINIT_TIER_VARIABLE = {
         FASTINIT_LAW_FILLS(tail),
     },
     {narrow_f16, narrow_bf16, narrow_e4m3, narrow_e5m2},
+    {add_moments_f32, add_moments_f64, add_moments_f16, add_moments_bf16, add_moments_e4m3, add_moments_e5m2},
 };

@@ -53,6 +53,11 @@ FASTINIT_INLINE u16v f32_to_f16(f32v a, f32v b)
     return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT)),
                                    _mm256_cvtps_ph(b, _MM_FROUND_TO_NEAREST_INT), 1);
 }
+FASTINIT_INLINE void f32_from_f16(u32v a, f32v x[2])
+{
+    x[0] = _mm256_cvtph_ps(_mm256_castsi256_si128(a));
+    x[1] = _mm256_cvtph_ps(_mm256_extracti128_si256(a, 1));
+}
 FASTINIT_INLINE f32v f32_add(f32v a, f32v b) { return _mm256_add_ps(a, b); }
 FASTINIT_INLINE f32v f32_sub(f32v a, f32v b) { return _mm256_sub_ps(a, b); }
 FASTINIT_INLINE f32v f32_mul(f32v a, f32v b) { return _mm256_mul_ps(a, b); }

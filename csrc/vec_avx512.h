@@ -50,6 +50,11 @@ FASTINIT_INLINE u16v f32_to_f16(f32v a, f32v b)
     return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT)),
                               _mm512_cvtps_ph(b, _MM_FROUND_TO_NEAREST_INT), 1);
 }
+FASTINIT_INLINE void f32_from_f16(u32v a, f32v x[2])
+{
+    x[0] = _mm512_cvtph_ps(_mm512_castsi512_si256(a));
+    x[1] = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(a, 1));
+}
 FASTINIT_INLINE f32v f32_add(f32v a, f32v b) { return _mm512_add_ps(a, b); }
 FASTINIT_INLINE f32v f32_sub(f32v a, f32v b) { return _mm512_sub_ps(a, b); }
 FASTINIT_INLINE f32v f32_mul(f32v a, f32v b) { return _mm512_mul_ps(a, b); }

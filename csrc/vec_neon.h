@@ -39,6 +39,12 @@ FASTINIT_INLINE f32v f32_set1(float x) { return vdupq_n_f32(x); }
 FASTINIT_INLINE f32v f32_load(const float *p) { return vld1q_f32(p); }
 FASTINIT_INLINE void f32_store(float *p, f32v a) { vst1q_f32(p, a); }
 FASTINIT_INLINE u16v f32_to_f16(f32v a, f32v b) { return vreinterpretq_u16_f16(vcvt_high_f16_f32(vcvt_f16_f32(a), b)); }
+FASTINIT_INLINE void f32_from_f16(u32v a, f32v x[2])
+{
+    const float16x8_t halves = vreinterpretq_f16_u32(a);
+    x[0] = vcvt_f32_f16(vget_low_f16(halves));
+    x[1] = vcvt_high_f32_f16(halves);
+}
 FASTINIT_INLINE f32v f32_add(f32v a, f32v b) { return vaddq_f32(a, b); }
 FASTINIT_INLINE f32v f32_sub(f32v a, f32v b) { return vsubq_f32(a, b); }
 FASTINIT_INLINE f32v f32_mul(f32v a, f32v b) { return vmulq_f32(a, b); }

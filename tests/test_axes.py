@@ -198,7 +198,7 @@ def test_gpt2_weights_are_in_x_out(tmp_path: Path) -> None:
     """The feed-forward layer of GPT-2 is a Conv1D of 32 inputs and 128 outputs; its embedding is out x in, as in PyTorch."""
     config = {"model_type": "gpt2", "n_embd": 32, "n_layer": 1, "n_head": 2, "vocab_size": 90}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    model = fi.Model.load(tmp_path / "config.json", rules=["*weight=he_uniform"])
+    model = fi.Model.load(tmp_path / "config.json", rules=["*weight=he_uniform:min_axes=2"])
     fc = model["transformer.h.0.mlp.c_fc.weight"]
     assert (fc.shape, fc.axes) == ((32, 128), "in_out")
     assert fc.resolve() == fi.Uniform(-limit(32), limit(32))

@@ -130,6 +130,8 @@ def test_counts_in_errors(call: Any, message: str) -> None:
 # Paths
 
 MODEL = fi.Model([fi.Tensor("a", (3,), fi.ones)])
+#: What each form writes.
+OUTPUTS = {"npy": "out", "raw": "out"}
 MISSING = "[Errno 2] the folder {folder!r} does not exist: {path!r}"
 NO_FOLDER = "[Errno 20] {folder!r} is not a folder: {path!r}"
 
@@ -164,10 +166,11 @@ def test_a_folder_that_cannot_be_written_into_is_named_as_it_was_given(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("file").write_bytes(b"")
-    path = Path(folder, "out.safetensors")
+    name = OUTPUTS.get(form, "out.safetensors")
+    path = Path(folder, name)
     if folder == "link":  # of the output itself, to where there is no folder
-        path = Path("out.safetensors")
-        path.symlink_to("gone/out.safetensors")
+        path = Path(name)
+        path.symlink_to(f"gone/{name}")
         if form == "plot":
             return  # which replaces the link
     expected = message.format(folder=folder, path=str(path), target=str(tmp_path / "gone"))
@@ -194,13 +197,14 @@ def test_errors_of_temporary_files_name_the_output(
     monkeypatch.setattr(os, "mkdir", refuse)
     if form == "plot":
         monkeypatch.setattr(plot, "open", refuse, raising=False)
-    expected = "[Errno 13] Permission denied: 'out.safetensors'"
+    name = OUTPUTS.get(form, "out.safetensors")
+    expected = f"[Errno 13] Permission denied: {name!r}"
     if form == "fill":
         assert cli.main(["fill", "--init=ones", "--shape=3", "-o", "out.safetensors"]) == 1
         assert capsys.readouterr().err == f"fastinit: {expected}\n"
     else:
         with pytest.raises(PermissionError, match=f"^{re.escape(expected)}$"):
-            write(Path("out.safetensors"), form)
+            write(Path(name), form)
     assert list(tmp_path.iterdir()) == []
 
 

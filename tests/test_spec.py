@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,7 @@ W = {"name": "w", "shape": [3], "init": "ones"}
         ({}, "expected tensors or tensors_from, got none"),
         ({"tensors": {}}, "tensors must be a list of tables"),
         ({"tensors": [3]}, r"tensors\[0\]: expected a table, got 3"),
-        ({"tensors": [W], "seed": 3}, "expected the keys axes, dtype, rules, tensors, tensors_from, got 'seed'"),
+        ({"tensors": [W], "seed": 3}, "expected the keys axes, dtype, rules, strict, tensors, tensors_from, got 'seed'"),
         ({"tensors": [W | {"std": 3}]}, r"tensors\[0\]: expected the keys .* got 'std'"),
         ({"tensors": [{"name": "w"}]}, r"tensors\[0\]: the key 'shape' is missing"),
         ({"tensors": [{"name": 3, "shape": []}]}, r"tensors\[0\]: name must be a text, got 3"),
@@ -154,7 +155,8 @@ W = {"name": "w", "shape": [3], "init": "ones"}
         ({"tensors": [W | {"shape": 3}]}, "tensor 'w': shape must be a list of sizes, got 3"),
         ({"tensors": [W | {"shape": [-1]}]}, "tensor 'w': shape"),
         ({"tensors": [W | {"shape": [2.5]}]}, "tensor 'w': shape"),
-        ({"tensors": [W | {"dtype": "int8"}]}, "tensor 'w': dtype must be one of float32, .* got 'int8'"),
+        ({"tensors": [W | {"dtype": "int4"}]}, "tensor 'w': dtype must be one of float32, .* got 'int4'"),
+        ({"tensors": [W | {"dtype": "int8", "init": "normal"}]}, r"tensor 'w': int8 takes only constants, here integers in \[-128, 127\]: .* got Normal"),
         ({"tensors": [W | {"axes": "oi"}]}, "tensor 'w': axes must be one of in_out, out_in, got 'oi'"),
         ({"tensors": [W | {"shape": [], "padding_idx": 0}]}, r"tensor 'w': padding_idx needs a row on the first axis, got shape \(\)"),
         ({"tensors": [W | {"dtype": ["float32"]}]}, r"tensor 'w': dtype must be one of"),
@@ -199,6 +201,95 @@ def test_texts_that_are_no_specs(tmp_path: Path) -> None:
             fi.Model.load(tmp_path, rules=[rule])
 
 
+SHARED = """
+[[tensors]]
+name = "up.weight"
+shape = [6, 4]
+
+[[tensors]]
+name = "up.bias"
+shape = [6]
+
+[[rules]]
+match = "*.weight"
+init = "ones"
+
+[[rules]]
+match = "*"
+init = "zeros"
+"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("*.wieght=ones", "m.toml: rules: '*.wieght' matches no tensor; near names: 'up.weight'"),
+        ("UP.*=ones", "m.toml: rules: 'UP.*' matches no tensor"),
+        ("*.bias=ones:min_axes=2", "m.toml: rules: '*.bias' matches no tensor of at least 2 axes"),
+        ("*=he_normal", r"m.toml: tensor 'up.bias': an initializer that scales by fans needs at least 2 axes, got shape (6,) of 'up.bias': give it another, such as zeros or normal, or limit a rule to matrices by min_axes=2"),
+    ],
+)  # fmt: skip
+def test_rules_that_select_no_tensor_or_one_without_fans(
+    tmp_path: Path, rule: str, message: str
+) -> None:
+    """In a call and, with the keys of a table, in the spec itself."""
+    path = tmp_path / "m.toml"
+    path.write_text(SHARED)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        fi.Model.load(path, rules=[rule])
+    match, _, init = rule.partition("=")
+    init, limit, _ = init.partition(":min_axes=2")
+    own = f'[[rules]]\nmatch = "{match}"\ninit = "{init}"\n' + ("min_axes = 2\n" if limit else "")
+    path.write_text(SHARED.replace('[[rules]]\nmatch = "*.weight"', own + '[[rules]]\nmatch = "*.weight"'))  # fmt: skip
+    with pytest.raises(ValueError, match=re.escape(message)):
+        fi.Model.load(path)
+
+
+def test_rules_that_several_models_share(tmp_path: Path) -> None:
+    path = tmp_path / "m.toml"
+    path.write_text(SHARED)
+    plain = [fi.Constant(1.0), fi.Constant(0.0)]
+    assert [t.init for t in fi.Model.load(path, rules=["*.wieght=skip"])] == plain
+    assert [t.init for t in fi.Model.load(path, rules=["*.up=ones"], strict=False)] == plain
+    path.write_text("strict = false\n" + SHARED.replace("*.weight", "*.wieght"))
+    assert [t.init for t in fi.Model.load(path)] == [fi.zeros, fi.zeros]
+    with pytest.raises(ValueError, match=r"rules: '\*.up' matches no tensor"):
+        fi.Model.load(path, rules=["*.up=ones"])  # which the spec's `strict` is not about
+    path.write_text("strict = 1\n" + SHARED)
+    with pytest.raises(ValueError, match=r"m.toml: strict must be true or false, got 1"):
+        fi.Model.load(path)
+
+
+def test_rules_for_matrices(tmp_path: Path) -> None:
+    path = tmp_path / "m.toml"
+    path.write_text(SHARED.replace('"*.weight"', '"*"\nmin_axes = 2').replace("ones", "he_normal"))
+    assert [t.init for t in fi.Model.load(path)] == [fi.he_normal, fi.zeros]
+    ruled = fi.Model.load(path, rules=["*=glorot_normal:min_axes=2,axes=out_in", "*=ones"])
+    assert [t.init for t in ruled] == [fi.glorot_normal.with_axes("out_in"), fi.ones]
+    assert [t.name for t in fi.Model.load(path, rules=["*=skip:min_axes=2"])] == ["up.bias"]
+    assert [t.name for t in fi.Model.load(path, rules=["*=ones:min_axes=1"])] == ["up.weight", "up.bias"]  # fmt: skip
+
+
+@pytest.mark.parametrize("limit", ["x", "-1", "65", "2,min_axes=2", "", "9" * 5000])
+def test_bad_limits_of_rules(tmp_path: Path, limit: str) -> None:
+    with pytest.raises(ValueError, match=r"^rule '\*=ones:.*min_axes"):
+        fi.Model.load(tmp_path, rules=[f"*=ones:min_axes={limit}"])
+    (tmp_path / "m.toml").write_text(SHARED + "min_axes = 65\n")
+    with pytest.raises(
+        ValueError, match=r"m.toml: rules\[1\]: min_axes must be an int in \[0, 64\]"
+    ):
+        fi.Model.load(tmp_path / "m.toml")
+
+
+def test_scaling_by_fans_needs_two_axes() -> None:
+    """Of the whole, where a tensor is a part of one."""
+    for shape in ((), (6,)):
+        with pytest.raises(ValueError, match=r"scales by fans needs at least 2 axes, got .* 'b'"):
+            fi.Tensor("b", shape, fi.he_normal)
+    row = fi.Tensor("row", (6,), fi.he_normal, whole_shape=(4, 6), index=2)
+    assert row.resolve() == fi.he_normal.resolve((4, 6))
+
+
 def test_models_refuse_what_is_not_theirs(tmp_path: Path) -> None:
     w = fi.Tensor("w", (3, 4), fi.he_normal)
     with pytest.raises(ValueError, match="different names, got 'w' twice"):
@@ -206,6 +297,9 @@ def test_models_refuse_what_is_not_theirs(tmp_path: Path) -> None:
     assert type(fi.Tensor("v", (3, 4), fi.Normal(), padding_idx=np.int64(1)).padding_idx) is int
     with pytest.raises(TypeError, match=r"tensors must be fastinit.Tensor, got 3"):
         fi.Model([3])  # type: ignore[list-item]
+    for no_list in (3, None, w):
+        with pytest.raises(TypeError, match=r"tensors must be an iterable of fastinit.Tensor, got"):
+            fi.Model(no_list)  # type: ignore[arg-type]
     model = fi.Model([w])
     out = np.zeros((3, 4), np.float32)
     with pytest.raises(KeyError, match="the model has no tensor 'v'"):
@@ -274,7 +368,7 @@ def test_hostile_toml(tmp_path: Path, text: str, message: str) -> None:
 )  # fmt: skip
 def test_texts_are_not_keys(tmp_path: Path, text: str) -> None:
     (tmp_path / "m.toml").write_text(
-        f'{TENSOR}init = "zeros"\n[[rules]]\ninit = "ones"\nmatch = {text}'
+        f'strict = false\n{TENSOR}init = "zeros"\n[[rules]]\ninit = "ones"\nmatch = {text}'
     )
     assert [t.init for t in fi.Model.load(tmp_path / "m.toml")] == [fi.zeros]
 

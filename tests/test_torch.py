@@ -20,6 +20,7 @@ from scipy import stats
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import fastinit as fi
 import fastinit.torch as face
@@ -394,26 +395,42 @@ def test_sparse() -> None:
     assert torch.equal(face.sparse_(torch.empty(40, 30), 0.33), first)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch, about its own imports
-def test_traced_values_are_refused() -> None:
-    from torch.fx.experimental.proxy_tensor import make_fx
+#: Callers that follow a function of a tensor of 3 x 2, and give what they make of it.
+TRACERS: dict[str, Callable[[Any], Any]] = {
+    "torch.fx": lambda f: torch.fx.symbolic_trace(f).code,
+    "make_fx": lambda f: make_fx(f)(torch.empty(3, 2)).code,
+    "torch.jit.trace": lambda f: torch.jit.trace(f, torch.empty(3, 2), check_trace=False).code,
+    "torch.func": lambda f: torch.vmap(f, randomness="different")(torch.empty(3, 2)),
+    "forward-mode": lambda f: _dual(f),
+}
 
-    with pytest.raises(RuntimeError, match=r"torch\.func"):
-        torch.vmap(lambda t: face.normal_(t, seed=1), randomness="different")(torch.empty(3, 2))
-    with pytest.raises(RuntimeError, match="make_fx"):
-        make_fx(lambda t: face.normal_(t, seed=1))(torch.empty(3))
+
+def _dual(f: Any) -> Any:
     with forward_ad.dual_level():
-        dual = forward_ad.make_dual(torch.ones(3), torch.ones(3))
-        with pytest.raises(RuntimeError, match="forward-mode"):
-            face.normal_(dual)
-    with pytest.raises(TypeError, match="got Proxy"):
-        torch.fx.symbolic_trace(lambda t: face.normal_(t))
+        return f(forward_ad.make_dual(torch.ones(3, 2), torch.ones(3, 2)).clone())
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_jit_trace_is_refused() -> None:
-    with pytest.raises(RuntimeError, match=r"torch\.jit\.trace"):
-        torch.jit.trace(lambda t: face.normal_(t, seed=1), torch.empty(3))
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch, about its own imports
+@pytest.mark.parametrize("tracer", TRACERS)
+def test_traced_calls_are_torchs_own(tracer: str) -> None:
+    """Its graphs, and values from its generator; a seed is an error, because the graph would miss it."""
+
+    def follow(init: Any) -> Any:
+        torch.manual_seed(3)
+        return TRACERS[tracer](lambda tensor: init.normal_(tensor, std=0.5) + 1)
+
+    theirs, ours = follow(nn.init), follow(face)
+    with face.patched():
+        replaced = follow(nn.init)
+    if isinstance(theirs, torch.Tensor):
+        assert torch.equal(ours, theirs)
+        assert torch.equal(replaced, theirs)
+    else:
+        assert ours == replaced == theirs
+    error: Any = TypeError if tracer == "torch.fx" else RuntimeError
+    match = "got Proxy" if tracer == "torch.fx" else tracer.replace(".", r"\.")
+    with pytest.raises(error, match=match):
+        TRACERS[tracer](lambda tensor: face.normal_(tensor, seed=1))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -432,11 +449,17 @@ def test_fake_tensors_are_left_to_torch() -> None:
         face.normal_(mode.from_tensor(torch.empty(3)), seed=1)
 
 
-def test_import_while_torchs_functions_are_replaced() -> None:
-    code = """
-import torch
-torch.nn.init.normal_ = lambda tensor: None
-import fastinit.torch"""
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import torch; torch.nn.init.normal_ = lambda tensor: None; import fastinit.torch",
+        """
+import importlib, fastinit.torch
+with fastinit.torch.patched():
+    importlib.reload(fastinit.torch.init)""",
+    ],
+)
+def test_import_while_torchs_functions_are_replaced(code: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stderr.splitlines()[-1] == (
         "ImportError: fastinit.torch must not be imported while torch.nn.init is replaced"

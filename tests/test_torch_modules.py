@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+import inspect
+import io
 import json
 import math
+import pickle
+import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -30,75 +33,120 @@ def core(init: fi.Initializer, shape: tuple[int, ...], name: str, seed: int = 0)
     return torch.from_numpy(init(shape, seed=seed, stream=name))
 
 
-@pytest.fixture
-def user_module() -> Iterator[ModuleType]:
-    """A module that imported a function under a name of its own, and has a dict of them."""
-    module = ModuleType("module_of_a_user")
-    module.fill = nn.init.trunc_normal_  # type: ignore[attr-defined]
-    module.torch = torch  # type: ignore[attr-defined]
-    module.table = {"normal": nn.init.normal_}  # type: ignore[attr-defined]
-    sys.modules[module.__name__] = module
-    yield module
-    del sys.modules[module.__name__]
+class Keeper(nn.Module):
+    """Keeps functions, as models of others do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.init_method = nn.init.xavier_normal_
+        self.small = functools.partial(nn.init.normal_, std=0.02)
+        self.table = {"default": NORMAL, "late": nn.init.trunc_normal_}
 
 
-def bound(module: Any) -> list[Any]:
-    return [
-        *(getattr(nn.init, name) for name in nn.init.__all__),
-        MULTIHEAD.xavier_uniform_,  # type: ignore[attr-defined]
-        module.fill,
-        module.table["normal"],
-    ]
+NORMAL = nn.init.normal_  # imported before, under a name of its own
+BEFORE = functools.partial(nn.init.normal_, std=0.5)
+SAMPLING = ["kaiming_normal_", "kaiming_uniform_", "normal_", "orthogonal_", "sparse_", "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_"]  # fmt: skip
 
 
-def test_patched_replaces_and_restores(user_module: Any) -> None:
-    before = bound(user_module)
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def bound() -> list[Any]:
+    """The functions, and what they are."""
+    functions = [getattr(nn.init, name) for name in nn.init.__all__]
+    functions.append(MULTIHEAD.xavier_uniform_)  # type: ignore[attr-defined]
+    return [(f, f.__code__, inspect.signature(f), f.__qualname__, f.__doc__) for f in functions]
+
+
+def test_patched_replaces_code_and_restores_it() -> None:
+    before = bound()
     with face.patched():
         torch.manual_seed(1)
         layer = nn.Linear(30, 20)
-        filled = user_module.fill(torch.empty(50))
-        assert user_module.table["normal"] is nn.init.normal_
-        assert MULTIHEAD.xavier_uniform_ is nn.init.xavier_uniform_  # type: ignore[attr-defined]
+        filled = NORMAL(torch.empty(50))
+        of_partial = BEFORE(torch.empty(50))
+        inside = bound()
         with face.patched():
-            assert nn.init.normal_ is not before[0]
-        inner = nn.init.normal_
-    assert all(a is b for a, b in zip(bound(user_module), before, strict=True))
+            assert bound() == inside
+        assert bound() == inside
+    assert bound() == before
+    for old, new in zip(before, inside, strict=True):
+        assert new[0] is old[0]
+        assert (new[1] != old[1]) == (old[0].__name__ in SAMPLING)
+        assert new[2:] == old[2:]
     torch.manual_seed(1)
     assert torch.equal(face.kaiming_uniform_(torch.empty(20, 30), a=math.sqrt(5)), layer.weight)
     face.uniform_(torch.empty(20))
-    assert torch.equal(face.trunc_normal_(torch.empty(50)), filled)
-    # Who kept a replacement has PyTorch's function again.
-    torch.manual_seed(1)
-    theirs = nn.init.normal_(torch.empty(9))
-    torch.manual_seed(1)
-    assert torch.equal(inner(torch.empty(9)), theirs)
+    assert torch.equal(face.normal_(torch.empty(50)), filled)
+    assert torch.equal(face.normal_(torch.empty(50), std=0.5), of_partial)
+    assert torch.equal(
+        NORMAL(torch.empty(9), generator=seeded(1)), torch.empty(9).normal_(generator=seeded(1))
+    )
 
 
-def test_patched_restores_after_exceptions(user_module: Any) -> None:
-    before = bound(user_module)
+def test_patched_restores_after_exceptions() -> None:
+    before = bound()
     with pytest.raises(ZeroDivisionError), face.patched(), face.patched():
         _ = 1 / 0
-    assert all(a is b for a, b in zip(bound(user_module), before, strict=True))
+    assert bound() == before
 
 
-def test_modules_loaded_meanwhile_get_torchs_functions() -> None:
-    module = ModuleType("module_loaded_late")
+def test_what_is_made_under_patched_can_be_stored_and_copied() -> None:
+    """By the names that PyTorch has for its functions, so a process without this library can load it."""
     with face.patched():
-        exec("from torch.nn.init import normal_ as fill", vars(module))
-        sys.modules[module.__name__] = module
-        assert module.fill is nn.init.normal_
-    del sys.modules[module.__name__]
-    assert module.fill is nn.init.normal_
+        made = Keeper()
+        inside = pickle.loads(pickle.dumps(made))
+    stored = io.BytesIO()
+    torch.save(made, stored)
+    stored.seek(0)
+    copies = [
+        made,
+        inside,
+        pickle.loads(pickle.dumps(made)),
+        copy.deepcopy(made),
+        torch.load(stored, weights_only=False),
+    ]
+    for keeper in copies:
+        assert keeper.init_method is nn.init.xavier_normal_
+        assert keeper.small.func is nn.init.normal_
+        assert keeper.table == {"default": NORMAL, "late": nn.init.trunc_normal_}
+    assert b"fastinit" not in pickle.dumps([made.init_method, made.small, made.table])
+    theirs = torch.empty(9).normal_(0, 0.02, generator=seeded(2))
+    assert torch.equal(made.small(torch.empty(9), generator=seeded(2)), theirs)
 
 
-def test_patched_keeps_functions_that_were_imported_from_the_face() -> None:
-    module = ModuleType("module_with_the_face")
-    module.fill = face.normal_  # type: ignore[attr-defined]
-    sys.modules[module.__name__] = module
+@pytest.mark.parametrize("name", ["kaiming_uniform_", "normal_", "uniform_"])
+def test_tables_of_overrides_find_torchs_functions(name: str) -> None:
+    table = {getattr(nn.init, name): lambda tensor, **arguments: (tensor, arguments)}
+
+    class Overriding(torch.Tensor):
+        @classmethod
+        def __torch_function__(
+            cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            if func in table:
+                return table[func](*args, **(kwargs or {}))
+            return super().__torch_function__(func, types, args, kwargs or {})
+
+    tensor = torch.ones(2, 2).as_subclass(Overriding)
     with face.patched():
-        pass
-    del sys.modules[module.__name__]
-    assert module.fill is face.normal_
+        got, arguments = getattr(nn.init, name)(tensor)
+        again, _ = getattr(face, name)(tensor)
+    assert got is again is tensor
+    assert arguments == getattr(nn.init, name)(tensor)[1]
+    assert (tensor == 1).all()
+
+
+def test_patched_leaves_other_functions_in_torchs_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of another library, and those that a module imported from here."""
+    other = lambda tensor: tensor  # noqa: E731
+    monkeypatch.setattr(nn.init, "normal_", other)
+    ours = face.normal_
+    with face.patched():
+        assert nn.init.normal_ is other
+        assert face.normal_ is ours
+    assert nn.init.normal_ is other
 
 
 def test_patched_multihead_attention() -> None:
@@ -134,21 +182,19 @@ def test_modes_see_the_functions_still() -> None:
     assert torch.equal(face.normal_(torch.empty(5), std=0.5), tensor)
 
 
-def test_an_interrupt_leaves_nothing_behind(
-    user_module: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = bound(user_module)
-    swap = face.patch._swap
+def test_an_interrupt_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = bound()
+    set_code = face.patch._set_code
 
-    def interrupted(tables: Any, functions: Any) -> None:
-        monkeypatch.setattr(face.patch, "_swap", swap)
-        swap(tables[:1], functions)
+    def interrupted(codes: Any) -> None:
+        monkeypatch.setattr(face.patch, "_set_code", set_code)
+        set_code({"normal_": codes["normal_"]})
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(face.patch, "_swap", interrupted)
+    monkeypatch.setattr(face.patch, "_set_code", interrupted)
     with pytest.raises(KeyboardInterrupt), face.patched():
         pass
-    assert all(a is b for a, b in zip(bound(user_module), before, strict=True))
+    assert bound() == before
 
 
 class Network(nn.Module):
@@ -220,10 +266,20 @@ def test_axes_that_are_given_count() -> None:
     assert torch.equal(layer.weight.detach(), core(init, (5, 6), "weight"))
 
 
-def test_the_first_rule_counts_and_rules_need_not_match() -> None:
+def test_the_first_rule_counts_and_those_it_hides_match() -> None:
+    """Types and rules of None may match nothing, and other patterns where that is asked for."""
     layer = nn.Linear(3, 2)
-    rules = {"*.gamma": fi.ones, "w*": fi.Constant(1.0), nn.Linear: fi.Constant(2.0), "*": fi.zeros}
+    rules = {
+        "*.gamma": None,
+        nn.Conv2d: fi.ones,
+        "w*": fi.Constant(1.0),
+        nn.Linear: fi.Constant(2.0),
+        "weight": fi.Constant(3.0),
+        "*": fi.zeros,
+    }
     face.init_module_(layer, seed=0, rules=rules)
+    assert (layer.weight == 1).all()
+    face.init_module_(layer, seed=0, rules={"*.gamma": fi.ones, **rules}, strict=False)
     assert (layer.weight == 1).all()
     assert (layer.bias == 0).all()
 
@@ -287,6 +343,23 @@ class Lost(nn.Module):
         self.scale = nn.Parameter(torch.full((3,), 5.0))
 
 
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("*.wieght", "rules: '*.wieght' matches no tensor; near names: '"),
+        ("layer.0.bias", "rules: 'layer.0.bias' matches no tensor; near names: 'layers.0.bias'"),
+        ("head.weight", "rules: 'head.weight' matches only 'head.weight', which is tied to 'tokens.weight': name that"),
+        ("head*t", "rules: 'head*t' matches only 'head.weight', which is tied to 'tokens.weight'"),
+    ],
+)  # fmt: skip
+def test_patterns_that_match_no_parameter(pattern: str, message: str) -> None:
+    network = Network()
+    before = [p.detach().clone() for p in network.parameters()]
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        face.init_module_(network, seed=0, rules={pattern: fi.ones})
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), before, strict=True))
+
+
 class Tables(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -300,7 +373,7 @@ class Tables(nn.Module):
         (Lost, {"seed": None}, TypeError, "seed must be given"),
         (Lost, {"seed": -1, "rules": {"*": fi.ones}}, ValueError, "seed must be an int"),
         (Lost, {"seed": 0, "rules": {"*": 1.0}}, TypeError, "rules must give initializers"),
-        (Lost, {"seed": 0, "rules": {"*": fi.he_normal}}, ValueError, "fewer than 2 dim.*'scale'"),
+        (Lost, {"seed": 0, "rules": {"*": fi.he_normal}}, ValueError, r"needs at least 2 axes, got shape \(3,\) of 'scale': put another rule for it first, such as 'scale': fi.zeros"),
         (Lost, {"seed": 0, "rules": {"*": fi.Normal(0, 1e39)}}, ValueError, "'scale': .*largest"),
         (Lost, {"seed": 0, "rules": {3: fi.ones}}, TypeError, "rules must be of names or types"),
     ],
@@ -554,6 +627,32 @@ def test_models_of_transformers_come_whole_from_the_meta_device(
             )
         states.append(face.init_module_(model, seed=1).state_dict())
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("head", ["Wav2Vec2ForXVector", "WavLMForXVector"])
+def test_xvector_heads_need_rules(head: str, weighted: bool) -> None:
+    """For what weight_norm and a sum of layers have of their own, which transformers sets at construction alone."""
+    transformers = pytest.importorskip("transformers")
+    kind = getattr(transformers, head)
+    small = {"conv_dim": (8, 8), "conv_kernel": (3, 3), "conv_stride": (2, 2), "tdnn_dim": (8, 8)}
+    small |= {"tdnn_kernel": (3, 1), "tdnn_dilation": (1, 1), "xvector_output_dim": 8}
+    small |= {"num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2}
+    model = kind(kind.config_class(**ENCODER, **small, use_weighted_layer_sum=weighted))
+    rules = {"*.pos_conv_embed.conv.parametrizations.weight.*": fi.Constant(1.0)}
+    with pytest.raises(
+        ValueError, match=r"pos_conv_embed\.conv\.parametrizations\.weight\.original1"
+    ):
+        face.init_module_(model, seed=0)
+    if weighted:
+        with pytest.raises(ValueError, match="neither rules nor their modules set layer_weights:"):
+            face.init_module_(model, seed=0, rules=rules)
+        rules["layer_weights"] = fi.Constant(0.25)
+    face.init_module_(model, seed=0, rules=rules)
+    name = "objective.weight"  # standard normal in transformers
+    expected = core(fi.Normal(), tuple(model.objective.weight.shape), name)
+    assert torch.equal(model.get_parameter(name).detach(), expected)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -630,6 +630,8 @@ def test_a_limit_on_files(tmp_path: Path) -> None:
             ValueError,
             "max_shard_size applies only to safetensors",
         ),
+        ({"resume": False, "world": 2}, ValueError, "resume must be True .* got world=2"),
+        ({"resume": False, "format": "raw"}, ValueError, "resume must be True for a folder"),
         ({"max_shard_size": 0}, ValueError, "max_shard_size must be an int of at least 1, got 0"),
         ({"threads": 0}, ValueError, "threads must be an int of at least 1, got 0"),
         ({"memory": 1000}, ValueError, "memory must be at least"),
@@ -639,8 +641,9 @@ def test_a_limit_on_files(tmp_path: Path) -> None:
 def test_bad_arguments_write_nothing(
     tmp_path: Path, options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
+    path = tmp_path / ("m.safetensors" if options.get("format") is None else "m")
     with pytest.raises(error, match=message):
-        MODEL.write(tmp_path / "m.safetensors", **{"seed": 5, **options})
+        MODEL.write(path, **{"seed": 5, **options})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -653,6 +656,64 @@ def test_bad_arguments_of_readers(tmp_path: Path) -> None:
             read(path, progress=5)
         with pytest.raises(ValueError, match="threads must be an int of at least 1, got 0"):
             read(path, threads=0)
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "message"),
+    [
+        ("m.bin", {}, r"path must end in .safetensors or .npy, got 'm.bin'; for a folder, format"),
+        ("m", {}, r"path must end in .safetensors or .npy, got 'm'"),
+        ("m.NPY", {}, r"path must end in .safetensors or .npy, got 'm.NPY'"),
+        (".npy", {}, r"path must end in .safetensors or .npy, got '.npy'"),
+        ("-", {}, r"path must end in .safetensors or .npy, got '-'"),
+        ("", {}, r"path must end in .safetensors or .npy, got ''"),
+        (".", {}, r"path must end in .safetensors or .npy, got '.'"),
+        ("-", {"format": "raw"}, r"path must end in .safetensors or .npy, got '-'"),
+        ("", {"format": "npy"}, r"path must end in .safetensors or .npy, got ''"),
+        ("m", {"format": "safetensors"}, r"path must end in .safetensors or .npy, got 'm'"),
+        ("m.npy", {"format": "raw"}, r"path must be a folder for format='raw', got .* .npy: 'm.npy'"),
+        ("m.npy", {"format": "safetensors"}, r"path must be a folder for format='safetensors', got"),
+        ("m.safetensors", {"format": "npy"}, r"got a name that ends in .safetensors: 'm.safetensors'"),
+        ("m.npy", {}, r"the model has 2 tensors, and a .npy file holds one; got 'm.npy'"),
+    ],
+)  # fmt: skip
+def test_names_that_are_not_those_of_the_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, options: Any, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        TWO.write(path, seed=5, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_tensor_in_a_npy_file(tmp_path: Path) -> None:
+    model = fi.Model([fi.Tensor("w", (700, 999), fi.Normal(), stream="s")])
+    assert model.write(tmp_path / "a.npy", seed=5)
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "a.npy"), fi.Normal()((700, 999), seed=5, stream="s")
+    )
+    assert not model.write(tmp_path / "a.npy", seed=6, rank=0, world=2)
+    assert model.write(tmp_path / "a.npy", seed=6, rank=1, world=2)
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "a.npy"), fi.Normal()((700, 999), seed=6, stream="s")
+    )
+    assert [p.name for p in tmp_path.iterdir()] == ["a.npy"]
+
+
+def test_a_call_that_does_not_resume_leaves_nothing(
+    tmp_path: Path, whole: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it take up what another call has left."""
+    target = tmp_path / "m.safetensors"
+    with monkeypatch.context() as patch:
+        patch.setattr(write.Output, "_finish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            MODEL.write(target, seed=5, resume=False)
+        assert list(tmp_path.iterdir()) == []
+        with pytest.raises(ZeroDivisionError):
+            MODEL.write(target, seed=6)
+    assert MODEL.write(target, seed=5, resume=False)
+    assert target.read_bytes() == whole
 
 
 def test_names_of_targets_and_tensors(tmp_path: Path) -> None:

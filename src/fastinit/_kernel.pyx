@@ -37,7 +37,12 @@ cdef extern from "fastinit.h" nogil:
 
 
 cdef extern from "internal.h" nogil:
-    pass
+    ctypedef struct fastinit_moments:
+        double sum, squares, low, high
+    ctypedef struct fastinit_tier:
+        void (**add_moments)(
+            const void *items, size_t n, double scale, double center, fastinit_moments *m) nogil
+    const fastinit_tier *fastinit_current_tier()
 
 cdef extern from "fp.h" nogil:
     ctypedef struct fp_state:
@@ -232,6 +237,27 @@ def fill_region(Distribution d not None, uint64_t key, Region region not None,
         status = c_fill_region(&d.value, key, &region.value, first, n,
                                &region.memory[0] + region.offset)
     check(status, f"{n} positions of a region of {region.value.ndim} dimensions")
+
+
+def add_moments(str dtype not None, const unsigned char[::1] items not None, double scale,
+                double center, double[::1] moments not None):
+    """Add elements x to `moments`: sums of y - center and of its square, extremes of y = scale x.
+
+    `scale` is a power of two; sums keep six digits.
+    """
+    cdef size_t n = <size_t>items.shape[0] // <size_t>DTYPE_SIZES[dtype]
+    cdef fastinit_dtype code = DTYPES[dtype][0]
+    cdef fastinit_moments *m
+    cdef fp_state saved
+    if moments.shape[0] != 4:
+        raise ValueError(f"moments must be of 4 numbers, got {moments.shape[0]}")
+    if n == 0:
+        return
+    m = <fastinit_moments *>&moments[0]
+    with nogil:
+        saved = enter_fp()
+        fastinit_current_tier().add_moments[<int>code](&items[0], n, scale, center, m)
+        leave_fp(saved)
 
 
 def random_words(uint64_t key, uint64_t offset, uint32_t[::1] out not None):

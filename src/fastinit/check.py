@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from fastinit._kernel import DTYPE_SIZES
 from fastinit.checks import check_callback, check_int, printable, without_middle
+from fastinit.dtypes import constant_value, not_measured
+from fastinit.exact import first_difference
 from fastinit.files import Stored
 from fastinit.initializers import Distribution, Normal, TruncatedNormal, Uniform
 from fastinit.measure import BUFFER_BYTES, SHORTEST_HEAD, Measured, measure
@@ -35,6 +37,7 @@ from fastinit.theory import (
     tolerance,
 )
 from fastinit.threads import Progress, get_num_threads, share, spread
+from fastinit.write import PIECE, Source
 
 #: The probability with which a test flags a tensor that is as it should be.
 FALSE_ALARM = 1e-9
@@ -61,7 +64,8 @@ class Checked:
     distribution : Distribution or None
         What its values should be, if that is known.
     measured : Measured or None
-        None for dtypes that are not fastinit's, such as integers.
+        None for dtypes that take no distribution, such as integers: those are compared with
+        their constant, where it is known.
     theory : Theory or None
     flags : tuple of str
         Short sentences.
@@ -376,7 +380,8 @@ def check_tensors(
     Returns
     -------
     list of Checked
-        In the order of `pairs`. Tensors of dtypes that are not fastinit's are not measured.
+        In the order of `pairs`. Tensors of dtypes that take constants only are compared with
+        theirs, not measured; a note says which are neither.
 
     Raises
     ------
@@ -394,6 +399,7 @@ def check_tensors(
     threads = get_num_threads() if threads is None else check_int("threads", threads, 1)
     expected = [None if tensor is None else tensor.resolve() for _, tensor in pairs]  # fmt: skip
     measured: list[Measured | None] = [None] * len(pairs)
+    compared: dict[int, tuple[str, ...]] = {}  # flags of tensors of dtypes for constants
     count = _Count(sum(stored.nbytes for stored, _ in pairs), progress)
 
     def task(i: int) -> None:
@@ -403,8 +409,10 @@ def check_tensors(
             measured[order[i]] = measure(
                 stored, expected[order[i]], padding, BUFFER_BYTES, count.advance
             )
-        else:
-            count.advance(stored.nbytes)
+            return
+        if tensor is not None and (tensor.dtype, tensor.shape) == (stored.dtype, stored.shape):
+            compared[order[i]] = _compare(stored, tensor)
+        count.advance(stored.nbytes)
 
     # The largest first, in the order in which `share` hands out its numbers.
     largest = sorted(range(len(pairs)), key=lambda i: -pairs[i][0].nbytes)
@@ -414,7 +422,7 @@ def check_tensors(
     repeats = _repeats([stored for stored, _ in pairs], measured)
     with np.errstate(all="ignore"):  # of laws at the ends of the range of a float
         return [
-            _checked(stored, tensor, expected[i], measured[i], repeats.get(i))
+            _checked(stored, tensor, expected[i], measured[i], repeats.get(i), compared.get(i))
             for i, (stored, tensor) in enumerate(pairs)
         ]
 
@@ -437,12 +445,25 @@ def _padding(stored: Stored, tensor: Tensor | None) -> int | None:
     return tensor.padding_idx if tensor is not None and tensor.shape == stored.shape else None
 
 
+def _compare(stored: Stored, tensor: Tensor) -> tuple[str, ...]:
+    """Compare a tensor of a dtype for constants with its constant; returns its flags."""
+    source = Source(tensor, seed=0)  # constants have the same bytes for all
+    for begin in range(0, stored.nbytes, PIECE):
+        element = first_difference(stored, source, begin)
+        if element is not None:
+            where = tuple(map(int, np.unravel_index(element, stored.shape)))
+            value = constant_value(tensor.resolve())
+            return (f"not {value:g} throughout: element {where} differs",)
+    return ()
+
+
 def _checked(
     stored: Stored,
     tensor: Tensor | None,
     expected: Distribution | None,
     measured: Measured | None,
     repeat: str | None,
+    compared: tuple[str, ...] | None,
 ) -> Checked:
     flags = []
     if tensor is not None and tensor.shape != stored.shape:
@@ -450,7 +471,8 @@ def _checked(
     if tensor is not None and tensor.dtype != stored.dtype:
         flags.append(f"dtype {stored.dtype}, expected {tensor.dtype}")
     if measured is None:
-        return Checked(stored, expected, None, None, tuple(flags))
+        why = not_measured(stored.dtype) if compared is None else "compared with the constant alone"
+        return Checked(stored, expected, None, None, (*flags, *(compared or ())), (why,))
     flags += judge(measured, expected, stored)
     if repeat is not None:
         flags.append(repeat)

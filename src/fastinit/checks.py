@@ -7,7 +7,13 @@ import numbers
 import operator
 import re
 import reprlib
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
+
+#: Types that are no numbers here; NumPy 1 warns that it takes its own for an index, and NumPy 2 refuses it.
+BOOLS = (bool, np.bool_)
 
 
 def check_int(
@@ -18,10 +24,10 @@ def check_int(
     `expected` is what errors say instead of that.
     """
     try:
-        result = operator.index(value)
+        result = None if isinstance(value, BOOLS) else operator.index(value)
     except TypeError:
         result = None
-    if result is None or isinstance(value, bool):
+    if result is None:
         kind = type(value).__name__
         expected = expected or _int_within(low, high)
         raise TypeError(f"{name} must be {expected}, got {shown(value)} of type {kind}")
@@ -48,7 +54,7 @@ def _shown(value: int) -> str:
 
 def check_real(name: str, value: Any) -> float:
     """`value` as a float; bools, strings and arrays are not real numbers."""
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+    if isinstance(value, numbers.Real) and not isinstance(value, BOOLS):
         try:
             return float(value)
         except OverflowError:
@@ -126,6 +132,13 @@ def readable_bytes(n: int) -> str:
 def shortened(name: str) -> str:
     """A name from a file as a literal on one line, without its middle if it is long."""
     return repr(without_middle(name))
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first names of a list as literals, and how many there are besides."""
+    more = len(names) - most
+    texts = ", ".join(map(shortened, names[:most]))
+    return f"{texts} and {more:,} more" if more > 0 else texts
 
 
 def without_middle(name: str, length: int = 80) -> str:

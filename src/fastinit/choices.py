@@ -26,12 +26,20 @@ AxesName = Literal["in_out", "out_in"]
 Isa = Literal["avx512", "avx2", "sse2", "neon", "scalar"]
 #: Dtypes of tensors.
 DtypeName = Literal["float32", "float64", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"]
+#: Dtypes of stored tensors that take constants only; `fastinit.dtypes` has their sizes and codes.
+ConstantDtypeName = Literal[
+    "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu", "float6_e2m3fn", "float6_e3m2fn",
+    "float4_e2m1fn", "complex64", "uint64", "int64", "uint32", "int32", "uint16", "int16", "uint8",
+    "int8", "bool",
+]  # fmt: skip
+StoredDtypeName = DtypeName | ConstantDtypeName
 
 MODES: tuple[Mode, ...] = get_args(Mode)
 DISTRIBUTIONS: tuple[DistributionName, ...] = get_args(DistributionName)
 CORRECTIONS: tuple[Correction, ...] = get_args(Correction)
 ISAS: tuple[Isa, ...] = get_args(Isa)
 DTYPE_NAMES: tuple[DtypeName, ...] = get_args(DtypeName)
+CONSTANT_DTYPE_NAMES: tuple[ConstantDtypeName, ...] = get_args(ConstantDtypeName)
 
 #: NumPy's other names of its float dtypes in native byte order.
 NumpyDtypeName = Literal[
@@ -53,6 +61,6 @@ class HasDtype(Protocol):
 Dtype = DtypeName | NumpyDtypeName | np.dtype[Any] | type[np.generic] | type[float] | HasDtype
 
 
-def is_dtype_name(value: object) -> TypeGuard[DtypeName]:
-    """Whether a value, of a file for example, is the name of a dtype."""
-    return isinstance(value, str) and value in DTYPE_NAMES
+def is_stored_dtype_name(value: object) -> TypeGuard[StoredDtypeName]:
+    """Whether a value, of a file for example, is the name of a dtype that files can hold."""
+    return isinstance(value, str) and value in (*DTYPE_NAMES, *CONSTANT_DTYPE_NAMES)

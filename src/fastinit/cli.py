@@ -7,15 +7,14 @@ import dataclasses
 import io
 import os
 import re
-import shutil
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import numpy as np
 
@@ -23,18 +22,21 @@ import fastinit as fi
 from fastinit._kernel import DTYPE_SIZES
 from fastinit.check import notes, table
 from fastinit.checks import counted, printable, readable_bytes, shown, without_middle
-from fastinit.files import NPY, Layout, Stored, npy_header
+from fastinit.defaults import summary
+from fastinit.dtypes import is_fillable
+from fastinit.files import NPY
 from fastinit.fill import dtype_name, output_dtype
-from fastinit.measure import measure
 from fastinit.model import FORMATS, recorded_model
+from fastinit.moments import Moments
 from fastinit.plot import check_drawable, histograms
 from fastinit.spec import CLASSES, READY_MADE, parse_initializer, parse_rule
-from fastinit.streams import MAX_UINT64, seed_value, stream_key
+from fastinit.streams import MAX_UINT64, seed_value
 from fastinit.theory import theory
-from fastinit.write import Output, naming_output
 
 #: A progress bar appears when the work takes longer than this.
 PROGRESS_AFTER_SECONDS = 0.5
+#: What the bar of a writer says when all bytes are in files: they may still be on their way to the disk.
+FLUSHING = "waiting for the disk"
 #: Below these many bytes the time is that of making a file, and no rate is printed.
 LEAST_RATED = 2**20
 #: Characters of an error.
@@ -50,7 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, _terminate)
     try:
-        status: int = arguments.run(arguments) or 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)  # once each
+            warnings.showwarning = _show_warning
+            status: int = arguments.run(arguments) or 0
     except (ValueError, TypeError, ImportError, OSError, MemoryError) as error:
         print("fastinit:", _one_line(str(error) or type(error).__name__), file=sys.stderr)
         return 1
@@ -58,6 +63,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("fastinit: interrupted", file=sys.stderr)
         return 130
     return status
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning on one line, as errors are; the parameters are those of `warnings.showwarning`."""
+    print("fastinit: warning:", _one_line(str(message)), file=sys.stderr)
 
 
 def _one_line(message: str) -> str:
@@ -91,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
 
     fill = commands.add_parser(
         "fill",
-        help="write an initialised tensor to a .npy file",
+        help="write an initialised tensor to a .npy or .safetensors file",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=_initializer_help(),
     )
@@ -101,8 +118,19 @@ def _parser() -> argparse.ArgumentParser:
     fill.add_argument(
         "--seed", type=_seed, help="in [0, 2**64); fresh entropy by default, and printed"
     )
-    fill.add_argument("--stream", default="", help="name of the tensor (default: none)")
-    fill.add_argument("-o", "--output", required=True, type=Path, metavar="FILE.npy")
+    fill.add_argument("--stream", default="", help="name of the stream of values (default: none)")
+    fill.add_argument(
+        "--name", help="name of the tensor in a .safetensors file (default: FILE, without its end)"
+    )
+    fill.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="FILE.npy or FILE.safetensors"
+    )
+    fill.add_argument(
+        "--no-measure",
+        dest="measure",
+        action="store_false",
+        help="leave out mean, std, min and max, which are measured while the file is written",
+    )
     fill.set_defaults(run=_run_fill)
 
     model = commands.add_parser("model", help="write all tensors of a model to files")
@@ -112,11 +140,12 @@ def _parser() -> argparse.ArgumentParser:
         "-o",
         "--output",
         required=True,
-        type=Path,
         metavar="OUT",
-        help="NAME.safetensors, or a folder",
+        help="NAME.safetensors, NAME.npy for one tensor, or a folder with --format",
     )
-    model.add_argument("--format", default="safetensors", choices=FORMATS)
+    model.add_argument(
+        "--format", choices=FORMATS, help="npy and raw make a folder (default: by the name of OUT)"
+    )
     model.add_argument(
         "--max-shard-size", type=parse_bytes, metavar="5GB", help="several files and an index"
     )
@@ -166,9 +195,20 @@ def _add_spec(command: argparse.ArgumentParser, nargs: str | None = None) -> Non
         default=[],
         type=_rule,
         metavar="GLOB=INIT",
-        help="an initializer (or skip) for tensors of such names, before the spec's",
+        help="an initializer (or skip) for tensors of such names, before the spec's; "
+        "'*=he_normal:min_axes=2' is for matrices alone",
     )
-    command.add_argument("--dtype", choices=DTYPE_SIZES, help="of all tensors")
+    command.add_argument(
+        "--no-strict",
+        dest="strict",
+        action="store_false",
+        help="accept rules that match no tensor",
+    )
+    command.add_argument(
+        "--dtype",
+        choices=DTYPE_SIZES,
+        help="of all tensors but integers and other dtypes for constants",
+    )
 
 
 def _rule(text: str) -> str:
@@ -246,36 +286,36 @@ def _run_info(_: argparse.Namespace) -> None:
 
 
 def _run_fill(arguments: argparse.Namespace) -> None:
-    initializer: fi.Initializer = arguments.init
-    seed = seed_value(arguments.seed)
+    seed, path = seed_value(arguments.seed), Path(os.path.realpath(arguments.output))
     dtype = dtype_name(output_dtype(arguments.dtype), "dtype")
-    path = Path(os.path.realpath(arguments.output))
-    tensor = fi.Tensor(printable(path.name), arguments.shape, initializer, dtype)
-    header = npy_header(tensor)
-    layout = Layout(path.name, header, (tensor,))
-    output = Output(path.parent, [layout], {}, lambda _: stream_key(seed, arguments.stream))
+    name, stream = arguments.name, arguments.stream
+    if name is not None and path.suffix == ".npy":
+        raise ValueError(f"--name is for .safetensors files: a .npy file has no name, got {name!r}")
+    name = printable(path.stem or "-") if name is None else name
+    tensor = fi.Tensor(name, arguments.shape, arguments.init, dtype, stream=stream)
+    moments = Moments(dtype, tensor.resolve()) if arguments.measure and tensor.size else None
     start = time.perf_counter()
-    with (
-        naming_output(arguments.output),
-        _scratch_folder(path) as working,
-        Progress("fill") as progress,
-    ):
-        output.write(working, threads=arguments.threads, progress=progress)
+    with Progress("fill", FLUSHING) as progress:
+        fi.Model([tensor]).write(
+            arguments.output,
+            seed=seed,
+            resume=False,
+            threads=arguments.threads,
+            progress=progress,
+            observe=None if moments is None else lambda _, chunk: moments.add(chunk),
+        )
     seconds = time.perf_counter() - start
-    name = printable(str(arguments.output))
-    print(f"{name}: {dtype} {tensor.shape}, {readable_bytes(tensor.nbytes)}")
-    if NPY[dtype].startswith("|V"):
+    print(f"{printable(arguments.output)}: {dtype} {tensor.shape}, {readable_bytes(tensor.nbytes)}")
+    if path.suffix == ".npy" and NPY[dtype].startswith("|V"):
         print(f"  .npy has no {dtype}: np.load(...).view(ml_dtypes.{dtype})")
-    print(f"{tensor.init_with_axes}, seed {seed}, stream {arguments.stream!r}")
+    print(f"{tensor.init_with_axes}, seed {seed}, stream {stream!r}")
     _print_rate("filled", tensor.nbytes, tensor.size, seconds, arguments.threads)
-    if tensor.size:
-        stored = Stored(tensor.name, dtype, tensor.shape, path, len(header), tensor.nbytes)
-        _print_measured(stored, tensor.resolve(), tensor.size)
+    if moments is not None:
+        _print_measured(moments, tensor.resolve(), dtype)
 
 
-def _print_measured(stored: Stored, distribution: fi.Distribution, size: int) -> None:
-    measured, expected = measure(stored, distribution), theory(distribution, size, stored.dtype)
-    values = counted(size, "value")
+def _print_measured(measured: Moments, distribution: fi.Distribution, dtype: str) -> None:
+    expected, values = theory(distribution, measured.size, dtype), counted(measured.size, "value")
     words = {
         "min": "bound" if expected.min_is_bound else f"median of the smallest of {values}",
         "max": "bound" if expected.max_is_bound else f"median of the largest of {values}",
@@ -286,18 +326,8 @@ def _print_measured(stored: Stored, distribution: fi.Distribution, size: int) ->
         known = 0.0 if abs(known) < 1e-12 * expected.std else known  # the mean, but for rounding
         row = f"{name:6}{getattr(measured, name):14.6g}{known:14.6g}"
         print(f"{row}  {words.get(name, '')}".rstrip())
-    for note in notes(distribution, stored.dtype):
+    for note in notes(distribution, dtype):
         print(f"\n{note}")
-
-
-@contextmanager
-def _scratch_folder(path: Path) -> Iterator[Path]:
-    """A folder next to a file to be written, which is gone afterwards."""
-    working = Path(tempfile.mkdtemp(prefix=".fastinit.", suffix=".partial", dir=path.parent))
-    try:
-        yield working
-    finally:
-        shutil.rmtree(working, ignore_errors=True)
 
 
 def _print_rate(done: str, nbytes: int, size: int, seconds: float, threads: int | None) -> None:
@@ -318,11 +348,17 @@ def _scaled(x: float) -> str:
     return f"{x / 1000:.3g} {prefix}"
 
 
-def _load(arguments: argparse.Namespace, source: Path) -> fi.Model:
-    model = fi.Model.load(source, rules=arguments.rule)
+def _load(arguments: argparse.Namespace, source: Path, report: TextIO | None = None) -> fi.Model:
+    """The model of SPEC; what names alone gave is reported to `report`, the standard error by default."""
+    model = fi.Model.load(source, rules=arguments.rule, strict=arguments.strict)
+    for line in summary(model.defaults):
+        print(printable(line), file=report or sys.stderr)
     if arguments.dtype is None:
         return model
-    return fi.Model(dataclasses.replace(tensor, dtype=arguments.dtype) for tensor in model)
+    return fi.Model(
+        dataclasses.replace(tensor, dtype=arguments.dtype) if is_fillable(tensor.dtype) else tensor
+        for tensor in model
+    )
 
 
 def _run_spec(arguments: argparse.Namespace) -> None:
@@ -330,9 +366,9 @@ def _run_spec(arguments: argparse.Namespace) -> None:
 
 
 def _run_model(arguments: argparse.Namespace) -> None:
-    model = _load(arguments, arguments.spec)
+    model = _load(arguments, arguments.spec, sys.stdout)
     start = time.perf_counter()
-    with Progress("write") as progress:
+    with Progress("write", FLUSHING) as progress:
         complete = model.write(
             arguments.output,
             seed=arguments.seed,
@@ -411,13 +447,17 @@ def _run_exact(
 
 
 class Progress:
-    """Counts bytes, and shows a bar of them on a terminal if tqdm is there: the extra `progress`."""
+    """Counts bytes, and shows a bar of them on a terminal if tqdm is there: the extra `progress`.
 
-    def __init__(self, what: str) -> None:
+    `at_end` is what the bar says when all bytes are done.
+    """
+
+    def __init__(self, what: str, at_end: str = "") -> None:
         self.written = 0
-        self._what = what
+        self._what, self._at_end = what, at_end
         self._bar: Any = None
         self._first: int | None = None
+        self._start = time.monotonic()
 
     def __enter__(self) -> Progress:
         return self
@@ -445,3 +485,6 @@ class Progress:
         self.written = done - self._first
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
+            is_shown = time.monotonic() - self._start >= PROGRESS_AFTER_SECONDS
+            if done == total and self._at_end and is_shown:
+                self._bar.set_description(f"{self._what}, {self._at_end}")

@@ -10,12 +10,28 @@ from itertools import accumulate
 import numpy as np
 
 from fastinit.checks import check_callback, check_int, shortened
+from fastinit.dtypes import stored_dtype
 from fastinit.files import Stored
-from fastinit.fill import dtype_size
-from fastinit.streams import stream_key
 from fastinit.tensor import Tensor
 from fastinit.threads import Progress, get_num_threads, share
-from fastinit.write import PIECE, fill_bytes, prepared
+from fastinit.write import PIECE, Source
+
+
+def first_difference(stored: Stored, source: Source, begin: int) -> int | None:
+    """The first element that differs from its description in the `PIECE` bytes from byte `begin` on, if one does."""
+    size = min(PIECE, stored.nbytes - begin)
+    expected = np.empty(size, np.uint8)
+    source.fill(expected, begin)
+    got = np.fromfile(stored.path, np.uint8, size, offset=stored.offset + begin)
+    if got.size < size:
+        raise ValueError(f"{stored.path}: {shortened(stored.name)}: the file ends early")
+    different = got != expected
+    at = int(different.argmax())  # the first, if there is one
+    if not different[at]:
+        return None
+    bits = int(got[at] ^ expected[at])
+    lowest = (bits & -bits).bit_length() - 1
+    return ((begin + at) * 8 + lowest) // stored_dtype(stored.dtype).bits
 
 
 def differences(
@@ -38,8 +54,8 @@ def differences(
             got, wanted = ((x.dtype, x.shape) for x in (stored, tensor))
             found[number] = f"{got[0]} {got[1]}, expected {wanted[0]} {wanted[1]}"
             continue
-        same.append((number, prepared(tensor), stream_key(seed, tensor.name)))
-    sizes = [pairs[number][1].nbytes for number, *_ in same]
+        same.append((number, Source(tensor, seed)))
+    sizes = [source.tensor.nbytes for _, source in same]
     total = sum(sizes)
     first_piece = [0, *accumulate(-(-size // PIECE) for size in sizes)]
     first: dict[int, int] = {}
@@ -49,21 +65,13 @@ def differences(
     def compare(i: int) -> None:
         nonlocal compared
         job = bisect_right(first_piece, i) - 1
-        number, distribution, key = same[job]
+        number, source = same[job]
         stored, tensor = pairs[number]
         begin = (i - first_piece[job]) * PIECE
-        size = min(PIECE, tensor.nbytes - begin)
-        expected = np.empty(size, np.uint8)
-        fill_bytes(expected, tensor, begin, distribution, key)
-        got = np.fromfile(stored.path, np.uint8, size, offset=stored.offset + begin)
-        if got.size < size:
-            raise ValueError(f"{stored.path}: {shortened(stored.name)}: the file ends early")
-        different = got != expected
-        at = int(different.argmax())  # the first, if there is one
+        element = first_difference(stored, source, begin)
         with counting:
-            compared += size
-            if different[at]:
-                element = (begin + at) // dtype_size(tensor.dtype)
+            compared += min(PIECE, tensor.nbytes - begin)
+            if element is not None:
                 first[number] = min(element, first.get(number, element))
 
     report = None if progress is None else lambda _: progress(compared, total)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastinit import _kernel
-from fastinit.checks import check_bounds, check_choice, check_real, counted, shown
+from fastinit.checks import BOOLS, check_bounds, check_choice, check_real, counted, shown
 from fastinit.choices import AxesName
 
 Axes = int | Sequence[int]
@@ -48,10 +48,11 @@ def _integers(name: str, value: Any) -> tuple[int, ...]:
     if len(items) > MAX_DIMS:
         raise ValueError(f"{name} must have at most {MAX_DIMS} items, got {shown(value)}")
     try:
-        result = tuple(map(operator.index, items))
+        bools = any(isinstance(item, BOOLS) for item in items)
+        result = None if bools else tuple(map(operator.index, items))
     except TypeError:
         result = None
-    if result is None or bool in map(type, items):
+    if result is None:
         raise TypeError(f"{name} must be an int or a sequence of ints, got {shown(value)}")
     return result
 

@@ -16,45 +16,18 @@ from typing import Any
 
 import numpy as np
 
-from fastinit._kernel import DTYPE_SIZES
-from fastinit.checks import shortened, shown
+from fastinit.checks import counted, listed, shortened, shown
+from fastinit.dtypes import BY_CODE, BY_NPY, DTYPES, stored_dtype
 from fastinit.fans import MAX_DIMS
-from fastinit.fill import dtype_size
 from fastinit.tensor import Tensor
 
-#: What safetensors calls the dtypes (https://github.com/huggingface/safetensors).
-SAFETENSORS = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "F8_E4M3": "float8_e4m3fn",
-    "F8_E5M2": "float8_e5m2",
-}
-_TO_SAFETENSORS = {name: code for code, name in SAFETENSORS.items()}
-#: Bytes of an element of those that are not floats, or not ours.
-_OTHER_SIZES = {
-    "BOOL": 1,
-    "U8": 1,
-    "I8": 1,
-    "F8_E8M0": 1,
-    "I16": 2,
-    "U16": 2,
-    "I32": 4,
-    "U32": 4,
-    "I64": 8,
-    "U64": 8,
-    "C64": 8,
-}
 #: The library refuses longer headers.
 LONGEST_HEADER = 100_000_000
 #: Bytes of a .npy file up to its elements; NumPy refuses headers of more than 10,000 characters.
 LONGEST_NPY_HEADER = 2**16
 
-#: NumPy's names of the dtypes in .npy files, which know no bfloat16 and no 8-bit floats: those are void items.
-NPY = {"float64": "<f8", "float32": "<f4", "float16": "<f2", "bfloat16": "|V2"} | dict.fromkeys(
-    ("float8_e4m3fn", "float8_e5m2"), "|V1"
-)
+#: Names of the dtypes in .npy files.
+NPY = {dtype.name: dtype.npy for dtype in DTYPES.values() if dtype.npy is not None}
 
 RAW_INDEX = "tensors.json"
 #: Bytes of a file's name, on all usual file systems.
@@ -66,7 +39,7 @@ class Stored:
     """Where the elements of one tensor lie: in C order and little endian, from `offset` on in the file `path`."""
 
     name: str
-    dtype: str  # as fastinit names it, or as the file does where fastinit has no such dtype
+    dtype: str  # as fastinit names it (`fastinit.dtypes`), or as the file does where it has no such dtype
     shape: tuple[int, ...]
     path: Path
     offset: int
@@ -90,14 +63,14 @@ def safetensors_layout(
     name: str, tensors: Iterable[Tensor], record: Callable[[Sequence[Tensor]], dict[str, str]]
 ) -> Layout:
     """One .safetensors file, with a record of its tensors as metadata. Wider dtypes come first, so that all are aligned."""
-    ordered = sorted(tensors, key=lambda tensor: -dtype_size(tensor.dtype))
+    ordered = sorted(tensors, key=lambda tensor: -stored_dtype(tensor.dtype).bits)
     if any(tensor.name == "__metadata__" for tensor in ordered):
         raise ValueError(f"{name}: safetensors cannot have a tensor named '__metadata__'")
     header: dict[str, Any] = {"__metadata__": record(ordered)}
     offset = 0
     for tensor in ordered:
         header[tensor.name] = {
-            "dtype": _TO_SAFETENSORS[tensor.dtype],
+            "dtype": stored_dtype(tensor.dtype).code,
             "shape": list(tensor.shape),
             "data_offsets": [offset, offset + tensor.nbytes],
         }
@@ -155,6 +128,10 @@ def safetensors_names(name: str) -> list[str]:
 
 def npy_header(tensor: Tensor) -> bytes:
     """The header of a .npy file."""
+    if tensor.dtype not in NPY:
+        raise ValueError(
+            f"tensor {shortened(tensor.name)}: .npy files cannot hold {tensor.dtype}: write safetensors"
+        )
     header = io.BytesIO()
     fields = {"descr": NPY[tensor.dtype], "fortran_order": False, "shape": tensor.shape}
     np.lib.format.write_array_header_1_0(header, fields)
@@ -183,11 +160,32 @@ def _file_name(tensor: Tensor, suffix: str) -> str:
     return name
 
 
+#: What `read_stored` can read, for errors.
+KNOWN_FORMATS = ".safetensors, their index (*.safetensors.index.json), .npy, or a folder of these or of raw files"
+#: Names of indexes: the variant of a model may come before ".json".
+_INDEX = re.compile(r".*\.index(\.[^./]+)?\.json", re.DOTALL)
+#: How files of other formats begin, and what to do with them.
+_FOREIGN = (
+    (b"PK\x03\x04", "a zip archive, as torch.save and np.savez write: save its tensors as .safetensors"),
+    (b"\x80", "a pickle, as torch.save writes: save its tensors as .safetensors"),
+    (b"\x89HDF\r\n\x1a\n", "HDF5: save its tensors as .safetensors"),
+    (b"GGUF", "GGUF: save its tensors as .safetensors"),
+    (b"\x93NUMPY", "what NumPy writes: give it a name that ends in .npy"),
+    (b"{", "JSON: a config or a spec holds no tensors"),
+    (b"[", "JSON, which holds no tensors"),
+)  # fmt: skip
+
+
+def is_index(name: str) -> bool:
+    """Whether a file's name is that of an index, such as ``model.safetensors.index.fp16.json``."""
+    return _INDEX.fullmatch(name) is not None
+
+
 def read_stored(path: Path) -> list[Stored]:
     """The tensors of a file or folder: .safetensors, their index, .npy, or a folder of any of these or of raw files."""
     if path.is_dir():
         return _read_folder(path)
-    if path.name.endswith(".index.json"):
+    if is_index(path.name):
         return _read_index(path)
     if path.suffix == ".npy":
         return [_read_npy(path)]
@@ -198,16 +196,17 @@ def _read_folder(path: Path) -> list[Stored]:
     if (path / RAW_INDEX).is_file():
         return _read_raw(path)
     names = dict.fromkeys(sorted(os.listdir(path)))
-    for name in names:
-        if name.endswith(".safetensors") and f"{name}.index.json" in names:
+    files = [name for name in names if name.endswith(".safetensors")]
+    indexes = [name for name in names if ".safetensors.index." in name and is_index(name)]
+    for name in files:
+        if f"{name}.index.json" in names:
             raise ValueError(f"{path}: expected one model, got {name} and {name}.index.json")
-    for suffix in (".safetensors.index.json", ".safetensors"):
-        found = [name for name in names if name.endswith(suffix)]
+    for found, what in ((indexes, "*.safetensors.index.json"), (files, "*.safetensors")):
         if len(found) > 1:
-            raise ValueError(f"{path}: expected one file *{suffix}, got {shown(found)}")
+            raise ValueError(f"{path}: expected one file {what}, got {shown(found)}: name one")
         if found:
             one = path / found[0]
-            return read_safetensors(one)[0] if suffix == ".safetensors" else _read_index(one)
+            return _read_index(one) if found is indexes else read_safetensors(one)[0]
     arrays = [path / name for name in names if name.endswith(".npy")]
     if not arrays:
         raise ValueError(f"{path}: expected .safetensors, .npy or raw files in it, got none")
@@ -281,16 +280,17 @@ def read_safetensors(path: Path) -> tuple[list[Stored], dict[str, str]]:
     """
     size = regular_size(path)
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(min(size, 8)), "little")
+        begin = file.read(min(size, 8))
+        length = int.from_bytes(begin, "little")
         if size < 8 or length > size - 8 or length > LONGEST_HEADER:
-            limit = min(max(size - 8, 0), LONGEST_HEADER)
-            raise ValueError(
-                f"{path}: expected a safetensors header of at most {limit} bytes, got {length if size >= 8 else 'a file of ' + str(size)}"
-            )
+            raise ValueError(f"{path}: {_no_header(begin, length, size)}")
         header = parse_json(path, file.read(length))
     if not isinstance(header, dict):
         raise ValueError(f"{path}: expected a JSON object as header, got {type(header).__name__}")
-    metadata = header.pop("__metadata__", {})
+    metadata = header.pop("__metadata__", None)
+    metadata = (
+        {} if metadata is None else metadata
+    )  # null is no metadata to the package safetensors
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise ValueError(f"{path}: __metadata__ must be an object of texts")
     start = 8 + length
@@ -309,6 +309,19 @@ def read_safetensors(path: Path) -> tuple[list[Stored], dict[str, str]]:
     return stored, metadata
 
 
+def _no_header(begin: bytes, length: int, size: int) -> str:
+    """What is wrong with a file that does not begin as .safetensors do; `begin` are its first 8 bytes."""
+    known = f"known are {KNOWN_FORMATS}"
+    if not size:
+        return f"expected a safetensors header, got an empty file; {known}"
+    for start, what in _FOREIGN:
+        if length >= 2**32 and begin.startswith(start):  # no header that is cut short
+            return f"not safetensors, but {what}; {known}"
+    limit = min(max(size - 8, 0), LONGEST_HEADER)
+    got = length if size >= 8 else f"a file of {size}"
+    return f"expected a safetensors header of at most {limit} bytes, got {got}; {known}"
+
+
 def _is_size(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**64
 
@@ -316,6 +329,10 @@ def _is_size(value: Any) -> bool:
 def _is_shape(value: Any) -> bool:
     """Whether `value` has sizes that are quickly multiplied: not a million of them."""
     return isinstance(value, (list, tuple)) and len(value) <= MAX_DIMS and all(map(_is_size, value))
+
+
+#: What a dtype of a later version of safetensors may be called.
+_CODE = re.compile("[A-Z][A-Z0-9_]{0,31}")
 
 
 def _safetensors_entry(path: Path, start: int, name: str, entry: Any) -> Stored:
@@ -330,15 +347,18 @@ def _safetensors_entry(path: Path, start: int, name: str, entry: Any) -> Stored:
         )
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_size, offsets)):
         raise ValueError(f"{where}: data_offsets must be two offsets, got {shown(offsets)}")
-    dtype = SAFETENSORS.get(code, code) if isinstance(code, str) else None
-    itemsize = DTYPE_SIZES.get(dtype or "", _OTHER_SIZES.get(dtype or ""))
-    if dtype is None or itemsize is None:
-        raise ValueError(f"{where}: dtype must be one that safetensors has, got {shown(code)}")
     begin, end = offsets
-    if end - begin != math.prod(shape) * itemsize:
-        raise ValueError(
-            f"{where}: data_offsets {begin} to {end} do not fit the shape {shown(shape)} of {code}"
-        )
+    known = BY_CODE.get(code) if isinstance(code, str) else None
+    if known is not None:
+        if (end - begin) * 8 != math.prod(shape) * known.bits:
+            raise ValueError(
+                f"{where}: data_offsets {begin} to {end} do not fit the shape {shown(shape)} of {code}"
+            )
+    elif not isinstance(code, str) or not _CODE.fullmatch(code):
+        raise ValueError(f"{where}: dtype must be a code such as F32, got {shown(code)}")
+    elif end < begin:
+        raise ValueError(f"{where}: data_offsets must be in order, got {shown(offsets)}")
+    dtype = code if known is None else known.name
     return Stored(name, dtype, tuple(shape), path, start + begin, end - begin)
 
 
@@ -348,18 +368,24 @@ def _read_index(path: Path) -> list[Stored]:
     if not isinstance(weights, dict) or not all(isinstance(v, str) for v in weights.values()):
         raise ValueError(f"{path}: expected a weight_map from tensors to files")
     found: dict[str, Stored] = {}
+    others: list[str] = []
     for name in dict.fromkeys(weights.values()):
         if not _is_neighbour(name):
             raise ValueError(f"{path}: expected files next to it, got {shown(name)}")
         for stored in read_safetensors(path.parent / name)[0]:
-            if weights.get(stored.name) != name:
-                raise ValueError(
-                    f"{path}: {shortened(stored.name)} is in {shortened(name)}, but not there in the weight_map"
-                )
-            found[stored.name] = stored
+            if weights.get(stored.name) == name:
+                found[stored.name] = stored
+            else:
+                others.append(stored.name)
     missing = next((name for name in weights if name not in found), None)
     if missing is not None:
         raise ValueError(f"{path}: {shortened(missing)} is not in {shortened(weights[missing])}")
+    if others:
+        warnings.warn(
+            f"{path}: its files hold {counted(len(others), 'tensor')} that it does not map to "
+            f"them, left out: {listed(others)}",
+            stacklevel=2,
+        )
     return [found[name] for name in weights]
 
 
@@ -370,7 +396,6 @@ _NPY_READERS = {
 
 
 def _read_npy(path: Path) -> Stored:
-    names = {descr: name for name, descr in NPY.items() if not descr.startswith("|V1")}
     size = regular_size(path)
     with path.open("rb") as whole, warnings.catch_warnings():
         # Of what is in memory, no more is read than there is, whatever length a header states.
@@ -390,11 +415,21 @@ def _read_npy(path: Path) -> Stored:
             f"{path}: expected numbers of a shape of at most {MAX_DIMS} sizes, got {shown(dtype)} of {shown(shape)}"
         )
     if fortran and len(shape) > 1:
-        raise ValueError(f"{path}: expected an array in C order, got one in Fortran order")
+        raise ValueError(
+            f"{path}: expected an array in C order, got one in Fortran order: "
+            "save np.ascontiguousarray(array)"
+        )
+    if dtype.str.startswith(">"):
+        raise ValueError(
+            f"{path}: expected little-endian numbers, got {dtype.str}: "
+            f"save array.astype('{dtype.newbyteorder('<').str}')"
+        )
     nbytes = math.prod(shape) * dtype.itemsize
     if offset + nbytes != size:
         raise ValueError(f"{path}: expected {offset + nbytes} bytes, got a file of {size}")
-    return Stored(path.stem, names.get(dtype.str, dtype.str), shape, path, offset, nbytes)
+    known = BY_NPY.get(dtype.str)
+    name = dtype.str if known is None else known.name
+    return Stored(path.stem, name, shape, path, offset, nbytes)
 
 
 def _is_number(dtype: np.dtype[Any]) -> bool:
@@ -427,11 +462,9 @@ def _raw_entry(path: Path, name: str, entry: Any) -> Stored:
         raise ValueError(
             f"{where}: shape must be a list of sizes, {MAX_DIMS} at most, got {shown(shape)}"
         )
-    if not isinstance(dtype, str) or dtype not in DTYPE_SIZES:
-        raise ValueError(
-            f"{where}: dtype must be one of {', '.join(DTYPE_SIZES)}, got {shown(dtype)}"
-        )
-    nbytes = math.prod(shape) * dtype_size(dtype)
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise ValueError(f"{where}: dtype must be one of {', '.join(DTYPES)}, got {shown(dtype)}")
+    nbytes = -(-math.prod(shape) * stored_dtype(dtype).bits // 8)
     size = regular_size(path.parent / file)
     if size != nbytes:
         raise ValueError(f"{where}: expected {nbytes} bytes in {shortened(file)}, got {size}")

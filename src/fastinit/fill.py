@@ -143,17 +143,20 @@ def may_overlap(out: Array) -> bool:
     return bool((np.diff(np.sort(places)) < out.itemsize).any())
 
 
-def select(shape: tuple[int, ...], index: Index) -> tuple[int, list[int], list[int], list[int]]:
-    """Basic indexing of C-ordered elements: first element, and counts, steps and kept axes.
+def select(
+    shape: tuple[int, ...], index: Index, strides: Sequence[int] | None = None
+) -> tuple[int, list[int], list[int], list[int]]:
+    """Basic indexing: first element, and counts, steps and kept axes.
 
     Counts and steps (in elements) have one entry per axis of `shape`; integers
-    give a count of 1 and are not among the kept axes.
+    give a count of 1 and are not among the kept axes. Elements lie in C order unless
+    `strides` says how many there are from one position to the next along each axis.
     """
     first, counts, steps, kept = 0, [], [], []
-    stride = math.prod(shape)
-    for axis, (n, item) in enumerate(zip(shape, expand(shape, index), strict=True)):
-        stride = stride // n if n else 0
-        start, step, count = _select_axis(axis, n, item)
+    strides = c_strides(shape) if strides is None else strides
+    items = zip(shape, strides, expand(shape, index), strict=True)
+    for axis, (n, stride, item) in enumerate(items):
+        start, step, count = select_axis(axis, n, item)
         first += start * stride
         counts.append(count)
         steps.append(step * stride)
@@ -178,7 +181,7 @@ def expand(shape: tuple[int, ...], index: Index) -> list[Any]:
     return items
 
 
-def _select_axis(axis: int, n: int, item: Any) -> tuple[int, int, int]:
+def select_axis(axis: int, n: int, item: Any) -> tuple[int, int, int]:
     """Start, step and count of one item of an index."""
     if isinstance(item, slice):
         try:
@@ -224,18 +227,44 @@ def fill_array(
         if out.size <= TASK:  # what follows takes as long as a thousand elements
             _kernel.fill(distribution, key, 0, out, 0, out.size)
             return
-        dims = [(out.size, 1, out.itemsize)]
-    else:
-        dims = _merge(out.shape, _c_strides(shape) if index is None else steps, out.strides)
+        out, steps = out.reshape(-1), [1]
+    elif index is None:
+        steps = c_strides(shape)
+    fill_strided(out, distribution, key, first, steps, threads)
+
+
+def fill_strided(
+    out: Array,
+    distribution: _kernel.Distribution,
+    key: int,
+    first: int,
+    steps: Sequence[int],
+    threads: int | None,
+) -> None:
+    """Fill `out` with elements of a stream: from `first` on, `steps` apart along each axis of `out`."""
+    # In the order of the stream, whose neighbours are made together, whatever their order in memory.
+    order = sorted(range(out.ndim), key=lambda axis: -abs(steps[axis]))
+    out = out.transpose(order)
+    dims = merge(out.shape, [steps[axis] for axis in order], out.strides)
     if out.size:
         _run_tasks(_task(out, dims, first, distribution, key), out.size, threads)
 
 
-def check_part(out: Array, shape: tuple[int, ...], index: Index | None) -> tuple[int, list[int]]:
-    """Refuse an array that has not the shape of a part; returns the part's first element and steps."""
-    first, wanted, steps = 0, shape, []
+def check_part(
+    out: Array,
+    shape: tuple[int, ...],
+    index: Index | None,
+    strides: Sequence[int] | None = None,
+) -> tuple[int, Sequence[int]]:
+    """Refuse an array that has not the shape of a part; returns the part's first element and steps.
+
+    `strides` are those of the whole, as `select` takes them. Of the whole in C order no steps are
+    returned, which small fills do not need.
+    """
+    first, wanted = 0, shape
+    steps: Sequence[int] = [] if strides is None else strides
     if index is not None:
-        first, counts, all_steps, kept = select(shape, index)
+        first, counts, all_steps, kept = select(shape, index, strides)
         wanted = tuple(counts[axis] for axis in kept)
         steps = [all_steps[axis] for axis in kept]
     if out.shape != wanted:
@@ -255,7 +284,7 @@ def zero_row(out: Array, row: int, shape: tuple[int, ...], index: Index | None) 
         out[rows[item].index(row)] = 0
 
 
-def _c_strides(shape: tuple[int, ...]) -> list[int]:
+def c_strides(shape: tuple[int, ...]) -> list[int]:
     """Elements from one position to the next along each axis of a C-ordered tensor."""
     return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
@@ -263,7 +292,7 @@ def _c_strides(shape: tuple[int, ...]) -> list[int]:
 Dim = tuple[int, int, int]  # count, step in elements, step in bytes of the output
 
 
-def _merge(counts: Sequence[int], steps: Sequence[int], strides: Sequence[int]) -> list[Dim]:
+def merge(counts: Sequence[int], steps: Sequence[int], strides: Sequence[int]) -> list[Dim]:
     """The fewest dimensions that visit the same elements in the same order."""
     dims: list[Dim] = []
     for count, step, stride in zip(counts, steps, strides, strict=True):

@@ -28,6 +28,8 @@ try:
 except ImportError as error:
     raise ImportError("fastinit.keras needs the package keras: pip install keras") from error
 
+from fastinit.keras_model import init_model_, variable_paths
+
 __all__ = [
     "GlorotNormal",
     "GlorotUniform",
@@ -44,13 +46,18 @@ __all__ = [
     "glorot_uniform",
     "he_normal",
     "he_uniform",
+    "init_model_",
     "lecun_normal",
     "lecun_uniform",
     "random_normal",
     "random_uniform",
     "truncated_normal",
+    "variable_paths",
     "variance_scaling",
 ]
+
+#: The public names that are no initializers.
+_FUNCTIONS = frozenset({"get", "init_model_", "variable_paths"})
 
 _registered = keras.saving.register_keras_serializable(package="fastinit")
 
@@ -129,7 +136,7 @@ class _Filled:
         if layout is not None:
             raise ValueError(f"layout must be None on the backend {backend}, got {layout!r}")
         if not isinstance(self.seed, keras.random.SeedGenerator):
-            return _to_backend(distribution(dims, seed=self.seed % 2**64, dtype=name))
+            return to_backend(distribution(dims, seed=self.seed % 2**64, dtype=name))
 
         def make(state: Any) -> Array:
             seed, stream = _read_state(state)
@@ -140,7 +147,7 @@ class _Filled:
             return _later(make, state, dims, name)
         if backend == "torch" and state.is_meta:  # Keras learns shapes from tensors without values
             return keras.ops.zeros(dims, name)
-        return _to_backend(make(state))
+        return to_backend(make(state))
 
 
 class _Scaled(_Filled):
@@ -184,7 +191,7 @@ def _later(make: Callable[[Any], Array], state: Any, shape: tuple[int, ...], dty
     return made
 
 
-def _to_backend(array: Array) -> Any:
+def to_backend(array: Array) -> Any:
     """A tensor of the backend from an array that nobody else holds, without a copy where it can be."""
     backend = keras.config.backend()
     if backend == "numpy":
@@ -441,7 +448,7 @@ def get(identifier: Any) -> Any:
     ValueError
         What is no initializer.
     """
-    if isinstance(identifier, str) and identifier in __all__ and identifier != "get":
+    if isinstance(identifier, str) and identifier in {*__all__} - _FUNCTIONS:
         identifier = globals()[identifier]
     return keras.initializers.get(identifier)
 

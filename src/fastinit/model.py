@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from fastinit import _kernel, files
 from fastinit.check import Checked, check_tensors
 from fastinit.checks import check_choice, check_int, counted, readable_bytes, shortened, shown
+from fastinit.defaults import Default
+from fastinit.dtypes import constant_array, is_fillable, stored_dtype
 from fastinit.exact import differences
 from fastinit.files import Layout, Stored, is_path, read_stored
 from fastinit.fill import (
@@ -18,17 +23,27 @@ from fastinit.fill import (
     Index,
     check_output,
     check_part,
+    fill_strided,
     new_array,
     select,
     zero_row,
 )
-from fastinit.spec import initializer_table, parse_rule, read_tensors, recorded, tensor_table
-from fastinit.streams import Seed, seed_value, stream_key
+from fastinit.spec import (
+    initializer_table,
+    parse_rule,
+    part_table,
+    read_tensors,
+    recorded,
+    tensor_table,
+)
+from fastinit.streams import Seed, seed_value
 from fastinit.tensor import Tensor
 from fastinit.threads import Progress
-from fastinit.write import PARTIAL, Output, naming_output
+from fastinit.write import PARTIAL, Observer, Output, naming_output, scratch_folder
 
 FORMATS = ("safetensors", "npy", "raw")
+#: The formats of files, by the ends of their names.
+SUFFIXES = {".safetensors": "safetensors", ".npy": "npy"}
 
 
 class Model:
@@ -53,7 +68,10 @@ class Model:
     """
 
     def __init__(self, tensors: Iterable[Tensor]) -> None:
+        if not isinstance(tensors, Iterable):
+            raise TypeError(f"tensors must be an iterable of fastinit.Tensor, got {shown(tensors)}")
         self._tensors: dict[str, Tensor] = {}
+        self._defaults: dict[str, Default] = {}
         for tensor in tensors:
             if not isinstance(tensor, Tensor):
                 raise TypeError(f"tensors must be fastinit.Tensor, got {shown(tensor)}")
@@ -65,7 +83,9 @@ class Model:
 
     @classmethod
     @_kernel.in_default_arithmetic
-    def load(cls, source: str | os.PathLike[str], *, rules: Iterable[str] = ()) -> Model:
+    def load(
+        cls, source: str | os.PathLike[str], *, rules: Iterable[str] = (), strict: bool = True
+    ) -> Model:
         """The model that a file describes.
 
         Parameters
@@ -77,18 +97,39 @@ class Model:
             has the format of specs and the architectures of configs.
         rules : iterable of str
             ``"*.bias=zeros"`` gives tensors of names that match an initializer, ``"*.ids=skip"``
-            leaves them out. The first that matches counts, before those of a spec. Stored tensors
-            that none matches are normal with a standard deviation of 0.02, vectors one, and
-            vectors named bias zero.
+            leaves them out; ``"*.weight=he_normal:min_axes=2"`` is for those of at least two axes.
+            The first that matches counts, before those of a spec. Stored tensors that none
+            matches get a default by their names, see `defaults` and ``docs/models.md``.
+        strict : bool
+            Refuse rules, those of a spec too, that match no tensor; but not those that leave
+            tensors out. False accepts them, for rules that several models share.
+
+        Warns
+        -----
+        UserWarning
+            Names of stored tensors tell no initializer, and ones were taken; a folder's
+            config.json cannot be used, and the header of its .safetensors was; files of an
+            index hold tensors that it does not map to them.
 
         Raises
         ------
         ValueError, TypeError, OSError
-            A file that cannot be read, or is not what it should be, named with the key.
+            A file that cannot be read, or is not what it should be, named with the key; a rule
+            that matches no tensor, with the names near it; stored tensors that have no default
+            by name, such as packed integers.
         """
         if isinstance(rules, str):
             raise TypeError(f"rules must be a list of texts, got the text {shown(rules)}")
-        return cls(read_tensors(_path("source", source), [parse_rule(rule) for rule in rules]))
+        parsed = [parse_rule(rule) for rule in rules]
+        tensors, defaults = read_tensors(_path("source", source), parsed, strict)
+        model = cls(tensors)
+        model._defaults = defaults
+        return model
+
+    @property
+    def defaults(self) -> Mapping[str, Default]:
+        """The tensors whose initializer is a default by name, and the row of the table that gave it."""
+        return self._defaults
 
     def __iter__(self) -> Iterator[Tensor]:
         return iter(self._tensors.values())
@@ -132,8 +173,11 @@ class Model:
         """
         tensor = self[name]
         _, counts, _, kept = select(tensor.shape, ... if index is None else index)
-        out = new_array(tuple(counts[axis] for axis in kept), tensor.dtype)
-        self._fill(tensor, out, _given(seed), index, threads)
+        value, shape = seed_value(_given(seed)), tuple(counts[axis] for axis in kept)
+        if not is_fillable(tensor.dtype):
+            return constant_array(shape, stored_dtype(tensor.dtype), tensor.resolve())
+        out = new_array(shape, tensor.dtype)
+        self._fill(tensor, out, value, index, threads)
         return out
 
     def fill(
@@ -149,8 +193,8 @@ class Model:
         Parameters
         ----------
         arrays : mapping from str to numpy.ndarray
-            By the names of tensors, not necessarily all; of their shapes, any float dtype and
-            any strides.
+            By the names of tensors, not necessarily all; of their shapes, any float dtype (for
+            constants in other dtypes their own too) and any strides.
         seed : int, numpy.random.SeedSequence or numpy.random.Generator
             The same for all tensors.
         index : mapping from str to index, optional
@@ -172,23 +216,26 @@ class Model:
             if name not in arrays:
                 raise ValueError(f"index names a tensor that is not in arrays: {shown(name)}")
         for name, out in arrays.items():
-            tensor, dtype = self[name], check_output(out)
+            tensor = self[name]
+            dtype = None if _takes_constant(tensor, out) else check_output(out)
             check_part(out, tensor.shape, parts.get(name))
-            tensor.prepare(dtype)
+            if dtype is not None:
+                tensor.prepare(dtype)
         for name, out in arrays.items():
             self._fill(self[name], out, value, parts.get(name), threads)
 
     def _fill(
-        self, tensor: Tensor, out: Array, seed: Seed, index: Index | None, threads: int | None
+        self, tensor: Tensor, out: Array, seed: int, index: Index | None, threads: int | None
     ) -> None:
-        tensor.init_with_axes.fill(
-            out,
-            seed=seed,
-            stream=tensor.name,
-            shape=tensor.shape,
-            index=index,
-            threads=threads,
-        )
+        if _takes_constant(tensor, out):
+            out[...] = constant_array((), stored_dtype(tensor.dtype), tensor.resolve())
+            return
+        threads = None if threads is None else check_int("threads", threads, 1)
+        distribution = tensor.prepare(check_output(out))
+        assert not isinstance(distribution, bytes)  # check_output refuses dtypes for constants
+        begin, strides = tensor.positions
+        first, steps = check_part(out, tensor.shape, index, strides)
+        fill_strided(np.asarray(out), distribution, tensor.key(seed), begin + first, steps, threads)
         if tensor.padding_idx is not None:
             zero_row(out, tensor.padding_idx, tensor.shape, index)
 
@@ -197,25 +244,29 @@ class Model:
         path: str | os.PathLike[str],
         *,
         seed: Seed,
-        format: str = "safetensors",
+        format: str | None = None,
         max_shard_size: int | None = None,
         rank: int = 0,
         world: int = 1,
+        resume: bool = True,
         threads: int | None = None,
         memory: int | None = None,
         progress: Progress | None = None,
+        observe: Observer | None = None,
     ) -> bool:
         """Write all tensors into files.
 
         Parameters
         ----------
         path : path
-            A file ``NAME.safetensors``; a folder for the other formats.
+            A file ``NAME.safetensors``; a file ``NAME.npy`` for a model of one tensor; or a
+            folder, with `format`.
         seed : int, numpy.random.SeedSequence or numpy.random.Generator
             It is stored in the metadata of safetensors, with the initializers.
-        format : {"safetensors", "npy", "raw"}
-            safetensors, a .npy file for each tensor, or a file of bare elements for each and
-            ``tensors.json`` with their dtypes and shapes.
+        format : {"safetensors", "npy", "raw"}, optional
+            That of the name of `path` by default. For a folder, "npy" is a .npy file for each
+            tensor, and "raw" a file of bare elements for each and ``tensors.json`` with their
+            dtypes and shapes.
         max_shard_size : int, optional
             Most bytes of tensors in one file of safetensors: a model that needs several gets
             them and an index, with the names that ``transformers`` gives them. A tensor that
@@ -223,10 +274,18 @@ class Model:
         rank, world : int
             Write the part of process `rank` of `world`, about as many bytes as any other's.
             All of them need one file system; they may run at once or one after the other.
+        resume : bool
+            Go on from what an interrupted call has left, and leave that after an interrupt. False
+            begins anew, leaves nothing, and is for one process that writes no folder.
         threads, memory : int, optional
             At most so many threads; at most so many bytes of memory for the whole process.
         progress : callable, optional
             Called with the bytes that are written, and all of this process's part.
+        observe : callable, optional
+            Called from the worker threads, several at once, with a tensor and a chunk of its
+            bytes, before the chunk is written: to measure or hash what is still in a cache. It is
+            not called for what an earlier run has written. The chunk, an array of uint8, holds
+            whole elements, is overwritten afterwards, and must not be changed.
 
         Returns
         -------
@@ -237,7 +296,8 @@ class Model:
         Raises
         ------
         ValueError, TypeError, OSError
-            A bad argument, a path that cannot be written, a full disk.
+            A bad argument, a path whose name is not that of a known format, a path that cannot be
+            written, a full disk.
 
         Notes
         -----
@@ -248,25 +308,29 @@ class Model:
         """
         world = check_int("world", world, 1)
         rank = check_int("rank", rank, 0, world - 1, f"an int in [0, world), here [0, {world})")
+        if not resume and world > 1:
+            raise ValueError(
+                f"resume must be True where several processes write, got world={world}"
+            )
         value = seed_value(_given(seed))
         given = _path("path", path)
         target = Path(os.path.realpath(given))
+        format = _output_format(os.fspath(path), target, format, len(self))
         layouts, extras = self._layouts(target, value, format, max_shard_size)
-        if format == "safetensors":
-            folder, working = target.parent, target.parent / f".{target.name}.partial"
-            replaced = files.safetensors_names(target.name)
+        if target.suffix in SUFFIXES:
+            folder, partial = target.parent, f".{target.name}{PARTIAL}"
+            replaced = files.safetensors_names(target.name) if format == "safetensors" else []
         else:
-            folder, working, replaced = target, target / PARTIAL, []
+            folder, partial, replaced = target, PARTIAL, []
             _check_folder(folder, {*extras, *(layout.name for layout in layouts)})
-        output = Output(
-            folder,
-            layouts,
-            extras,
-            lambda tensor: stream_key(value, tensor.name),
-            replaced,
-            makes_folder=format != "safetensors",
-        )
-        with naming_output(given, working):
+        output = Output(folder, layouts, extras, value, replaced, makes_folder=folder == target)
+        if not resume and folder == target:
+            raise ValueError(f"resume must be True for a folder, got format={format!r}")
+        working = folder / partial
+        with (
+            naming_output(given, working if resume else None),
+            nullcontext(working) if resume else scratch_folder(folder) as working,
+        ):
             return output.write(
                 working,
                 rank=rank,
@@ -274,18 +338,16 @@ class Model:
                 threads=threads,
                 memory=memory,
                 progress=progress,
+                observe=observe,
             )
 
     def _layouts(
         self, target: Path, seed: int, format: str, limit: int | None
     ) -> tuple[list[Layout], dict[str, bytes]]:
-        check_choice("format", format, FORMATS)
         if not len(self):
             raise ValueError("a model without tensors cannot be written")
         tensors = list(self)
         if format == "safetensors":
-            if target.suffix != ".safetensors":
-                raise ValueError(f"path must end in .safetensors, got {shortened(str(target))}")
             if limit is not None:
                 check_int("max_shard_size", limit, 1)
             return files.safetensors_set(
@@ -293,6 +355,8 @@ class Model:
             )
         if limit is not None:
             raise ValueError(f"max_shard_size applies only to safetensors, got format={format!r}")
+        if target.suffix in SUFFIXES:
+            return [Layout(target.name, files.npy_header(tensors[0]), (tensors[0],))], {}
         return files.npy_set(tensors) if format == "npy" else files.raw_set(tensors)
 
     def check(
@@ -345,10 +409,12 @@ def recorded_model(path: Path) -> tuple[Model, int | None]:
     """What the safetensors of a file or folder say of their tensors, and the seed."""
     tensors: dict[str, Tensor] = {}
     seeds = set()
-    for file in dict.fromkeys(stored.path for stored in read_stored(path)):
+    files_of = {stored.name: stored.path for stored in read_stored(path)}
+    for file in dict.fromkeys(files_of.values()):
         if file.suffix == ".safetensors":
             some, seed = recorded(file)
-            tensors |= some
+            # An index may map a name to another file, or to none.
+            tensors |= {name: one for name, one in some.items() if files_of.get(name) == file}
             seeds.add(seed)
     if len(seeds) > 1:
         raise ValueError(f"{path}: its files record different seeds")
@@ -363,6 +429,39 @@ def _path(name: str, value: str | os.PathLike[str]) -> Path:
     if not is_path(str(path)):
         raise ValueError(f"{name} must be a path, got {shown(value)}")
     return path
+
+
+def _output_format(given: str, target: Path, format: str | None, count: int) -> str:
+    """The format of an output of `count` tensors, from its name and from what is asked for; errors where they disagree."""
+    if format is not None:
+        check_choice("format", format, FORMATS)
+    named, name = SUFFIXES.get(target.suffix), shortened(given)
+    if named is None:
+        if format in (None, "safetensors") or given in ("", "-"):
+            folder = "; for a folder, format must be npy or raw" if count > 1 else ""
+            raise ValueError(f"path must end in .safetensors or .npy, got {name}{folder}")
+        return format
+    if format not in (None, named):
+        raise ValueError(
+            f"path must be a folder for format={format!r}, got a name that ends in {target.suffix}: {name}"
+        )
+    if named == "npy" and count > 1:
+        raise ValueError(
+            f"path must be a .safetensors file, or a folder for format='npy': the model has {count} tensors, "
+            f"and a .npy file holds one; got {name}"
+        )
+    return named
+
+
+def _takes_constant(tensor: Tensor, out: Any) -> bool:
+    """Whether an array has the dtype of a tensor that takes constants only."""
+    if is_fillable(tensor.dtype) or not isinstance(out, np.ndarray):
+        return False
+    if out.dtype.name != tensor.dtype:
+        return False
+    if not out.flags.writeable:
+        raise ValueError("out must be writable, got a read-only array")
+    return True
 
 
 def _given(seed: Seed) -> Seed:
@@ -381,6 +480,9 @@ def _record(tensors: Sequence[Tensor], seed: int) -> dict[str, str]:
         "axes": {tensor.name: tensor.axes for tensor in tensors},
         "padding_idx": {t.name: t.padding_idx for t in tensors if t.padding_idx is not None},
     }
+    for tensor in tensors:
+        for key, value in part_table(tensor).items():
+            record.setdefault(key, {})[tensor.name] = value
     return {"format": "pt", "fastinit": json.dumps(record, separators=(",", ":"))}
 
 

@@ -1,4 +1,4 @@
-"""Patterns of names: whether each selects a tensor, and which names are near one that does not."""
+"""Rules from patterns of names to initializers: whether each selects a tensor, and whether that can have it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from fastinit.checks import shortened
+from fastinit.initializers import Initializer, VarianceScaling
 
 #: Names that are compared with one that is unknown, so that a model of 100,000 tensors takes no longer than one of 5,000.
 MOST_COMPARED = 5000
@@ -48,8 +49,9 @@ def check_patterns(
     patterns: Iterable[str],
     names: Collection[str],
     tied: Mapping[str, str] | None = None,
+    what: str = "tensor",
 ) -> None:
-    """Refuse the first pattern (`fnmatch`) that matches none of `names`.
+    """Refuse the first pattern (`fnmatch`) that matches none of `names`, which are those of each `what`.
 
     `tied` maps further names of tensors to those among `names`: a pattern that matches only
     such an alias is refused with the name that it is tied to.
@@ -64,5 +66,14 @@ def check_patterns(
                 f"{shortened(tied[alias])}: name that"
             )
         raise ValueError(
-            f"{argument}: {shortened(pattern)} matches no tensor{near_words(pattern, names)}"
+            f"{argument}: {shortened(pattern)} matches no {what}{near_words(pattern, names)}"
+        )
+
+
+def check_fans(name: str, init: Initializer, shape: tuple[int, ...], advice: str) -> None:
+    """Refuse an initializer that scales by fans for a tensor of fewer than two axes, whose fans nobody defines."""
+    if isinstance(init, VarianceScaling) and len(shape) < 2:
+        raise ValueError(
+            f"an initializer that scales by fans needs at least 2 axes, got shape {shape} of "
+            f"{shortened(name)}: {advice}"
         )

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import re
 import tomllib
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
 
 from fastinit import _kernel, initializers
-from fastinit._kernel import DTYPE_SIZES
 from fastinit.architectures import config_tensors
 from fastinit.checks import check_int, shortened, shown
-from fastinit.choices import DtypeName, is_dtype_name
-from fastinit.fans import check_axes_name
+from fastinit.choices import StoredDtypeName, is_stored_dtype_name
+from fastinit.defaults import Default, default_for, no_default, not_known
+from fastinit.dtypes import DTYPES, is_fillable
+from fastinit.fans import MAX_DIMS, check_axes_name
 from fastinit.files import (
     Stored,
+    is_index,
     is_path,
     parse_json,
     read_json,
@@ -27,6 +31,7 @@ from fastinit.files import (
     read_stored,
 )
 from fastinit.initializers import Initializer, VarianceScaling
+from fastinit.rules import check_patterns
 from fastinit.streams import MAX_UINT64
 from fastinit.tensor import Tensor
 
@@ -50,9 +55,11 @@ AXES_ARGUMENTS: dict[str, Callable[[str], Any]] = {
 #: In place of an initializer: the tensor is left out.
 SKIP = "skip"
 
-MODEL_KEYS = {"dtype", "axes", "tensors", "tensors_from", "rules"}
-TENSOR_KEYS = {"name", "shape", "init", "dtype", "axes", "padding_idx"}
-RULE_KEYS = {"match", "init", "dtype", "axes", "padding_idx"}
+MODEL_KEYS = {"dtype", "axes", "tensors", "tensors_from", "rules", "strict"}
+#: What says which part of which stream a tensor is.
+PART_KEYS = ("stream", "whole_shape", "index", "axis_order")
+TENSOR_KEYS = {"name", "shape", "init", "dtype", "axes", "padding_idx", *PART_KEYS}
+RULE_KEYS = {"match", "min_axes", "init", "dtype", "axes", "padding_idx"}
 #: Of a path in a spec: errors of the operating system repeat it.
 LONGEST_PATH = 512
 #: Of a rule's pattern: fnmatch takes the square of its opening brackets.
@@ -147,43 +154,149 @@ def initializer_table(init: Initializer) -> dict[str, Any]:
 
 def tensor_table(tensor: Tensor) -> dict[str, Any]:
     """A tensor as specs have it."""
-    table = {
+    table: dict[str, Any] = {
         "name": tensor.name,
         "shape": list(tensor.shape),
         "dtype": tensor.dtype,
         "axes": tensor.axes,
         "init": initializer_table(tensor.init),
     }
-    return table if tensor.padding_idx is None else table | {"padding_idx": tensor.padding_idx}
+    if tensor.padding_idx is not None:
+        table["padding_idx"] = tensor.padding_idx
+    return table | part_table(tensor)
+
+
+def part_table(tensor: Tensor) -> dict[str, Any]:
+    """Which part of which stream a tensor is, as specs and provenance have it; empty for one of its own."""
+    table = {key: getattr(tensor, key) for key in PART_KEYS if getattr(tensor, key) is not None}
+    if "index" in table:
+        table["index"] = [_item_text(item) for item in table["index"]]
+    return table
+
+
+def _item_text(item: Any) -> int | str:
+    """An item of an index: an int, or a slice as NumPy writes it, such as ``"0:1024"``."""
+    if not isinstance(item, slice):
+        return int(item)
+    ends = [item.start, item.stop] + ([] if item.step is None else [item.step])
+    return ":".join("" if end is None else str(end) for end in ends)
+
+
+#: A slice as NumPy writes it.
+_SLICE = re.compile(r"(-?[0-9]{1,20})?:(-?[0-9]{1,20})?(?::(-?[0-9]{1,20})?)?")
+
+
+def _index_from(value: Any) -> tuple[Any, ...]:
+    """An index from a list of ints and of slices as texts."""
+    if not isinstance(value, list):
+        raise ValueError(f"index must be a list such as ['0:1024', 3], got {shown(value)}")
+    items: list[Any] = []
+    for item in value:
+        match = _SLICE.fullmatch(item) if isinstance(item, str) else None
+        if match is not None:
+            item = slice(*(None if end is None else int(end) for end in match.groups()))
+        elif type(item) is not int:
+            raise ValueError(f"index must have ints and slices such as '0:1024', got {shown(item)}")
+        items.append(item)
+    return tuple(items)
+
+
+def _part_from(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a `Tensor` that say which part of which stream it is."""
+    part = {key: table[key] for key in PART_KEYS if key in table}
+    for key in ("whole_shape", "axis_order"):
+        if key in part and not isinstance(part[key], list):
+            raise ValueError(f"{key} must be a list of ints, got {shown(part[key])}")
+    if "stream" in part and not isinstance(part["stream"], str):
+        raise ValueError(f"stream must be a text, got {shown(part['stream'])}")
+    return part | ({"index": _index_from(part["index"])} if "index" in part else {})
 
 
 def parse_rule(text: str) -> dict[str, Any]:
-    """``*.bias=zeros`` as a rule of a spec."""
+    """``*.bias=zeros`` or ``*=he_normal:min_axes=2`` as a rule of a spec."""
     match, equals, init = text.partition("=") if isinstance(text, str) else ("", "", "")
     if not match or not equals:
         raise ValueError(f"expected a rule such as '*.bias=zeros', got {shown(text)}")
-    _check_match(f"rule {shown(text)}", match)
+    where = f"rule {shown(text)}"
+    _check_match(where, match)
+    rule: dict[str, Any] = {"match": match}
+    name, _, options = init.partition(":")
+    limits = [option for option in options.split(",") if option.startswith("min_axes=")]
+    if limits:
+        digits = limits[0].removeprefix("min_axes=")
+        if len(limits) > 1 or not re.fullmatch("[0-9]{1,2}", digits):
+            raise ValueError(f"{where}: expected one min_axes, an int in [0, {MAX_DIMS}]")
+        rule["min_axes"] = check_int(f"{where}: min_axes", int(digits), 0, MAX_DIMS)
+        options = ",".join(option for option in options.split(",") if option not in limits)
+        init = f"{name}:{options}" if options else name
     if init != SKIP:
         parse_initializer(init)
-    return {"match": match, "init": init}
+    return rule | {"init": init}
 
 
-def read_tensors(path: Path, rules: Sequence[Mapping[str, Any]] = ()) -> list[Tensor]:
+def read_tensors(
+    path: Path, rules: Sequence[Mapping[str, Any]] = (), strict: bool = True
+) -> tuple[list[Tensor], dict[str, Default]]:
     """The tensors that a file describes: a spec, a Hugging Face config, or stored tensors.
 
-    `rules` come before what the file says.
+    `rules` come before what the file says. `strict` refuses rules that select no tensor, in the
+    file too, unless that says otherwise. With the tensors come those of their initializers that
+    are defaults by name.
     """
     if path.is_dir() and (path / "config.json").is_file():
-        path = path / "config.json"
+        path = _config_or_folder(path)
     if path.suffix == ".toml":
-        return _spec_tensors(path, _read_toml(path), rules)
-    if path.suffix == ".json" and not path.name.endswith(".index.json"):
+        return _spec_tensors(path, _read_toml(path), rules, strict), {}
+    if path.suffix == ".json" and not is_index(path.name):
         spec = read_json(path)
         if isinstance(spec, dict) and "model_type" in spec:
-            return _config_tensors(path, spec, rules)
-        return _spec_tensors(path, spec, rules)
-    tables = [{"init": _usual_initializer(s), **_stored_table(s)} for s in read_stored(path)]
-    return _tensors(path, [{"axes": "out_in", **table, **_rule(table, rules)} for table in tables])
+            return _ruled_tensors(path, _config_tables(path, spec), rules, strict), {}
+        return _spec_tensors(path, spec, rules, strict), {}
+    return _stored_tensors(path, rules, strict)
+
+
+def _config_or_folder(folder: Path) -> Path:
+    """The config.json of a folder; the folder itself, with a warning, where only its .safetensors can be used."""
+    path = folder / "config.json"
+    try:
+        spec = read_json(path)
+        if isinstance(spec, dict) and "model_type" in spec:
+            _config_tables(path, spec)
+        else:
+            _spec_tensors(path, spec, (), strict=False)
+    except (ValueError, TypeError) as error:
+        if not any(name.endswith(".safetensors") for name in os.listdir(folder)):
+            return path  # whose error is raised again
+        warnings.warn(
+            f"{error}: names, shapes and dtypes were taken from the .safetensors next to it",
+            stacklevel=2,
+        )
+        return folder
+    return path
+
+
+def _stored_tensors(
+    path: Path, rules: Sequence[Mapping[str, Any]], strict: bool
+) -> tuple[list[Tensor], dict[str, Default]]:
+    """The tensors of files, with the initializers of rules, or those that names suggest."""
+    tables, defaults, unknown = [], {}, []
+    found = read_stored(path)
+    if strict:
+        _check_rules(path, rules, [_stored_table(stored) for stored in found])
+    for stored in found:
+        table = {"axes": "out_in", **_stored_table(stored)}
+        if not (rule := _rule(table, rules)):
+            row = default_for(stored)
+            if row is None or row.init is None:
+                unknown.append(stored)
+                continue
+            defaults[stored.name], rule = row, {"init": row.init}
+        tables.append(table | rule)
+    if unknown:
+        raise ValueError(f"{path}: {no_default(unknown)}")
+    if sentence := not_known(defaults):
+        warnings.warn(f"{path}: {sentence}", stacklevel=2)
+    return _tensors(path, tables), defaults
 
 
 #: Of a key in TOML; specs have no use for more than 4.
@@ -217,13 +330,22 @@ def _read_toml(path: Path) -> Any:
         raise ValueError(f"{path}: nested too deeply") from None
 
 
-def _config_tensors(
-    path: Path, config: dict[str, Any], rules: Sequence[Mapping[str, Any]]
-) -> list[Tensor]:
+def _config_tables(path: Path, config: dict[str, Any]) -> list[dict[str, Any]]:
     try:
-        tables = [tensor_table(tensor) for tensor in config_tensors(config)]
+        return [tensor_table(tensor) for tensor in config_tensors(config)]
     except (ValueError, TypeError) as error:
         raise type(error)(f"{path}: {error}") from None
+
+
+def _ruled_tensors(
+    path: Path,
+    tables: Sequence[Mapping[str, Any]],
+    rules: Sequence[Mapping[str, Any]],
+    strict: bool,
+) -> list[Tensor]:
+    """Tensors, of whose tables rules count first."""
+    if strict:
+        _check_rules(path, rules, tables)
     return _tensors(path, [{**table, **_rule(table, rules)} for table in tables])
 
 
@@ -231,10 +353,14 @@ def _stored_table(stored: Stored) -> dict[str, Any]:
     return {"name": stored.name, "shape": list(stored.shape), "dtype": stored.dtype}
 
 
-def _spec_tensors(path: Path, spec: Any, rules: Sequence[Mapping[str, Any]]) -> list[Tensor]:
+def _spec_tensors(
+    path: Path, spec: Any, rules: Sequence[Mapping[str, Any]], strict: bool
+) -> list[Tensor]:
     """Of a tensor, the command line's rule counts before its own table, then the spec's rule, the spec, and what is stored."""
     _check_table(f"{path}", spec, MODEL_KEYS, {"axes": str, "dtype": str, "tensors_from": str})
     check_axes_name(f"{path}: axes", spec.get("axes", "in_out"))
+    if not isinstance(spec.get("strict", True), bool):
+        raise ValueError(f"{path}: strict must be true or false, got {shown(spec['strict'])}")
     stored: list[dict[str, Any]] = []
     if "tensors_from" in spec:
         if len(spec["tensors_from"]) > LONGEST_PATH or not is_path(spec["tensors_from"]):
@@ -250,14 +376,20 @@ def _spec_tensors(path: Path, spec: Any, rules: Sequence[Mapping[str, Any]]) -> 
         where = f"{path}: rules[{i}]"
         _check_table(where, rule, RULE_KEYS, {"match": str}, required=("match", "init"))
         _check_match(where, rule["match"])
+        check_int(f"{where}: min_axes", rule.get("min_axes", 0), 0, MAX_DIMS)
     for i, table in enumerate(listed):
         where = f"{path}: tensors[{i}]"
         _check_table(where, table, TENSOR_KEYS, {"name": str}, required=("name", "shape"))
+    if strict and spec.get("strict", True):
+        _check_rules(path, own_rules, [*stored, *listed])
     defaults = {key: spec[key] for key in ("axes", "dtype") if key in spec}
-    tables = [{**one, **defaults, **_rule(one, own_rules), **_rule(one, rules)} for one in stored]
-    for one in listed:
-        tables.append({**defaults, **_rule(one, own_rules), **one, **_rule(one, rules)})
-    return _tensors(path, tables)
+    tables = []
+    for one in stored:
+        # Integers and other dtypes for constants keep theirs.
+        given = {k: v for k, v in defaults.items() if k != "dtype" or is_fillable(one["dtype"])}
+        tables.append({**one, **given, **_rule(one, own_rules)})
+    tables += [{**defaults, **_rule(one, own_rules), **one} for one in listed]
+    return _ruled_tensors(path, tables, rules, strict)
 
 
 def _check_match(where: str, match: str) -> None:
@@ -267,10 +399,33 @@ def _check_match(where: str, match: str) -> None:
         )
 
 
+def _check_rules(
+    path: Path, rules: Sequence[Mapping[str, Any]], tables: Sequence[Mapping[str, Any]]
+) -> None:
+    """Refuse a rule that selects no tensor, unless it leaves tensors out: then there is nothing to leave out."""
+    for rule in rules:
+        if rule["init"] != SKIP:
+            axes = rule.get("min_axes", 0)
+            names = [table["name"] for table in tables if _count_axes(table) >= axes]
+            what = f"tensor of at least {axes} axes" if axes else "tensor"
+            check_patterns(f"{path}: rules", [rule["match"]], names, what=what)
+
+
+def _count_axes(table: Mapping[str, Any]) -> int:
+    shape = table["shape"]
+    return len(shape) if isinstance(shape, list) else 0  # other shapes are refused later
+
+
 def _rule(table: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the first rule that matches a tensor says of it."""
-    rule = next((r for r in rules if fnmatchcase(table["name"], r["match"])), {})
-    return {key: value for key, value in rule.items() if key != "match"}
+    """What the first rule that selects a tensor says of it."""
+    axes = _count_axes(table)
+    selecting = (
+        rule
+        for rule in rules
+        if fnmatchcase(table["name"], rule["match"]) and axes >= rule.get("min_axes", 0)
+    )
+    rule = next(selecting, {})
+    return {key: value for key, value in rule.items() if key not in ("match", "min_axes")}
 
 
 def _tables(path: Path, spec: dict[str, Any], key: str) -> list[Any]:
@@ -324,21 +479,16 @@ def _tensor(full: Mapping[str, Any]) -> Tensor:
     if not isinstance(shape, list):
         raise ValueError(f"shape must be a list of sizes, got {shown(shape)}")
     dtype = full.get("dtype", "float32")
-    if not is_dtype_name(dtype):
+    if not is_stored_dtype_name(dtype):
         raise ValueError(
-            f"dtype must be one of {', '.join(DTYPE_SIZES)} (or a rule says {SKIP!r}), got {shown(dtype)}"
+            f"dtype must be one of {', '.join(DTYPES)} (or a rule says {SKIP!r}), got {shown(dtype)}"
         )
     init, axes = initializer_from(full["init"]), full.get("axes", "in_out")
-    tensor = Tensor(full["name"], tuple(shape), init, dtype, full.get("padding_idx"), axes)
+    tensor = Tensor(
+        full["name"], tuple(shape), init, dtype, full.get("padding_idx"), axes, **_part_from(full)
+    )
     tensor.resolve()
     return tensor
-
-
-def _usual_initializer(stored: Stored) -> str:
-    """What most models of Hugging Face have, where a file tells no more than names and shapes."""
-    if len(stored.shape) > 1:
-        return "normal:stddev=0.02"
-    return "zeros" if stored.name.endswith(("bias", "beta")) else "ones"
 
 
 @_kernel.in_default_arithmetic
@@ -359,8 +509,16 @@ def recorded(path: Path) -> tuple[dict[str, Tensor], int | None]:
     inits, axes, rows = (record.get(key) for key in ("init", "axes", "padding_idx"))
     if not (isinstance(inits, dict) and isinstance(axes, dict) and isinstance(rows, dict)):
         raise ValueError(f"{where} must have the objects init, axes and padding_idx")
+    parts = {key: record.get(key, {}) for key in PART_KEYS}
+    if not all(isinstance(part, dict) for part in parts.values()):
+        raise ValueError(f"{where} must have objects as {', '.join(PART_KEYS)}")
     names = {s.name for s in stored}
-    if other := (inits.keys() ^ names) | (axes.keys() ^ names) | (rows.keys() - names):
+    given_parts = {name for part in parts.values() for name in part}
+    if (
+        other := (inits.keys() ^ names)
+        | (axes.keys() ^ names)
+        | ((rows.keys() | given_parts) - names)
+    ):
         raise ValueError(
             f"{where} has other tensors than the header, {shortened(min(other))}: give a spec"
         )
@@ -368,8 +526,9 @@ def recorded(path: Path) -> tuple[dict[str, Tensor], int | None]:
     for s in stored:
         try:
             init = initializer_from(inits[s.name])
-            dtype = cast("DtypeName", s.dtype)  # a Tensor refuses all others
-            made = Tensor(s.name, s.shape, init, dtype, rows.get(s.name), axes[s.name])
+            dtype = cast("StoredDtypeName", s.dtype)  # a Tensor refuses all others
+            part = _part_from({key: parts[key][s.name] for key in parts if s.name in parts[key]})
+            made = Tensor(s.name, s.shape, init, dtype, rows.get(s.name), axes[s.name], **part)
             made.prepare()  # its shape has the axes, and its dtype the values
             tensors[s.name] = made
         except (ValueError, TypeError) as error:

@@ -15,6 +15,7 @@ import platform
 import re
 import shutil
 import stat
+import tempfile
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ import numpy as np
 from fastinit import _kernel
 from fastinit.checks import check_callback, check_int, readable_bytes, shortened
 from fastinit.files import Layout
-from fastinit.fill import Array, dtype_size
+from fastinit.fill import Array, c_strides, dtype_size, fill_strided, merge
 from fastinit.tensor import Tensor
 from fastinit.threads import Progress, get_num_threads, share
 
@@ -40,6 +41,9 @@ except ImportError:  # not on Windows, where processes cannot share an output
 PIECE = 2**20
 #: The buffers of threads are not made smaller than this, whatever the memory.
 LEAST_BUFFER = 2**16
+#: Bytes that a thread writes before it waits for the disk to have them. Without, a write seems to stand still at its end:
+#: memory takes gigabytes at once, and the disk seconds for each.
+FLUSHED_BYTES = 2**28
 #: Bytes of the state before the map of pieces, with room for the hosts of a job.
 STATE_HEADER = 2**16
 
@@ -48,6 +52,9 @@ NO_FOLLOW, NO_WAIT = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_NONBLOCK", 0)
 
 #: Errors that are about the disk, not about a file.
 FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO}
+
+#: Called from worker threads with a tensor and bytes of whole elements of it, which are overwritten afterwards.
+Observer = Callable[[Tensor, Array], None]
 
 STATE = "state"
 #: Of files until they are finished.
@@ -192,7 +199,7 @@ def _boot_id() -> str:
 
 
 class Output:
-    """Files to be written into `folder`, with the key of each tensor.
+    """Files to be written into `folder`, of tensors with one seed.
 
     `replaced` are patterns of names that an older output had: files of such names go away.
     """
@@ -202,7 +209,7 @@ class Output:
         folder: Path,
         layouts: Sequence[Layout],
         extras: Mapping[str, bytes],
-        key: Callable[[Tensor], int],
+        seed: int,
         replaced: Sequence[str] = (),
         makes_folder: bool = False,
     ) -> None:
@@ -211,16 +218,17 @@ class Output:
         self._replaced = [re.compile(pattern) for pattern in replaced]
         self.pieces = Pieces(layouts)
         # All of them now: an error must come before a file.
-        self._fills = [
-            None if tensor is None else (prepared(tensor), key(tensor))
+        self._sources = [
+            None if tensor is None else Source(tensor, seed)
             for _, tensor, _, _ in self.pieces.segments
         ]
         self._plan = hashlib.blake2b(digest_size=16)
         self._plan.update(repr((_kernel.STREAM_VERSION, PIECE, dict(extras))).encode())
         for layout in layouts:
             self._plan.update(repr((layout.name, layout.header)).encode())
-        for segment, fill in zip(self.pieces.segments, self._fills, strict=True):
-            self._plan.update(repr((segment[1:], fill)).encode())
+        for segment, source in zip(self.pieces.segments, self._sources, strict=True):
+            made = None if source is None else (source.distribution, source.key)
+            self._plan.update(repr((segment[1:], made)).encode())
 
     def write(
         self,
@@ -231,10 +239,12 @@ class Output:
         threads: int | None = None,
         memory: int | None = None,
         progress: Progress | None = None,
+        observe: Observer | None = None,
     ) -> bool:
         """Write what is missing of a rank's part into the folder `working`; returns whether the output is complete.
 
-        A complete output is checked and moves to its names; `working` goes away then.
+        A complete output is checked and moves to its names; `working` goes away then. `observe` is
+        called with each chunk of a tensor that this call fills, while it is in a cache.
         """
         check_callback("progress", progress)
         threads, buffer_size = _buffers(get_num_threads() if threads is None else threads, memory)
@@ -247,7 +257,7 @@ class Output:
         state = self._open_state(working)
         try:
             with _Workers(working, buffer_size) as workers:
-                self._write_pieces(state, part, workers, threads, progress)
+                self._write_pieces(state, part, workers, threads, progress, observe)
             with state.locked():
                 if state.is_current():
                     if state.missing(range(len(self.pieces))).size:
@@ -323,6 +333,7 @@ class Output:
         workers: _Workers,
         threads: int,
         progress: Progress | None,
+        observe: Observer | None,
     ) -> None:
         missing = state.missing(part)
         total = self.pieces.bytes_before(part.stop) - self.pieces.bytes_before(part.start)
@@ -332,7 +343,7 @@ class Output:
         def write_piece(n: int) -> None:
             nonlocal written
             piece = int(missing[n])
-            size = self._write_piece(piece, workers.of_this_thread())
+            size = self._write_piece(piece, workers.of_this_thread(), observe)
             state.set_done(piece)
             with counting:
                 written += size
@@ -342,20 +353,23 @@ class Output:
             report(0)
         share(write_piece, len(missing), threads, report)
 
-    def _write_piece(self, piece: int, worker: _Worker) -> int:
+    def _write_piece(self, piece: int, worker: _Worker, observe: Observer | None) -> int:
         i, begin, size = self.pieces.find(piece)
         file, tensor, offset, _ = self.pieces.segments[i]
-        fill = self._fills[i]
+        source = self._sources[i]
         what = self.layouts[file].name if tensor is None else f"tensor {shortened(tensor.name)}"
         with _naming(self.folder / self.layouts[file].name, what):
             fd = worker.open(file)
-            if tensor is None or fill is None:
+            if tensor is None or source is None:
                 _write_all(fd, self.layouts[file].header[begin : begin + size], begin)
                 return size
             for at in range(begin, begin + size, len(worker.buffer)):
                 part = worker.buffer[: min(len(worker.buffer), begin + size - at)]
-                fill_bytes(part, tensor, at, *fill)
+                source.fill(part, at)
+                if observe is not None:
+                    observe(tensor, part)
                 _write_all(fd, part, offset + at)
+            worker.has_written(size)
         return size
 
     def _finish(self, working: Path, state: State) -> None:
@@ -431,24 +445,60 @@ def naming_output(given: Path, working: Path | None = None) -> Iterator[None]:
         raise OSError(error.errno, detail, str(given)) from None
 
 
-def fill_bytes(
-    out: Array, tensor: Tensor, begin: int, distribution: _kernel.Distribution, key: int
-) -> None:
-    """Fill bytes with those of a tensor from byte `begin` on; both are whole elements."""
-    itemsize = dtype_size(tensor.dtype)
-    _kernel.fill(distribution, key, begin // itemsize, out, 0, len(out) // itemsize)
-    if tensor.padding_idx is not None:
-        row = tensor.nbytes // tensor.shape[0]
-        low, high = row * tensor.padding_idx - begin, row * (tensor.padding_idx + 1) - begin
-        out[max(low, 0) : max(high, 0)] = 0
-
-
-def prepared(tensor: Tensor) -> _kernel.Distribution:
-    """The kernel's distribution of a tensor's elements."""
+@contextmanager
+def scratch_folder(folder: Path) -> Iterator[Path]:
+    """A folder within another, which is gone afterwards."""
+    working = Path(tempfile.mkdtemp(prefix=".fastinit.", suffix=PARTIAL, dir=folder))
     try:
-        return tensor.prepare()
-    except ValueError as error:
-        raise ValueError(f"tensor {shortened(tensor.name)}: {error}") from None
+        yield working
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+
+
+class Source:
+    """Makes the bytes of a tensor, from any of its elements on."""
+
+    def __init__(self, tensor: Tensor, seed: int) -> None:
+        self.tensor, self.key = tensor, tensor.key(seed)
+        try:
+            self.distribution = tensor.prepare()
+        except ValueError as error:
+            raise ValueError(f"tensor {shortened(tensor.name)}: {error}") from None
+        if isinstance(self.distribution, bytes):
+            return
+        self._itemsize = dtype_size(tensor.dtype)
+        self._first, steps = tensor.positions
+        # Axes as few as they can be: sizes, steps in the stream, and elements from one position to the next here.
+        self._axes = merge(tensor.shape, steps, c_strides(tensor.shape)) or [(1, 1, 1)]
+
+    def fill(self, out: Array, begin: int) -> None:
+        """Fill bytes with those from byte `begin` on; both are whole elements."""
+        if isinstance(self.distribution, bytes):  # those that a constant repeats
+            for i, byte in enumerate(self.distribution):
+                out[(i - begin) % len(self.distribution) :: len(self.distribution)] = byte
+            return
+        at, count = begin // self._itemsize, len(out) // self._itemsize
+        if self._axes[0][1:] == (1, 1):
+            _kernel.fill(self.distribution, self.key, self._first + at, out, 0, count)
+        else:
+            self._fill_boxes(self.distribution, out.view(f"u{self._itemsize}"), at)
+        row = self.tensor.padding_idx
+        if row is not None:
+            nbytes = self.tensor.nbytes // self.tensor.shape[0]
+            out[max(nbytes * row - begin, 0) : max(nbytes * (row + 1) - begin, 0)] = 0
+
+    def _fill_boxes(self, distribution: _kernel.Distribution, items: Array, begin: int) -> None:
+        """Fill the elements from `begin` on, in the largest boxes, so that neighbours in the stream are made together."""
+        at, stop = begin, begin + items.size
+        sizes, steps, rows = (list(numbers) for numbers in zip(*self._axes, strict=True))
+        while at < stop:
+            axis = next(k for k, row in enumerate(rows) if at % row == 0 and row <= stop - at)
+            row, left = rows[axis], sizes[axis] - at // rows[axis] % sizes[axis]
+            count = min(left, (stop - at) // row)
+            first = self._first + sum(at // row % n * step for n, step, row in self._axes)
+            box = items[at - begin : at - begin + count * row].reshape(count, *sizes[axis + 1 :])
+            fill_strided(box, distribution, self.key, first, steps[axis:], 1)
+            at += count * row
 
 
 def _buffers(threads: int, memory: int | None) -> tuple[int, int]:
@@ -482,13 +532,20 @@ class _Worker:
         self.buffer = np.empty(buffer_size, np.uint8)
         self._working = working
         self._file, self._fd = -1, -1
+        self._unflushed = 0
 
     def open(self, file: int) -> int:
         if file != self._file:
             self.close()
             self._fd = _open_own(_partial(self._working, file), os.O_WRONLY)
-            self._file = file
+            self._file, self._unflushed = file, 0
         return self._fd
+
+    def has_written(self, nbytes: int) -> None:
+        self._unflushed += nbytes
+        if self._unflushed >= FLUSHED_BYTES:
+            os.fsync(self._fd)
+            self._unflushed = 0
 
     def close(self) -> None:
         if self._fd >= 0:

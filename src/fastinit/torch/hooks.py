@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,11 +17,18 @@ from torch.overrides import TorchFunctionMode
 
 from fastinit.streams import stream_key
 from fastinit.torch.init import current_naming
-from fastinit.torch.memory import as_bits, is_dtensor, is_memory, local_tensor, pieces
+from fastinit.torch.memory import (
+    as_bits,
+    is_dtensor,
+    is_local_plain,
+    is_memory,
+    local_tensor,
+    pieces,
+)
 from fastinit.torch.patch import patched
 from fastinit.torch.slots import Slot, clean
 
-Hook = tuple[str, Callable[[], object]]  # of a module: its path, and what sets its parameters
+Hook = tuple[str, nn.Module, Callable[[], object]]  # a path, its module, and what sets its tensors
 
 #: Elements by which a tensor is known that nothing has set.
 MARKS = 64
@@ -36,16 +44,18 @@ ON_DTENSORS = {
 }  # fmt: skip
 
 
-def find_hooks(module: nn.Module, slots: Sequence[Slot], ruled: Collection[str]) -> list[Hook]:
-    """The methods of modules that set what has no rule, children first; an error where there is none."""
-    unset: dict[int, list[str]] = {}  # names of what a module must set, by its id
-    for slot in slots:
-        if not slot.alias and slot.name not in ruled:
-            unset.setdefault(id(slot.owner), []).append(slot.name)
+def find_hooks(
+    module: nn.Module, slots: Sequence[Slot], settled: Collection[str], required: Sequence[Slot]
+) -> list[Hook]:
+    """The methods of modules that set what is not `settled`, children first.
+
+    An error where there is none for what is `required`. Buffers that have memory may also be set
+    by the methods of modules around their own.
+    """
+    unset = {id(slot.owner) for slot in slots if not slot.alias and slot.name not in settled}
     concerned: set[int] = set()  # ids of modules with something unset in or below them
     resets: list[Hook] = []
     model_hooks: list[Hook] = []
-    lost: list[str] = []
     modules = dict(module.named_modules())
     for path, part in reversed(modules.items()):
         if id(part) not in unset and concerned.isdisjoint(map(id, part.children())):
@@ -53,13 +63,21 @@ def find_hooks(module: nn.Module, slots: Sequence[Slot], ruled: Collection[str])
         concerned.add(id(part))
         reset, model = _reset_of(part), _model_around(path, modules)
         if reset is not None:
-            resets.append((clean(path), reset))
+            resets.append((clean(path), part, reset))
         if model is not None:
-            model_hooks.append((clean(path), partial(model._init_weights, part)))
-        if reset is model is None:
-            lost += unset.get(id(part), [])
-    _refuse(lost)
-    return resets + model_hooks
+            model_hooks.append((clean(path), part, partial(model._init_weights, part)))
+    hooks = resets + model_hooks
+    owners, paths = {id(part) for _, part, _ in hooks}, {path for path, _, _ in hooks}
+    _refuse([slot.name for slot in required if not _may_be_set(slot, owners, paths)])
+    return hooks
+
+
+def _may_be_set(slot: Slot, owners: Collection[int], paths: Collection[str]) -> bool:
+    """Whether a method is there to set a tensor, of those modules by their ids and paths."""
+    if not slot.is_buffer or slot.tensor.is_meta:
+        return id(slot.owner) in owners
+    names = slot.name.split(".")
+    return any(".".join(names[:i]) in paths for i in range(len(names)))
 
 
 def _reset_of(part: nn.Module) -> Any:
@@ -91,32 +109,35 @@ def _refuse(names: Sequence[str]) -> None:
         more = f" and {len(names) - 8} more" if len(names) > 8 else ""
         raise ValueError(
             f"neither rules nor their modules set {', '.join(sorted(names)[:8])}{more}: give parameters "
-            "rules (None keeps them as they are), and make buffers outside of the meta device"
+            "rules, let reset_parameters of their modules compute buffers, or keep what has its values "
+            "(not the meta device, nor memory of to_empty) by rules of None"
         )
 
 
 def run_hooks(
     hooks: Sequence[Hook],
     slots: Sequence[Slot],
-    ruled: Collection[str],
-    buffers: Sequence[Slot],
+    settled: Collection[str],
+    required: Sequence[Slot],
     seed: int,
 ) -> None:
-    """Let modules set what has no rule; an error for what they leave, which gets its values back."""
-    unruled = [slot for slot in slots if not slot.alias and slot.name not in ruled]
-    marks = {slot.name: _mark(slot, is_new=False) for slot in unruled}
-    marks |= {slot.name: _mark(slot, is_new=True) for slot in buffers if not slot.alias}
+    """Let modules set what is not `settled`; an error for what they leave, which gets its values back."""
+    dtypes = {slot.name: slot.tensor.dtype for slot in slots}
+    marks = {slot.name: _mark(slot) for slot in required}
     try:
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())
             stack.enter_context(patched())
             stack.enter_context(_named(slots, seed))
-            stack.enter_context(_hidden(slots, ruled))
+            stack.enter_context(_hidden(slots, settled))
             if any(is_dtensor(slot.tensor) for slot in slots):
                 stack.enter_context(_WholeDTensors())
-            for path, hook in hooks:
-                with _torch_seed(stream_key(seed, path)), _noted(path):
+            for path, part, hook in hooks:
+                with _torch_seed(stream_key(seed, path)), _defaults(part), _noted(path):
                     hook()
+            for slot in slots:
+                if slot.tensor is not None and slot.tensor.dtype != dtypes[slot.name]:
+                    slot.tensor.data = slot.tensor.data.to(dtypes[slot.name])
     finally:
         left = [name for name, is_left in marks.items() if is_left()]
     _refuse(left)
@@ -131,27 +152,32 @@ def _noted(path: str) -> Iterator[None]:
         raise
 
 
-def _mark(slot: Slot, *, is_new: bool) -> Callable[[], bool]:
+def _mark(slot: Slot) -> Callable[[], bool]:
     """Make some elements NaN; what is returned tells whether any still are, and takes these back.
 
-    Integers have no NaN: they are marked where their memory `is_new`, and left if all are -1.
+    Integers have no NaN: those of buffers get values that are left if all of them are.
     """
     local = local_tensor(slot.tensor).detach()  # which keeps the memory, if the module takes other
+    if local.is_complex():
+        local = torch.view_as_real(local.resolve_conj())
     is_float = local.is_floating_point()
-    if not is_memory(local) or not (is_float or is_new):
+    if not is_memory(local) or not (is_float or slot.is_buffer):
         return lambda: False
     bits = np.atleast_1d(as_bits(local))
     flat = np.linspace(0, bits.size - 1, min(bits.size, MARKS)).astype(np.int64)
     places = np.unravel_index(flat, bits.shape)
-    before, mark = bits[places].copy(), np.iinfo(bits.dtype).max
+    before, ones = bits[places].copy(), np.iinfo(bits.dtype).max
+    mark = ones if is_float else ones // 3  # 0101...: -1 is a value that integers often have
     bits[places] = mark
 
     def is_left() -> bool:
-        if not is_float:
-            return slot.tensor.data_ptr() == local.data_ptr() and bool((bits[places] == mark).all())
-        # Also what was computed from a NaN.
-        left = np.array(torch.atleast_1d(local)[places].float().isnan().tolist())
+        if is_float:  # also what was computed from a NaN
+            left = np.array(torch.atleast_1d(local)[places].float().isnan().tolist())
+        else:
+            left = np.full(before.shape, bool((bits[places] == mark).all()))
         bits[places] = np.where(left, before, bits[places])
+        if slot.tensor is None:  # a buffer that the module has given up
+            return False
         return local_tensor(slot.tensor).data_ptr() == local.data_ptr() and bool(left.any())
 
     return is_left
@@ -160,7 +186,8 @@ def _mark(slot: Slot, *, is_new: bool) -> Callable[[], bool]:
 @contextmanager
 def _named(slots: Sequence[Slot], seed: int) -> Iterator[None]:
     """Calls that sample know the names of the parameters, by where in memory these are."""
-    names = {_place(slot.tensor): slot.name for slot in slots if not slot.alias}
+    named = [slot for slot in slots if not (slot.alias or slot.is_buffer)]
+    names = {_place(slot.tensor): slot.name for slot in named}
 
     def seed_and_name(tensor: Tensor) -> tuple[int, str] | None:
         name = names.get(_place(tensor))
@@ -178,31 +205,40 @@ def _place(tensor: Tensor) -> tuple[int, tuple[int, ...]]:
 
 
 @contextmanager
-def _hidden(slots: Sequence[Slot], ruled: Collection[str]) -> Iterator[None]:
-    """Keep modules from setting what has a rule or is another's: stand-ins on the meta device take it.
+def _hidden(slots: Sequence[Slot], settled: Collection[str]) -> Iterator[None]:
+    """Keep modules from setting what is settled or another's: stand-ins take what they write.
 
+    Those of parameters are on the meta device; those of buffers are copies, which may be read.
     Padding rows of DTensors are hidden too, because they are set through views, which DTensors do
     not have; and what tells transformers that a tensor or a module has been loaded.
     """
-    hidden = [(slot, slot.tensor) for slot in slots if slot.alias or slot.name in ruled]
+    hidden = [slot for slot in slots if slot.name in settled or (slot.alias and not slot.is_buffer)]
+    own = [(slot, slot.tensor) for slot in hidden]
     sharded = [slot for slot in slots if is_dtensor(slot.tensor)]
     rows = [(slot.owner, slot.padding_row) for slot in sharded if slot.padding_row is not None]
     flagged = [vars(x) for slot in slots for x in (slot.owner, slot.tensor)]
     flags = [(space, space.pop(FLAG)) for space in flagged if FLAG in space]
     try:
-        for slot, parameter in hidden:
-            stand_in = torch.empty(parameter.shape, dtype=parameter.dtype, device="meta")
-            slot.owner._parameters[slot.leaf] = nn.Parameter(stand_in, parameter.requires_grad)
+        for slot in hidden:
+            slot.put(_stand_in(slot))
         for owner, _ in rows:
             owner.padding_idx = None
         yield
     finally:
-        for slot, parameter in hidden:
-            slot.owner._parameters[slot.leaf] = parameter
+        for slot, tensor in own:
+            slot.put(tensor)
         for owner, row in rows:
             owner.padding_idx = row
         for space, flag in flags:
             space[FLAG] = flag
+
+
+def _stand_in(slot: Slot) -> Tensor:
+    tensor = slot.tensor
+    if slot.is_buffer:
+        return tensor.clone()
+    empty = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+    return nn.Parameter(empty, tensor.requires_grad)
 
 
 @contextmanager
@@ -214,6 +250,28 @@ def _torch_seed(seed: int) -> Iterator[None]:
         yield
     finally:
         torch.set_rng_state(state)
+
+
+@contextmanager
+def _defaults(part: nn.Module) -> Iterator[None]:
+    """What a module computes does not depend on the caller's settings of PyTorch.
+
+    It is computed in float32, or in float64 where the module has such tensors, on the CPU and
+    without autocast.
+    """
+    tensors = itertools.chain(part.parameters(), part.buffers())
+    is_double = any(tensor.dtype == torch.float64 for tensor in tensors)
+    dtype = torch.get_default_dtype()
+    try:
+        with ExitStack() as stack:
+            torch.set_default_dtype(torch.float64 if is_double else torch.float32)
+            if torch.get_default_device().type != "cpu":
+                stack.enter_context(torch.device("cpu"))
+            for kind in filter(torch.is_autocast_enabled, ("cpu", "cuda")):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
 
 
 class _WholeDTensors(TorchFunctionMode):
@@ -237,7 +295,7 @@ class _WholeDTensors(TorchFunctionMode):
             for place, index in pieces(args[0]):
                 local_tensor(args[0])[place].copy_(whole[index])
             return args[0]
-        if name not in ON_DTENSORS or len(tensors) > 1:
+        if all(map(is_local_plain, tensors)) and (name not in ON_DTENSORS or len(tensors) > 1):
             raise ValueError(
                 f"rules must cover sharded parameters that their module sets by {name}, which "
                 "depends on the shards"

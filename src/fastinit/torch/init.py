@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import lru_cache
+from types import FunctionType
 from typing import Any, Literal
 
 import torch
@@ -27,7 +28,7 @@ from fastinit.initializers import (
     prepare,
 )
 from fastinit.streams import Seed, Stream, seed_value, stream_key
-from fastinit.torch.memory import DTYPES, fill_tensor, is_filled_here
+from fastinit.torch.memory import DTYPES, fill_tensor, is_filled_here, local_part
 
 __all__ = [
     "calculate_gain",
@@ -62,12 +63,17 @@ SAMPLING = (
     "xavier_normal_",
     "xavier_uniform_",
 )
-#: PyTorch's functions, whatever takes their places later.
-ORIGINAL: dict[str, Callable[..., Tensor]] = {
-    name: getattr(torch.nn.init, name) for name in SAMPLING
-}
-if any(function.__module__ != "torch.nn.init" for function in (*ORIGINAL.values(), zeros_)):
+#: PyTorch's functions, whose code `patched` replaces.
+PUBLIC: dict[str, Any] = {name: getattr(torch.nn.init, name) for name in SAMPLING}
+if {(f.__module__, f.__code__.co_filename) for f in (*PUBLIC.values(), zeros_)} != {
+    ("torch.nn.init", zeros_.__code__.co_filename)
+}:
     raise ImportError("fastinit.torch must not be imported while torch.nn.init is replaced")
+#: Copies of them, which keep PyTorch's code.
+ORIGINAL: dict[str, Callable[..., Tensor]] = {
+    name: FunctionType(f.__code__, f.__globals__, name, f.__defaults__, f.__closure__)
+    for name, f in PUBLIC.items()
+}
 
 #: Seed and stream of a tensor; None for tensors that have no name.
 Naming = Callable[[Tensor], tuple[int, Stream] | None]
@@ -114,8 +120,9 @@ def uniform_(
     ------
     ValueError, TypeError, RuntimeError
         What PyTorch answers to such arguments; also a dtype that has no value between the
-        bounds, where PyTorch gives values outside; a tensor that is sparse, quantised,
-        traced or has elements that share memory, and a DTensor with partial placements.
+        bounds, where PyTorch gives values outside; a tensor that is sparse, quantised or has
+        elements that share memory, one that is traced if a seed is given, and a DTensor with
+        partial placements.
 
     Notes
     -----
@@ -382,9 +389,11 @@ def _leave(
     if seed is not None:
         seed_value(seed)
     if seed is not None and tensor.numel() and not tensor.is_meta:
+        part = local_part(tensor)
+        what = "" if part is tensor else f" with a local {type(part).__name__}"
         raise TypeError(
             f"tensor must be of {expected_dtypes()} to be filled from a seed, "
-            f"got a {type(tensor).__name__} of {tensor.dtype}"
+            f"got a {type(tensor).__name__}{what} of {tensor.dtype}"
         )
     return ORIGINAL[name](tensor, *arguments, generator=generator)
 

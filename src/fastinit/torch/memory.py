@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.autograd.graph import increment_version
+from torch.overrides import has_torch_function_variadic
 
 from fastinit._kernel import DTYPE_SIZES
 from fastinit.fill import Array, fill_array, may_overlap, zero_row
@@ -38,16 +39,34 @@ def is_plain(cls: Any) -> bool:
     return function in usual and cls.__torch_dispatch__ is Tensor.__torch_dispatch__
 
 
+def is_fake(tensor: Tensor) -> bool:
+    """Whether it is one of ``FakeTensorMode``, which has a shape, a dtype and no values."""
+    module = sys.modules.get("torch._subclasses.fake_tensor")
+    return module is not None and isinstance(local_part(tensor), module.FakeTensor)
+
+
+def is_local_plain(tensor: Tensor) -> bool:
+    """Whether a tensor, or the local part of a DTensor, leaves operations as they are."""
+    cls: Any = type(local_part(tensor))
+    return is_plain(cls)
+
+
+def local_part(tensor: Any) -> Tensor:
+    """What a DTensor wraps, of whatever type; other tensors as they are."""
+    return tensor._local_tensor if is_dtensor(tensor) else tensor
+
+
 def is_filled_here(tensor: Tensor, anywhere: bool) -> bool:
     """Whether this library fills a tensor, rather than PyTorch: `anywhere`, or in CPU memory alone.
 
-    Errors are those of tensors whose elements have no places in memory of their own, or of a
-    tracer that would not see them change.
+    An error for tensors whose elements have no memory of their own, and for a tensor to be filled
+    `anywhere` while a tracer follows it, which would not see it change.
     """
     if not isinstance(tensor, Tensor):
+        if not anywhere and has_torch_function_variadic(tensor):  # that of torch.fx
+            return False
         raise TypeError(f"tensor must be a torch.Tensor, got {type(tensor).__name__}")
-    cls: Any = type(tensor)
-    if not (is_plain(cls) or is_dtensor(tensor)):
+    if not is_local_plain(tensor):
         return False
     if tensor.is_nested or tensor.is_quantized or tensor.layout is not torch.strided:
         kind = (
@@ -55,9 +74,11 @@ def is_filled_here(tensor: Tensor, anywhere: bool) -> bool:
         )
         raise TypeError(f"tensor must be dense and not quantised, got one that is {kind}")
     if _is_traced(tensor):
+        if not anywhere:
+            return False
         raise RuntimeError(
-            "tensor must not be filled while torch.jit.trace, make_fx, torch.func (vmap, grad) or "
-            "forward-mode differentiation follow it, which would miss it: initialise before"
+            "tensor must not be filled from a seed while torch.jit.trace, make_fx, torch.func (vmap, "
+            "grad) or forward-mode differentiation follow it, which would miss it: initialise before"
         )
     if tensor.is_meta or tensor.numel() == 0 or tensor.dtype not in DTYPES:
         return False
@@ -87,7 +108,9 @@ def is_memory(tensor: Tensor) -> bool:
 
 
 def fill_tensor(tensor: Tensor, initializer: Initializer, seed: int, stream: Stream) -> None:
-    """Fill a tensor, and of a DTensor what is local."""
+    """Fill a tensor, and of a DTensor what is local. Fake tensors have nothing to fill."""
+    if is_fake(tensor):
+        return
     shape, dtype = tuple(tensor.shape), DTYPES[tensor.dtype]
     local = local_tensor(tensor)
     if local.is_inference() and not torch.is_inference_mode_enabled():

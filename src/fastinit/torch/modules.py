@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import torch
@@ -11,16 +11,19 @@ from torch import nn
 
 from fastinit.choices import AxesName
 from fastinit.fill import expected_dtypes
-from fastinit.initializers import Initializer, VarianceScaling, prepare
+from fastinit.initializers import Initializer, prepare
+from fastinit.rules import check_fans, check_patterns
 from fastinit.streams import Seed, seed_value
 from fastinit.torch.hooks import find_hooks, run_hooks
-from fastinit.torch.memory import DTYPES, fill_tensor, zero_row_
-from fastinit.torch.slots import Slot, find_slots, meta_buffers
+from fastinit.torch.memory import DTYPES, fill_tensor, is_fake, local_part, zero_row_
+from fastinit.torch.slots import Slot, clean, find_buffers, find_slots
 
 Rules = Mapping[str | type, Initializer | None]
 
 
-def init_module_(module: nn.Module, *, seed: Seed, rules: Rules | None = None) -> nn.Module:
+def init_module_(
+    module: nn.Module, *, seed: Seed, rules: Rules | None = None, strict: bool = True
+) -> nn.Module:
     """Initialise the parameters of a module, each from the stream of its qualified name.
 
     Parameters
@@ -35,10 +38,13 @@ def init_module_(module: nn.Module, *, seed: Seed, rules: Rules | None = None) -
     rules : mapping from str or type to Initializer or None, optional
         What parameters are. A text is a pattern (``fnmatch``) of qualified names; a type of
         modules stands for all of their own parameters but those with "bias" in their name. The
-        first that matches counts, None leaves the parameter as it is. Where a
-        `VarianceScaling` names no axes, fans are counted as ``torch.nn.init`` counts them, for
-        PyTorch's layout (out, in, spatial...), and for in x out in transformers' ``Conv1D``;
-        axes that it names hold. Rows of `padding_idx` are zero.
+        first that matches counts, None leaves the parameter as it is. Rules of None are also for
+        buffers that have their values. Where a `VarianceScaling` names no axes, fans are counted
+        as ``torch.nn.init`` counts them, for PyTorch's layout (out, in, spatial...), and for
+        in x out in transformers' ``Conv1D``; axes that it names hold. Rows of `padding_idx` are zero.
+    strict : bool
+        Refuse patterns of initializers that match no parameter. False accepts them, for rules
+        that several modules share. Types and rules of None may always match nothing.
 
     Returns
     -------
@@ -48,11 +54,13 @@ def init_module_(module: nn.Module, *, seed: Seed, rules: Rules | None = None) -
     Raises
     ------
     ValueError, TypeError
-        A parameter without a rule, or a buffer on the meta device, in a module that cannot
-        initialise itself; an initializer that a parameter cannot have; a seed that is not given.
-        Nothing is written then. Also, after other parameters are set: parameters and such
-        buffers that their module leaves as they were, and sharded ones that it takes apart or
-        draws in a way that depends on the shards.
+        A parameter without a rule, a buffer on the meta device, or a buffer that no ``state_dict``
+        keeps and no rule of None says to have its values, in a module that cannot initialise
+        itself; an initializer that a parameter cannot have, such as one that scales by fans for a
+        vector; a pattern that matches no parameter, with the names near it, or only a further name
+        of a tied one, with that; a seed that is not given. Nothing is written then. Also, after
+        other parameters are set: parameters and such buffers that their module leaves as they
+        were, and sharded ones that it takes apart or draws in a way that depends on the shards.
 
     Notes
     -----
@@ -60,8 +68,14 @@ def init_module_(module: nn.Module, *, seed: Seed, rules: Rules | None = None) -
     of the module that owns them, and then ``_init_weights`` of the model of ``transformers`` around
     it, in which ``torch.nn.init`` samples from the parameter's stream. What else such
     a method draws comes from PyTorch's generator of the CPU, seeded from the seed and the module's
-    name; other threads must not use that meanwhile. Buffers remain as they are, but for what such
-    a method does.
+    name; other threads must not use that meanwhile. What it computes is computed in float32, or in
+    float64 for modules with such tensors, whatever PyTorch's default dtype, default device and
+    autocast are. Tensors keep their dtypes.
+
+    Such methods set buffers too, those of rotary embeddings and of batch normalisation for example,
+    whose memory holds no values after ``Module.to_empty``. Buffers that a ``state_dict`` keeps stay
+    as they are where no method sets them, where a rule of None matches them, and where such rules
+    keep all parameters of their module.
 
     A parameter of several names is that of the first. Names leave out what wrappers add: those of
     ``torch.compile``, of activation checkpoints, and of data parallelism around the module. What
@@ -84,13 +98,18 @@ def init_module_(module: nn.Module, *, seed: Seed, rules: Rules | None = None) -
     inner = module
     while isinstance(inner, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         inner = inner.module
-    slots = find_slots(inner)
-    ruled = _ruled(slots, rules or {})
-    buffers = meta_buffers(inner)
-    hooks = find_hooks(inner, [*slots, *buffers], ruled.keys())
-    _materialise(inner, slots, buffers)
-    run_hooks(hooks, slots, ruled.keys(), buffers, value)
-    for slot in slots:
+    parameters = find_slots(inner)
+    ruled = _ruled(parameters, rules or {})
+    if strict:
+        patterns = [
+            key for key, rule in (rules or {}).items() if isinstance(key, str) and rule is not None
+        ]
+        check_patterns(
+            "rules", patterns, [slot.name for slot in parameters], _tied(inner, parameters)
+        )
+    _check_memory(slot for slot in parameters if ruled.get(slot.name) is not None)
+    _run_own_code(inner, parameters, ruled, rules or {}, value)
+    for slot in parameters:
         initializer = ruled.get(slot.name)
         if slot.name in ruled and initializer is None:
             continue
@@ -119,6 +138,13 @@ def _ruled(slots: Sequence[Slot], rules: Rules) -> dict[str, Initializer | None]
     return ruled
 
 
+def _tied(module: nn.Module, slots: Sequence[Slot]) -> dict[str, str]:
+    """The names of parameters by which they are not known, and those by which they are."""
+    known = {id(slot.tensor): slot.name for slot in slots}
+    every = module.named_parameters(remove_duplicate=False)
+    return {clean(name): known[id(tensor)] for name, tensor in every if id(tensor) in known}
+
+
 def _checked(slot: Slot, initializer: Initializer | None) -> Initializer | None:
     """The initializer of a parameter, with PyTorch's axes; errors name the parameter."""
     shape, dtype = tuple(slot.tensor.shape), slot.tensor.dtype
@@ -132,11 +158,8 @@ def _checked(slot: Slot, initializer: Initializer | None) -> Initializer | None:
         )
     if dtype not in DTYPES:
         raise TypeError(f"{slot.name!r} must be of {expected_dtypes()} to have a rule, got {dtype}")
-    if isinstance(initializer, VarianceScaling) and len(shape) < 2:
-        raise ValueError(
-            f"rules must not scale by fans what has fewer than 2 dimensions, got {initializer!r} "
-            f"for {slot.name!r} of shape {shape}"
-        )
+    advice = f"put another rule for it first, such as {slot.name!r}: fi.zeros"
+    check_fans(slot.name, initializer, shape, advice)
     try:
         initializer = initializer.with_default_axes(_axes_of(slot.owner))
         prepare(initializer, shape, DTYPES[dtype])
@@ -151,17 +174,81 @@ def _axes_of(owner: nn.Module) -> AxesName:
     return "in_out" if loaded is not None and isinstance(owner, loaded.Conv1D) else "out_in"
 
 
-def _materialise(module: nn.Module, slots: Sequence[Slot], buffers: Sequence[Slot]) -> None:
-    """Give what is on the meta device memory on the CPU; parameters that are shared remain so."""
-    if not buffers and not any(slot.tensor.is_meta for slot in slots):
+def _run_own_code(
+    module: nn.Module,
+    parameters: Sequence[Slot],
+    ruled: Mapping[str, Initializer | None],
+    rules: Rules,
+    seed: int,
+) -> None:
+    """Let modules set their buffers, and the parameters that have no rule."""
+    buffers = find_buffers(module)
+    kept = _kept_buffers(buffers, rules)
+    settled = {*ruled, *_stored_buffers(buffers, kept, parameters, ruled)}
+    slots = [*parameters, *buffers]
+    required = [slot for slot in slots if slot.name not in settled and _is_required(slot, kept)]
+    hooks = find_hooks(module, slots, settled, required)
+    _materialise(module, parameters, buffers)
+    run_hooks(hooks, slots, settled, required, seed)
+
+
+def _kept_buffers(buffers: Sequence[Slot], rules: Rules) -> set[str]:
+    """The names of buffers that have values according to a rule of None."""
+    keys = [key for key, initializer in rules.items() if initializer is None]
+    return {
+        slot.name
+        for slot in buffers
+        for key in keys
+        if (fnmatchcase(slot.name, key) if isinstance(key, str) else isinstance(slot.owner, key))
+    }
+
+
+def _stored_buffers(
+    buffers: Sequence[Slot],
+    kept: Collection[str],
+    parameters: Sequence[Slot],
+    ruled: Mapping[str, Initializer | None],
+) -> set[str]:
+    """The names of buffers of checkpoints that stay as they are, such as the statistics of a trained BatchNorm.
+
+    Those are kept, and those of modules all of whose own parameters are.
+    """
+    changed = {id(slot.owner) for slot in parameters if ruled.get(slot.name, ...) is not None}
+    unchanged = {id(slot.owner) for slot in parameters} - changed
+    stored = [slot for slot in buffers if slot.is_stored and not slot.tensor.is_meta]
+    return {slot.name for slot in stored if slot.name in kept or id(slot.owner) in unchanged}
+
+
+def _is_required(slot: Slot, kept: Collection[str]) -> bool:
+    """Whether a module's own code must set what has no rule: all but buffers that have values."""
+    has_values = (
+        slot.is_buffer and not slot.tensor.is_meta and (slot.is_stored or slot.name in kept)
+    )
+    return not (slot.alias or has_values)
+
+
+def _check_memory(slots: Iterable[Slot]) -> None:
+    """An error for parameters whose elements are not in memory of their own."""
+    for slot in slots:
+        local = local_part(slot.tensor)
+        if not (local.is_meta or is_fake(local) or local.numel() == 0 or local.data_ptr()):
+            raise TypeError(
+                f"{slot.name!r} must have memory to have a rule, got a {type(local).__name__} "
+                "without: give it none, and its module sets it"
+            )
+
+
+def _materialise(module: nn.Module, parameters: Sequence[Slot], buffers: Sequence[Slot]) -> None:
+    """Give what is on the meta device memory on the CPU; what is shared remains so."""
+    if not any(slot.tensor.is_meta for slot in [*parameters, *buffers]):
         return
-    old = {slot.name: slot.tensor for slot in slots}
+    old = {slot.name: slot.tensor for slot in parameters}
     # What Module.to_empty does, but for tensors that have memory; FSDP takes part in it.
     module._apply(lambda t: torch.empty_like(t, device="cpu") if t.is_meta else t)
-    new = {slot.name: slot.tensor for slot in slots if not slot.alias}
+    new = {slot.name: slot.tensor for slot in parameters if not slot.alias}
     for name, tensor in new.items():
         vars(tensor).update(vars(old[name]))
-    for slot in slots:
+    for slot in parameters:
         slot.owner._parameters[slot.leaf] = new[slot.name]
     first = {slot.name: slot.tensor for slot in buffers if not slot.alias}
     for slot in buffers:

@@ -1,44 +1,36 @@
-"""``torch.nn.init`` replaced for a while, wherever its functions are bound."""
+"""The functions of ``torch.nn.init`` run this library's code for a while, whoever holds them."""
 
 from __future__ import annotations
 
 import inspect
-import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import wraps
-from types import ModuleType
+from types import CodeType, FunctionType
 from typing import Any
 
-from torch.overrides import handle_torch_function, has_torch_function_variadic
+from torch import Tensor
+from torch.overrides import has_torch_function_variadic
 
 from fastinit.torch import init
-from fastinit.torch.memory import is_plain
-
-#: Dicts of functions are smaller; most entries are in larger ones, of data.
-SMALL = 64
-
-Table = dict[Any, Any]
+from fastinit.torch.init import ORIGINAL, PUBLIC
 
 _lock = threading.Lock()
 _depth = 0
-_known: set[str] = set()  # names of the modules that were loaded when the outermost context opened
-_replaced: list[Table] = []  # where it replaced something
 
 
 @contextmanager
 def patched() -> Iterator[None]:
     """Let ``torch.nn.init`` sample from this library while the context is open.
 
-    The functions that sample are replaced in ``torch.nn.init`` and in all modules that are
-    loaded, under whatever name they import them (``torch.nn.modules``, ``transformers``, one's
-    own), also where a module has them in a dict. All are back when the last of nested contexts
-    is left, by an exception too; modules that are loaded meanwhile get PyTorch's functions then.
-    Other threads see the replacement.
+    The functions that sample are the same objects, with other code: whoever has imported them,
+    keeps them in a ``functools.partial``, a dict or an attribute, or compares them with those of
+    ``torch.nn.init`` has them still, and what is made meanwhile can be pickled, copied and loaded
+    without this library. Their own code is back when the last of nested contexts is left, by an
+    exception too. Other threads see the replacement.
 
-    What it cannot reach: ``functools.partial`` objects made before, and code that samples
-    otherwise, such as ``tensor.normal_()``, ``torch.randn`` or ``timm``'s truncated normal.
+    What it cannot reach: code that samples otherwise, such as ``tensor.normal_()``,
+    ``torch.randn`` or ``timm``'s truncated normal.
 
     Examples
     --------
@@ -58,9 +50,7 @@ def _open() -> None:
     with _lock:
         _depth += 1
         if _depth == 1:
-            _known.update(sys.modules)
-            _replaced.extend(_tables_with(_REPLACEMENTS, sys.modules))
-            _swap(_replaced, _REPLACEMENTS)
+            _set_code(_OURS)
 
 
 def _close() -> None:
@@ -68,58 +58,40 @@ def _close() -> None:
     with _lock:
         _depth -= 1
         if not _depth:
-            originals = {new: old for old, new in _REPLACEMENTS.items()}
-            late = [name for name in sys.modules if name not in _known or name == "__main__"]
-            _swap([*_replaced, *_tables_with(originals, late)], originals)
-            _replaced.clear()
-            _known.clear()
+            _set_code(_THEIRS)
 
 
-#: Those that PyTorch lets modes take.
-_TAKEN_BY_MODES = {"kaiming_uniform_", "normal_", "uniform_"}
+def _set_code(codes: dict[str, CodeType]) -> None:
+    # Another function in its place would be another key of tables of overrides, and would not
+    # pickle by its name. References to it, in modules and partial objects, would also be missed.
+    for name, code in codes.items():
+        PUBLIC[name].__code__ = code
 
 
-def _replacement(original: Callable[..., Any], face: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(original)
-    def replacement(tensor: Any, *args: Any, **kwargs: Any) -> Any:
-        if not _depth:  # who keeps it, in a partial for one, has PyTorch's function again
-            return original(tensor, *args, **kwargs)
-        cls: Any = type(tensor)
-        taken = face.__name__ in _TAKEN_BY_MODES and is_plain(cls)
-        if taken and has_torch_function_variadic(tensor):
-            bound = inspect.signature(original).bind(tensor, *args, **kwargs)
-            bound.apply_defaults()
-            return handle_torch_function(replacement, (tensor,), **bound.arguments)
-        return face(tensor, *args, **kwargs)
-
-    return replacement
+#: Those that PyTorch lets modes and subclasses take.
+_TAKEN = {"kaiming_uniform_", "normal_", "uniform_"}
 
 
-_REPLACEMENTS = {
-    original: _replacement(original, getattr(init, name))
-    for name, original in init.ORIGINAL.items()
-}
+def call(name: str, tensor: Any, *arguments: Any) -> Tensor:
+    """What a function of ``torch.nn.init`` does in the context."""
+    if name in _TAKEN and has_torch_function_variadic(tensor):
+        return ORIGINAL[name](tensor, *arguments)
+    face: Any = getattr(init, name)
+    return face(tensor, *arguments)
 
 
-def _tables_with(functions: Mapping[Any, Any], names: Iterable[str]) -> list[Table]:
-    """The globals of modules that have any of some functions, and the small dicts among them that do."""
-    ids = set(map(id, functions))
-    return [t for t in _tables(names) if not ids.isdisjoint(map(id, list(t.values())))]
+def _our_code(name: str) -> CodeType:
+    """The code of a function with the parameters of PyTorch's, which calls `call`."""
+    names = ", ".join(inspect.signature(ORIGINAL[name]).parameters)
+    source = f"""
+def {name}({names}):
+    from {__name__} import call
+    return call({name!r}, {names})"""
+    space: dict[str, Any] = {}
+    exec(compile(source, __file__, "exec"), space)
+    function: FunctionType = space[name]
+    return function.__code__
 
 
-def _tables(names: Iterable[str]) -> Iterator[Table]:
-    """The globals of modules, and where these have to do with PyTorch the small dicts among them."""
-    for name in list(names):
-        module = sys.modules.get(name)
-        if isinstance(module, ModuleType) and not name.startswith("fastinit."):
-            space = vars(module)
-            yield space
-            if "torch" in space:
-                values = list(space.values())
-                yield from (v for v in values if type(v) is dict and len(v) <= SMALL)
-
-
-def _swap(tables: Iterable[Table], functions: Mapping[Any, Any]) -> None:
-    new_of = {id(old): new for old, new in functions.items()}
-    for table in tables:
-        table.update({k: new_of[id(v)] for k, v in table.items() if id(v) in new_of})
+_OURS = {name: _our_code(name) for name in ORIGINAL}
+_THEIRS = {name: original.__code__ for name, original in ORIGINAL.items()}

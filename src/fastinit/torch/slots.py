@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
@@ -24,6 +25,19 @@ class Slot:
     @property
     def tensor(self) -> Tensor:
         return getattr(self.owner, self.leaf)
+
+    def put(self, tensor: Any) -> None:
+        """Make another tensor the parameter or the buffer."""
+        (self.owner._buffers if self.is_buffer else self.owner._parameters)[self.leaf] = tensor
+
+    @property
+    def is_buffer(self) -> bool:
+        return self.leaf in self.owner._buffers
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether a ``state_dict`` has it."""
+        return self.leaf not in self.owner._non_persistent_buffers_set
 
     @property
     def padding_row(self) -> int | None:
@@ -46,10 +60,9 @@ def find_slots(module: nn.Module) -> list[Slot]:
     return slots
 
 
-def meta_buffers(module: nn.Module) -> list[Slot]:
-    """The places of buffers that are on the meta device."""
-    slots = _slots((path, owner, owner._buffers) for path, owner in module.named_modules())
-    return [slot for slot in slots if slot.tensor.is_meta]
+def find_buffers(module: nn.Module) -> list[Slot]:
+    """All places of buffers, in the order of ``named_buffers``."""
+    return _slots((path, owner, owner._buffers) for path, owner in module.named_modules())
 
 
 def _slots(spaces: Iterable[tuple[str, nn.Module, dict[str, Tensor | None]]]) -> list[Slot]:
