@@ -349,16 +349,19 @@ class _Codes:
             "clipped": used.size > FEW
             and _piled(at_min, int(counts[used[0] + 1]), at_max, int(counts[used[-1] - 1]), counts),
             "distinct": used.size,
-            "huge": int(counts[np.abs(values) >= HUGE].sum()),
+            "huge": int(counts[: np.searchsorted(values, -HUGE, "right")].sum())
+            + int(counts[np.searchsorted(values, HUGE) :].sum()),
             "subnormal": self._subnormal(values, counts),
         }
 
     def _subnormal(self, values: Reals, counts: NDArray[np.int64]) -> float:
-        is_small = np.abs(values) < SMALLEST_NORMAL.get(self.dtype, 0.0)
-        zeros = int(counts[values == 0].sum())
-        return float(
-            (counts[is_small].sum() - zeros * is_small.any()) / max(1, counts.sum() - zeros)
-        )
+        smallest = SMALLEST_NORMAL.get(self.dtype)
+        if smallest is None:
+            return 0.0
+        zeros = int(counts[np.searchsorted(values, 0.0)])
+        first, last = np.searchsorted(values, (-smallest, smallest), "left")
+        small = int(counts[first + 1 : last].sum()) - zeros  # -smallest itself is normal
+        return small / max(1, int(counts.sum()) - zeros)
 
     def share(self, value: float) -> float:
         """The fraction of the finite values that equal `value`; after `finish`."""
