@@ -5,6 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# Tests count the threads that fills use, or say how many; FASTINIT_ISA is followed. (fastinit reads both when it is
+# imported.)
+os.environ.pop("FASTINIT_NUM_THREADS", None)
 
 import numpy as np
 import pytest
@@ -13,9 +19,12 @@ from hypothesis import settings
 import fastinit as fi
 
 # A check of a change repeats exactly; at the desk, hypothesis looks further each time.
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+# Failures are kept in the checkout, if that can be written; deadlines would depend on what else the machine does.
+WRITABLE = os.access(Path(__file__).parent.parent, os.W_OK)
+AT_THE_DESK: dict[str, Any] = {} if WRITABLE else {"database": None}
+settings.register_profile("desk", deadline=None, **AT_THE_DESK)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 # Shells have background jobs ignore interrupts, and programs that tests start would take that over.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -31,7 +40,7 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
         pytest.skip(f"this machine does not run {request.param}")
     fi.set_isa(request.param)
     yield request.param
-    fi.set_isa(None)
+    fi.set_isa(os.environ.get("FASTINIT_ISA"))
 
 
 @pytest.fixture(params=DTYPES)

@@ -67,7 +67,7 @@ SPEC = {
     "tensors": [
         {"name": "a", "shape": [3, 4], "init": "he_normal", "dtype": "float16"},
         {"name": "b", "shape": [5, 2], "init": {"name": "normal", "stddev": 0.5}, "padding_idx": 2},
-        {"name": "c", "shape": [4, 2], "stream": "s", "whole_shape": [2, 3, 4], "index": [":", 1, "0:4"], "axis_order": [1, 0]},
+        {"name": "c{0..2}{{}}", "shape": [4, 2], "stream": "s{0..2}", "whole_shape": [2, 3, 4], "index": [":", 1, "0:4"], "axis_order": [1, 0]},
     ],
     "rules": [
         {"match": "up.*", "init": "uniform:low=-1,high=1", "dtype": "float32"},
@@ -121,7 +121,7 @@ VALUES: Sequence[Any] = (
     {"name": "normal"}, {"name": "normal", "mean": math.nan}, {"name": "uniform", "low": 5}, {"name": []},
     {"name": "variance_scaling", "in_axis": [[0], [1]]}, {"name": "variance_scaling", "batch_axis": True}, "/proc/self/mem",
     {"name": "constant", "value": 1e39}, {"name": "normal", "stddev": 5e-324}, "/dev/tty", "x" * 256, "x/" * 400, 10**4000,
-    {"": ""}, {"a": {"b": {}}},
+    {"": ""}, {"a": {"b": {}}}, "{0..3}", "{0..2000}", "{0..200000}", "{0..99999}{0..99999}", "{0..9}" * 166, "}", "{", "0:2", ["1:2"], ["::-1"], [":"] * 65,
 )  # fmt: skip
 
 

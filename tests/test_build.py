@@ -7,9 +7,9 @@ import itertools
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
+import sysconfig
 import textwrap
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import pytest
 
 import fastinit as fi
 import reference
+from machine import missing, need
 from reliability import builds
 
 ROOT = builds.ROOT
@@ -28,9 +29,14 @@ SANITIZED = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover
 FUZZ_INPUTS = 1500
 
 
-def build(compiler: str, out: Path, *flags: str, source: str = builds.C_TESTS) -> None:
-    if shutil.which(compiler) is None:
-        pytest.skip(f"no {compiler} on this machine")
+def build(
+    compiler: str,
+    out: Path,
+    *flags: str,
+    source: str = builds.C_TESTS,
+    runner: tuple[str, ...] = (),
+) -> None:
+    need(compiler, *flags, runner=runner)
     subprocess.run(builds.command(compiler, list(flags), source, out), check=True)
 
 
@@ -67,8 +73,6 @@ def run_c_tests(*command: str, isas: tuple[str, ...]) -> None:
     ids=lambda x: x if isinstance(x, str) else " ".join(x[:3]),
 )  # fmt: skip
 def test_c_tests(tmp_path: Path, compiler: str, flags: list[str]) -> None:
-    if "-fuse-ld=lld" in flags and shutil.which("ld.lld") is None:
-        pytest.skip("no lld on this machine")
     build(compiler, tmp_path / "test", *flags)
     run_c_tests(str(tmp_path / "test"), isas=fi.available_isas())
 
@@ -93,23 +97,20 @@ def extension_flags() -> list[str]:
 def test_c_tests_on_other_machines(tmp_path: Path, target: str, isas: tuple[str, ...]) -> None:
     """The golden hashes, of little-endian bytes: cross-compiled, run by the user-mode emulator."""
     emulator, needed = builds.TARGETS[target]
-    if shutil.which(emulator) is None:
-        pytest.skip(f"no {emulator} on this machine")
-    build(f"{target}-gcc", tmp_path / "test", *extension_flags(), *needed, "-static", *WARNINGS)
+    flags = [*extension_flags(), *needed, "-static", *WARNINGS]
+    build(f"{target}-gcc", tmp_path / "test", *flags, runner=(emulator,))
     run_c_tests(emulator, str(tmp_path / "test"), isas=isas)
 
 
 @pytest.mark.parametrize("target", [None, "aarch64-linux-gnu", "s390x-linux-gnu"])
 def test_moments(tmp_path: Path, target: str | None) -> None:
     """Sums and extremes on every instruction set, of numbers that C decodes by the definition of the dtypes."""
-    compiler, flags, emulator = "gcc", ["-Icsrc", *SANITIZED], []
+    compiler, flags, emulator = "gcc", SANITIZED, ()
     if target is not None:
-        emulator, needed = [builds.TARGETS[target][0]], builds.TARGETS[target][1]
-        if shutil.which(emulator[0]) is None:
-            pytest.skip(f"no {emulator[0]} on this machine")
-        compiler = f"{target}-gcc"
-        flags = [*extension_flags(), *needed, "-static", "-Icsrc", *WARNINGS]
-    build(compiler, tmp_path / "test", *flags, source="tests/c/test_moments.c")
+        compiler, emulator = f"{target}-gcc", builds.TARGETS[target][:1]
+        flags = [*extension_flags(), *builds.TARGETS[target][1], "-static", *WARNINGS]
+    source, include = "tests/c/test_moments.c", f"-I{ROOT / 'csrc'}"
+    build(compiler, tmp_path / "test", *flags, include, source=source, runner=emulator)
     done = subprocess.run([*emulator, tmp_path / "test"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("tested ")
@@ -117,10 +118,9 @@ def test_moments(tmp_path: Path, target: str | None) -> None:
 
 def test_c_tests_under_valgrind(tmp_path: Path) -> None:
     """No invalid or uninitialised memory in the code that is optimised, and no leak. (valgrind runs no AVX-512.)"""
-    if shutil.which("valgrind") is None:
-        pytest.skip("no valgrind on this machine")
-    build("gcc", tmp_path / "test", "-O3", "-g", "-std=c11", "-ffp-contract=off")
     command = ["valgrind", "-q", "--error-exitcode=9", "--leak-check=full", "--show-leak-kinds=all"]
+    flags = ["-O3", "-g", "-std=c11", "-ffp-contract=off"]
+    build("gcc", tmp_path / "test", *flags, runner=tuple(command))
     isas = tuple(isa for isa in fi.available_isas() if isa != "avx512")
     run_c_tests(*command, str(tmp_path / "test"), isas=isas)
 
@@ -140,9 +140,8 @@ def test_features_that_instruction_sets_require(tmp_path: Path, compiler: str) -
     """Every missing feature of the CPU or the operating system rules out exactly what needs it."""
     if platform.machine().lower() not in ("x86_64", "amd64", "i686"):
         pytest.skip("these features are those of x86")
-    if shutil.which(compiler) is None:
-        pytest.skip(f"no {compiler} on this machine")
     flags, out = ["-std=c11", "-O1", "-g", *WARNINGS], tmp_path / "test"
+    need(compiler, *flags)
     subprocess.run(builds.command(compiler, flags, "tests/c/test_dispatch.c", out, ()), check=True)
     done = subprocess.run([str(out)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -180,9 +179,9 @@ def test_stack(tmp_path: Path, compiler: str, flag: str, level: str) -> None:
 def test_accuracy(tmp_path: Path) -> None:
     """At most 2 ulp for float32, exhaustively, and 4 for float64: the figures that the header states."""
     out = tmp_path / "accuracy"
-    compiler = shutil.which("cc") or pytest.skip("no C compiler on this machine")
     flags = ["-O3", "-std=c11", "-ffp-contract=off"]
-    command = builds.command(compiler, flags, "tests/c/test_accuracy.c", out, kernel=())
+    need("cc", *flags)
+    command = builds.command("cc", flags, "tests/c/test_accuracy.c", out, kernel=())
     subprocess.run(command, check=True)
     done = subprocess.run([str(out)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
@@ -205,8 +204,7 @@ def test_accuracy(tmp_path: Path) -> None:
 )
 def test_excess_precision_is_refused(tmp_path: Path, compiler: str, flags: list[str]) -> None:
     """Where float and double arithmetic has other bits than the stream says."""
-    if shutil.which(compiler) is None:
-        pytest.skip(f"no {compiler} on this machine")
+    need(compiler, run=False)
     source, include = str(ROOT / "csrc/status.c"), str(ROOT / "src/fastinit/include")
     done = subprocess.run(
         [compiler, "-c", *flags, "-I", include, source, "-o", str(tmp_path / "o")],
@@ -231,11 +229,16 @@ CXX = """
 """
 
 
+CXX_COMPILERS = ("g++", "clang++")
+
+
 def test_header_in_cxx(tmp_path: Path) -> None:
     """C++ programs include the header without a warning, and link with the kernel of a C compiler."""
-    compilers = [name for name in ("g++", "clang++") if shutil.which(name)]
-    if not compilers or shutil.which("cc") is None:
-        pytest.skip("no C++ compiler on this machine")
+    need("cc")
+    reasons = {name: missing(name, ("-x", "c++", "-std=c++20"), (), True) for name in CXX_COMPILERS}
+    compilers = [name for name, reason in reasons.items() if not reason]
+    if not compilers:
+        pytest.skip("; ".join(reasons.values()))
     (tmp_path / "use.cpp").write_text(textwrap.dedent(CXX))
     include, kernel = ["-I", ROOT / "src/fastinit/include"], sorted((ROOT / "csrc").glob("*.c"))
     subprocess.run(["cc", "-O0", "-c", *include, *kernel], cwd=tmp_path, check=True)
@@ -313,6 +316,9 @@ SETUP = """
 def test_cimport(tmp_path: Path) -> None:
     """Another Cython module calls the C functions without the GIL and without linking anything."""
     assert (Path(fi.get_include()) / "fastinit.h").is_file()
+    need((os.environ.get("CC") or sysconfig.get_config_var("CC")).split()[0])
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        pytest.skip("no headers of Python on this machine")
     (tmp_path / "tiny.pyx").write_text(textwrap.dedent(EXTENSION))
     (tmp_path / "setup.py").write_text(textwrap.dedent(SETUP))
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}

@@ -13,6 +13,7 @@ import pytest
 
 import fastinit as fi
 import reference
+from machine import need
 from reliability import builds
 
 ROOT = builds.ROOT
@@ -24,8 +25,7 @@ UNSAFE = ["-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math"]
 def compile_library(
     compiler: str, flags: list[str], out: Path, sources: Path = ROOT / "csrc"
 ) -> subprocess.CompletedProcess[str]:
-    if shutil.which(compiler) is None:
-        pytest.skip(f"no {compiler} on this machine")
+    need(compiler, "-shared", "-fPIC", *flags, run=False)
     command = [compiler, "-O2", "-shared", "-fPIC", "-DFASTINIT_SHARED", *flags]
     command += ["-I", str(ROOT / "src/fastinit/include"), "-o", str(out)]
     command += [*map(str, sorted(sources.glob("*.c"))), "-lm"]
@@ -133,8 +133,6 @@ def test_other_values_are_refused_by_the_first_fill(
 
 
 def test_a_cxx_compiler_is_refused_by_name(tmp_path: Path) -> None:
-    if shutil.which("g++") is None:
-        pytest.skip("no g++ on this machine")
     done = compile_library("g++", ["-x", "c++"], tmp_path / "library.so")
     assert done.returncode != 0
     assert "the sources of fastinit are C11: build them with a C compiler" in done.stderr

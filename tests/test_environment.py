@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import platform
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 import fastinit as fi
 from fastinit.initializers import prepare
 from fastinit.spec import parse_initializer
+from machine import need
 
 #: Sets MXCSR and returns what it was.
 SOURCE = """
@@ -49,11 +49,11 @@ Exchange = Callable[[int], int]
 def exchange(tmp_path_factory: pytest.TempPathFactory) -> Exchange:
     if platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip("sets a register of x86-64")
-    compiler = shutil.which("cc") or pytest.skip("no C compiler on this machine")
+    need("cc", "-shared", "-fPIC", run=False)
     folder = tmp_path_factory.mktemp("exchange")
     (folder / "exchange.c").write_text(SOURCE)
     library = folder / "exchange.so"
-    command = [compiler, "-shared", "-fPIC", str(folder / "exchange.c"), "-o", str(library)]
+    command = ["cc", "-shared", "-fPIC", str(folder / "exchange.c"), "-o", str(library)]
     subprocess.run(command, check=True)
     function = ctypes.CDLL(str(library)).exchange
     function.argtypes, function.restype = [ctypes.c_uint], ctypes.c_uint

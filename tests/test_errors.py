@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -248,6 +249,23 @@ def test_bad_environment(name: str, value: str, message: str) -> None:
     )
     assert run.returncode == 1
     assert message in run.stderr
+
+
+@pytest.mark.parametrize(("name", "value"), [("FASTINIT_ISA", "z80"), ("FASTINIT_NUM_THREADS", "0")])  # fmt: skip
+def test_bad_environment_of_the_command(tmp_path: Path, name: str, value: str) -> None:
+    """One line, as about its arguments, whether the command is a script or a module."""
+    script = tmp_path / "fastinit"
+    script.write_text("import sys\nfrom fastinit.cli import main\nsys.exit(main())\n")
+    for command in (["-m", "fastinit"], [str(script)]):
+        done = subprocess.run(
+            [sys.executable, *command, "info"],
+            env={**os.environ, name: value},
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"fastinit: {name} in the environment: ")
+        assert done.stderr.count("\n") == 1
 
 
 def test_good_environment() -> None:

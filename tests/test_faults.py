@@ -37,7 +37,7 @@ def expected(n=N, seed=0):
 """
 
 
-def run(program: str, timeout: float = 120) -> str:
+def run(program: str, timeout: float = 600) -> str:
     """What a program prints that ends well, without anything on its standard error."""
     code = PRELUDE + textwrap.dedent(program)
     done = subprocess.run(
@@ -161,7 +161,7 @@ def test_stopped_and_continued() -> None:
             time.sleep(0.02)
             process.send_signal(signal.SIGCONT)
             time.sleep(0.02)
-        assert process.communicate(timeout=120)[0] == "True\n"
+        assert process.communicate(timeout=600)[0] == "True\n"
 
 
 def test_an_exception_set_from_outside_stops_the_fill() -> None:
@@ -267,7 +267,7 @@ def test_multiprocessing(method: str, tmp_path: os.PathLike[str]) -> None:
                     print([a.tobytes() for a in pool.map(make, range(6))] == want)
             """)
         )
-    done = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=600)
     assert (done.stdout, done.stderr) == ("True\n", "")
 
 
@@ -485,7 +485,7 @@ def test_an_array_beyond_the_address_space() -> None:
             return int(statm.read().split()[0]) * resource.getpagesize()
     fill(threads=3)  # stacks of threads are kept
     before, files = in_use(), os.listdir("/proc/self/fd")
-    resource.setrlimit(resource.RLIMIT_AS, (before + 2**28, -1))
+    resource.setrlimit(resource.RLIMIT_AS, (before + 2**28, resource.getrlimit(resource.RLIMIT_AS)[1]))
     errors = 0
     for _ in range(100):
         try:
@@ -507,13 +507,14 @@ def test_threads_refused_for_want_of_memory() -> None:
     with open("/proc/self/statm") as statm:
         size = int(statm.read().split()[0]) * resource.getpagesize()
     threading.stack_size(2**26)
-    resource.setrlimit(resource.RLIMIT_AS, (size + 2**24, -1))
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (size + 2**24, limits[1]))
     try:
         threading.Thread(target=print).start()
     except RuntimeError:
         print("refused")
     LAW.fill(out, seed=0, threads=8)
-    resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+    resource.setrlimit(resource.RLIMIT_AS, limits)
     print(same(out, want))
     """
     assert run(program) == "refused\nTrue\n"

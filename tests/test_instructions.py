@@ -8,15 +8,16 @@ runs no AVX-512.)
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 import fastinit as fi
+from machine import need
 
 ROOT = Path(__file__).parent.parent
+CALLGRIND_OUT = "--callgrind-out-file=/dev/null"
 N = 2**16  # 16 chunks: what a call costs once is below 1 %
 
 TRUNCATED = "truncated 0 0.02 -2 2"
@@ -37,9 +38,7 @@ COUNTED = [(isa, *case) for case in BUDGETS for isa in ("sse2", "avx2")]
 
 @pytest.fixture(scope="session")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    for tool in ("gcc", "valgrind"):
-        if shutil.which(tool) is None:
-            pytest.skip(f"no {tool} on this machine")
+    need("gcc", "-g", "-O3", runner=("valgrind", "--tool=callgrind", CALLGRIND_OUT))
     version = subprocess.run(["gcc", "-dumpversion"], capture_output=True, text=True, check=True)
     if version.stdout.split(".")[0].strip() != "12":
         pytest.skip(f"the budgets are gcc 12's, this is gcc {version.stdout.strip()}")
@@ -56,7 +55,7 @@ def test_instructions_per_element(program: Path, isa: str, dtype: str, distribut
     if isa not in fi.available_isas():
         pytest.skip(f"this machine does not run {isa}")
     command = ["valgrind", "--tool=callgrind", "--toggle-collect=fastinit_fill"]
-    command += ["--callgrind-out-file=/dev/null", str(program), isa, dtype, str(N)]
+    command += [CALLGRIND_OUT, str(program), isa, dtype, str(N)]
     done = subprocess.run([*command, *distribution.split()], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     collected = re.search(r"Collected : (\d+)", done.stderr)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from machine import need
 from reliability import builds
 
 ROOT = builds.ROOT
@@ -22,12 +23,14 @@ PUBLIC = {
     "fastinit_stream_key", "fastinit_truncated_normal", "fastinit_uniform",
 }  # fmt: skip
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("cc") is None
-    or shutil.which("nm") is None
-    or not sys.platform.startswith("linux"),
-    reason="needs a C compiler and nm, and the dynamic linker of Linux",
-)
+
+@pytest.fixture(autouse=True)
+def _tools() -> None:
+    if not sys.platform.startswith("linux"):
+        pytest.skip("about the dynamic linker of Linux")
+    if shutil.which("nm") is None:
+        pytest.skip("no nm on this machine")
+    need("cc")
 
 
 def cc(folder: Path, *arguments: str) -> None:

@@ -100,6 +100,37 @@ def test_model_check_and_spec(tmp_path: Path, spec: Path) -> None:
     }
 
 
+def test_spec_prints_totals_beside_the_spec(tmp_path: Path, spec: Path) -> None:
+    done = run("spec", spec)
+    assert done.stderr == "3 tensors, 2,000,500 parameters, 5.724 MiB\n"
+    assert done.stdout == spec.read_text()
+    layers = {"name": "l.{0..31}", "shape": [64, 64], "dtype": "bfloat16", "init": "he_normal"}
+    (tmp_path / "m.json").write_text(json.dumps({"tensors": [layers]}))
+    done = run("spec", tmp_path / "m.json")
+    assert done.stderr == "32 tensors, 131,072 parameters, 256 KiB\n"
+    assert len(json.loads(done.stdout)["tensors"]) == 32
+
+
+def test_rules_that_match_nothing(tmp_path: Path, spec: Path) -> None:
+    """Of every command that takes them."""
+    target = tmp_path / "m.safetensors"
+    for command in (["spec"], ["model", "--seed", 7, "-o", target]):
+        done = run(command[0], spec, *command[1:], "--rule", "biass=ones")
+        assert done.returncode == 1
+        assert "rules: 'biass' matches no tensor; near names: 'bias'" in done.stderr
+        assert not target.exists()
+        assert run(command[0], spec, *command[1:], "--rule", "biass=ones", "--no-strict").returncode == 0  # fmt: skip
+    done = run("check", target, spec, "--rule", "biass=ones")
+    assert "rules: 'biass' matches no tensor" in done.stderr
+    assert run("check", target, spec, "--rule", "biass=ones", "--no-strict").returncode == 0
+    done = run("spec", spec, "--rule", "*=skip")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no tensors are left: rules leave out all 3" in done.stderr
+    ruled = run("spec", spec, "--rule", "*=glorot_normal:min_axes=2")
+    inits = [t["init"]["name"] for t in json.loads(ruled.stdout)["tensors"]]
+    assert inits == ["variance_scaling", "variance_scaling", "constant"]
+
+
 def test_exact_finds_one_bit(tmp_path: Path, spec: Path) -> None:
     target = tmp_path / "m.safetensors"
     run("model", spec, "--seed", 7, "-o", target)

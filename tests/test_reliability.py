@@ -7,7 +7,6 @@ chance once in a thousand.
 from __future__ import annotations
 
 import math
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 import fastinit as fi
 import reference
+from machine import missing, need
 from reliability import battery, builds
 
 STEP = 10007  # every word of tests/c/test_transforms.c is a multiple of it
@@ -65,8 +65,7 @@ def test_transforms_of_words(tmp_path: Path, tier: str) -> None:
         compiler, runner = "gcc", []
     elif tier not in ("neon", *fi.available_isas()):
         pytest.skip(f"this machine has no {tier}")
-    if not all(map(shutil.which, [compiler, *runner])):
-        pytest.skip(f"no {compiler} here, or nothing that runs its programs")
+    need(compiler, "-O3", "-static", runner=tuple(runner))
     out = tmp_path / "words"
     source = f'-DTIER="{builds.ROOT / "csrc" / f"kernel_{tier}.c"}"'
     flags = ["-O3", "-std=c11", "-ffp-contract=off", "-static", source]
@@ -77,7 +76,8 @@ def test_transforms_of_words(tmp_path: Path, tier: str) -> None:
     assert done.returncode == 0
 
 
-needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc builds what counts")
+NO_LIBRARY = missing("gcc", ("-shared", "-fPIC"), (), False)
+needs_gcc = pytest.mark.skipif(bool(NO_LIBRARY), reason=f"gcc builds what counts: {NO_LIBRARY}")
 
 
 @needs_gcc

@@ -144,7 +144,8 @@ W = {"name": "w", "shape": [3], "init": "ones"}
     ("spec", "message"),
     [
         ([], "expected a table"),
-        ({}, "expected tensors or tensors_from, got none"),
+        ({}, r"expected model_type, .* got the keys \[\]"),
+        ({"tensors": []}, "expected tensors or tensors_from, got none"),
         ({"tensors": {}}, "tensors must be a list of tables"),
         ({"tensors": [3]}, r"tensors\[0\]: expected a table, got 3"),
         ({"tensors": [W], "seed": 3}, "expected the keys axes, dtype, rules, strict, tensors, tensors_from, got 'seed'"),
@@ -279,6 +280,99 @@ def test_bad_limits_of_rules(tmp_path: Path, limit: str) -> None:
         ValueError, match=r"m.toml: rules\[1\]: min_axes must be an int in \[0, 64\]"
     ):
         fi.Model.load(tmp_path / "m.toml")
+
+
+def names_of(tmp_path: Path, *tables: dict[str, Any], **spec: Any) -> list[str]:
+    """Names of the tensors of a spec, each of shape (2, 2) and ones."""
+    listed = [{"shape": [2, 2], "init": "ones", **table} for table in tables]
+    (tmp_path / "m.json").write_text(json.dumps({"tensors": listed, **spec}))
+    return [tensor.name for tensor in fi.Model.load(tmp_path / "m.json")]
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("layers.{0..2}.w", ["layers.0.w", "layers.1.w", "layers.2.w"]),
+        ("{9..11}", ["9", "10", "11"]),
+        ("{08..10}", ["08", "09", "10"]),
+        ("{3..3}w", ["3w"]),
+        ("{0..1}.{5..6}{0..1}", ["0.50", "0.51", "0.60", "0.61", "1.50", "1.51", "1.60", "1.61"]),
+        ("a{{b}}", ["a{b}"]),
+        ("{{0..3}}", ["{0..3}"]),
+        ("{{{0..1}}}", ["{0}", "{1}"]),
+    ],
+)
+def test_ranges_in_names(tmp_path: Path, name: str, names: list[str]) -> None:
+    assert names_of(tmp_path, {"name": "first"}, {"name": name}) == ["first", *names]
+    model = fi.Model(fi.Tensor(one, (2, 2), fi.ones, stream="{" + one) for one in names)
+    (tmp_path / "again.json").write_text(model.to_json())
+    assert list(fi.Model.load(tmp_path / "again.json")) == list(model)
+
+
+def test_streams_are_repeated_with_names(tmp_path: Path) -> None:
+    part = {"stream": "{0..1}.qkv", "whole_shape": [6, 2], "index": ["2:4"]}
+    names_of(tmp_path, {"name": "{0..1}.k", **part})
+    streams = [t.stream for t in fi.Model.load(tmp_path / "m.json")]
+    assert streams == ["0.qkv", "1.qkv"]
+    for stream in ("qkv", "{0..2}.qkv", "", "{0..1}.{0..1}"):
+        with pytest.raises(ValueError, match=r"tensors\[0\]: stream must have the ranges of name"):
+            names_of(tmp_path, {"name": "{0..1}.k", "stream": stream})
+
+
+def test_rules_match_the_names_that_ranges_give(tmp_path: Path) -> None:
+    """Braces in a pattern are themselves."""
+    rules = [{"match": "l.1.*", "init": "zeros"}, {"match": "*", "init": "ones"}]
+    spec = {"tensors": [{"name": "l.{0..2}.w", "shape": [2]}], "rules": rules}
+    (tmp_path / "m.json").write_text(json.dumps(spec))
+    assert [t.init for t in fi.Model.load(tmp_path / "m.json")] == [fi.ones, fi.zeros, fi.ones]
+    with pytest.raises(ValueError, match=r"'l.\{0..2\}.w' matches no tensor"):
+        fi.Model.load(tmp_path / "m.json", rules=["l.{0..2}.w=ones"])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a{b", r"name: expected ranges such as \{0..31\}, and other braces doubled, got 'a\{b'"),
+        ("a}b", "other braces doubled"),
+        ("{0-3}", "other braces doubled"),
+        ("{0..}", "other braces doubled"),
+        ("{-1..3}", "other braces doubled"),
+        ("{0..9999999999}", "other braces doubled"),
+        ("{0..3}}", "other braces doubled"),
+        ("{3..0}", r"name: \{3..0\} must not count down"),
+        ("{0..200000}", "the braces of a spec must stand for at most 200,000 tensors, got more with"),
+        ("{0..999999999}{0..999999999}" * 30, "at most 200,000 tensors"),
+        ("{0..3}" + "x" * 1000, "name must have at most 1000 characters where it has braces, got 1006"),
+    ],
+)  # fmt: skip
+def test_bad_ranges(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(
+        ValueError, match=rf"m.json: tensors\[1\]: {message}|tensors\[1\]: .*{message}"
+    ):
+        names_of(tmp_path, {"name": "first"}, {"name": name})
+
+
+def test_ranges_of_a_spec_are_counted_together(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"tensors\[1\]: .* at most 200,000 tensors"):
+        names_of(tmp_path, {"name": "a{1..100000}"}, {"name": "b{1..100001}"})
+    with pytest.raises(ValueError, match=r"tensor 'l\.1' occurs twice"):
+        names_of(tmp_path, {"name": "l.{0..1}"}, {"name": "l.1"})
+
+
+def test_models_that_have_no_tensors_left(tmp_path: Path) -> None:
+    names_of(tmp_path, {"name": "a"}, {"name": "b"})
+    with pytest.raises(ValueError, match=r"m.json: no tensors are left: rules leave out all 2$"):
+        fi.Model.load(tmp_path / "m.json", rules=["*=skip"])
+    (tmp_path / "a.safetensors").write_bytes((8).to_bytes(8, "little") + b"{}      ")
+    with pytest.raises(ValueError, match=r"a.safetensors: no tensors in it$"):
+        fi.Model.load(tmp_path / "a.safetensors")
+
+
+def test_a_config_without_its_type(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"hidden_size": 8, "dtype": "float32"}')
+    message = r"config.json: expected model_type, .* got the keys \['dtype', 'hidden_size'\]"
+    with pytest.raises(ValueError, match=message):
+        fi.Model.load(tmp_path)
 
 
 def test_scaling_by_fans_needs_two_axes() -> None:

@@ -30,6 +30,8 @@ def made(make: Callable[[], Any], way: str) -> Any:
         with torch.no_grad():
             for tensor in [*module.parameters(), *module.buffers()]:
                 tensor.fill_(77)
+        if hasattr(module, "tie_weights"):  # which to_empty unties
+            module.tie_weights()
     return module
 
 
@@ -133,6 +135,21 @@ def test_modules_may_compute_the_buffers_of_their_parts() -> None:
         face.init_module_(module, seed=0)
 
 
+class Caching(nn.Module):
+    """Gives a buffer up, as caches are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("cache", torch.ones(3), persistent=False)
+
+    def reset_parameters(self) -> None:
+        self.cache = None
+
+
+def test_modules_may_give_buffers_up() -> None:
+    assert face.init_module_(Caching(), seed=0).cache is None
+
+
 class Masked(nn.Module):
     """Reads its buffer."""
 
@@ -193,6 +210,11 @@ def llama() -> Any:
     return transformers.LlamaForCausalLM(transformers.LlamaConfig(**ENCODER))
 
 
+def bert() -> Any:
+    transformers = pytest.importorskip("transformers")
+    return transformers.BertForMaskedLM(transformers.BertConfig(**ENCODER))
+
+
 def whisper() -> Any:
     transformers = pytest.importorskip("transformers")
     small = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "vocab_size": 60}
@@ -221,7 +243,7 @@ def test_frequencies_of_llama(way: str) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_models_of_transformers_come_whole_from_to_empty() -> None:
-    for make in (llama, whisper):
+    for make in (llama, whisper, bert):
         states = []
         for way in WAYS:
             model = face.init_module_(made(make, way), seed=0)

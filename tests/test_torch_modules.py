@@ -630,6 +630,32 @@ def test_models_of_transformers_come_whole_from_the_meta_device(
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("head", ["Wav2Vec2ForXVector", "WavLMForXVector"])
+def test_xvector_heads_need_rules(head: str, weighted: bool) -> None:
+    """For what weight_norm and a sum of layers have of their own, which transformers sets at construction alone."""
+    transformers = pytest.importorskip("transformers")
+    kind = getattr(transformers, head)
+    small = {"conv_dim": (8, 8), "conv_kernel": (3, 3), "conv_stride": (2, 2), "tdnn_dim": (8, 8)}
+    small |= {"tdnn_kernel": (3, 1), "tdnn_dilation": (1, 1), "xvector_output_dim": 8}
+    small |= {"num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2}
+    model = kind(kind.config_class(**ENCODER, **small, use_weighted_layer_sum=weighted))
+    rules = {"*.pos_conv_embed.conv.parametrizations.weight.*": fi.Constant(1.0)}
+    with pytest.raises(
+        ValueError, match=r"pos_conv_embed\.conv\.parametrizations\.weight\.original1"
+    ):
+        face.init_module_(model, seed=0)
+    if weighted:
+        with pytest.raises(ValueError, match="neither rules nor their modules set layer_weights:"):
+            face.init_module_(model, seed=0, rules=rules)
+        rules["layer_weights"] = fi.Constant(0.25)
+    face.init_module_(model, seed=0, rules=rules)
+    name = "objective.weight"  # standard normal in transformers
+    expected = core(fi.Normal(), tuple(model.objective.weight.shape), name)
+    assert torch.equal(model.get_parameter(name).detach(), expected)
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_loaded_models_are_initialised_all_the_same(tmp_path: Path) -> None:
     """Though transformers marks what it has loaded, and does not initialise it any more."""
     transformers = pytest.importorskip("transformers")

@@ -214,4 +214,15 @@ def _read_environment() -> None:
         set_num_threads(int(threads))
 
 
-_read_environment()
+def _is_command() -> bool:
+    """Whether this process is the command ``fastinit``, which imports the package before it can catch errors."""
+    name = (getattr(sys, "argv", None) or [""])[0]  # "-m" while ``python -m`` looks for the module
+    return Path(name).stem == "fastinit" or (name == "-m" and "fastinit" in sys.orig_argv)
+
+
+try:
+    _read_environment()
+except ValueError as error:
+    if not _is_command():
+        raise
+    sys.exit(f"fastinit: {error}")

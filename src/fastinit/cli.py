@@ -11,8 +11,8 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -55,9 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, _terminate)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("default", UserWarning)  # once each
-            warnings.showwarning = _show_warning
+        with _warnings_on_one_line():
             status: int = arguments.run(arguments) or 0
     except (ValueError, TypeError, ImportError, OSError, MemoryError) as error:
         print("fastinit:", _one_line(str(error) or type(error).__name__), file=sys.stderr)
@@ -68,16 +66,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """Print a warning on one line, as errors are; the parameters are those of `warnings.showwarning`."""
-    print("fastinit: warning:", _one_line(str(message)), file=sys.stderr)
+@contextmanager
+def _warnings_on_one_line() -> Iterator[None]:
+    """Print warnings as errors are, each once."""
+    printed: set[str] = set()
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        text = _one_line(str(message))
+        if text not in printed:
+            printed.add(text)
+            print("fastinit: warning:", text, file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield
 
 
 def _one_line(message: str) -> str:
@@ -180,7 +190,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.set_defaults(run=_run_check)
 
-    spec = commands.add_parser("spec", help="print a model as a spec in JSON")
+    spec = commands.add_parser(
+        "spec",
+        help="print a model as a spec in JSON",
+        description="Prints a spec in JSON, and on standard error how many tensors, parameters and bytes it has.",
+    )
     _add_spec(spec)
     spec.set_defaults(run=_run_spec)
 
@@ -372,7 +386,11 @@ def _load(arguments: argparse.Namespace, source: Path, report: TextIO | None = N
 
 
 def _run_spec(arguments: argparse.Namespace) -> None:
-    print(_load(arguments, arguments.spec).to_json(), end="")
+    model = _load(arguments, arguments.spec)
+    print(model.to_json(), end="", flush=True)
+    tensors, parameters = counted(len(model), "tensor"), counted(model.size, "parameter")
+    # Beside the JSON, which goes on to other programs.
+    print(f"{tensors}, {parameters}, {readable_bytes(model.nbytes)}", file=sys.stderr)
 
 
 def _run_model(arguments: argparse.Namespace) -> None:

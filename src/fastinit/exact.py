@@ -43,7 +43,8 @@ def differences(
 ) -> list[str]:
     """A line for each stored tensor that differs from its description, with the first element that does.
 
-    Streams through the files; memory is three pieces of 1 MiB for each thread, and 8 bytes a piece.
+    Streams through the files; memory is three pieces of 1 MiB for each thread, four where tensors are transposed, and
+    8 bytes a piece.
     """
     check_callback("progress", progress)
     threads = get_num_threads() if threads is None else check_int("threads", threads, 1)

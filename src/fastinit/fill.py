@@ -242,12 +242,16 @@ def fill_strided(
     threads: int | None,
 ) -> None:
     """Fill `out` with elements of a stream: from `first` on, `steps` apart along each axis of `out`."""
-    # In the order of the stream, whose neighbours are made together, whatever their order in memory.
-    order = sorted(range(out.ndim), key=lambda axis: -abs(steps[axis]))
+    order = stream_order(steps)
     out = out.transpose(order)
     dims = merge(out.shape, [steps[axis] for axis in order], out.strides)
     if out.size:
         _run_tasks(_task(out, dims, first, distribution, key), out.size, threads)
+
+
+def stream_order(steps: Sequence[int]) -> list[int]:
+    """The order of axes in which neighbours in the stream are made together, whatever their order in memory."""
+    return sorted(range(len(steps)), key=lambda axis: -abs(steps[axis]))
 
 
 def check_part(

@@ -36,7 +36,7 @@ from fastinit.spec import (
     part_table,
     read_tensors,
     recorded,
-    tensor_table,
+    spec_table,
 )
 from fastinit.streams import Seed, seed_value
 from fastinit.tensor import Tensor
@@ -173,7 +173,7 @@ class Model:
     @_kernel.in_default_arithmetic
     def to_json(self) -> str:
         """The model as a spec, to be edited and loaded again."""
-        lines = ",\n".join("  " + json.dumps(tensor_table(tensor)) for tensor in self)
+        lines = ",\n".join("  " + json.dumps(spec_table(tensor)) for tensor in self)
         return f'{{"tensors": [\n{lines}\n]}}\n'
 
     def make(
@@ -245,7 +245,6 @@ class Model:
             return
         threads = None if threads is None else check_int("threads", threads, 1)
         distribution = tensor.prepare(check_output(out))
-        assert not isinstance(distribution, bytes)  # check_output refuses dtypes for constants
         begin, strides = tensor.positions
         first, steps = check_part(out, tensor.shape, index, strides)
         fill_strided(np.asarray(out), distribution, tensor.key(seed), begin + first, steps, threads)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import os
 import re
 import tomllib
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
@@ -55,11 +57,18 @@ AXES_ARGUMENTS: dict[str, Callable[[str], Any]] = {
 #: In place of an initializer: the tensor is left out.
 SKIP = "skip"
 
-MODEL_KEYS = {"dtype", "axes", "tensors", "tensors_from", "rules", "strict"}
+TENSOR_LISTS = {"tensors", "tensors_from"}
+MODEL_KEYS = {"dtype", "axes", "rules", "strict", *TENSOR_LISTS}
 #: What says which part of which stream a tensor is.
 PART_KEYS = ("stream", "whole_shape", "index", "axis_order")
 TENSOR_KEYS = {"name", "shape", "init", "dtype", "axes", "padding_idx", *PART_KEYS}
 RULE_KEYS = {"match", "min_axes", "init", "dtype", "axes", "padding_idx"}
+#: The texts of a tensor's table in which braces repeat it.
+REPEATED = ("name", "stream")
+#: Tensors that the braces of a spec may stand for: the largest models of today have 100,000.
+MOST_REPEATED = 200_000
+#: Characters of a text with braces, which is copied as often.
+LONGEST_REPEATED = 1000
 #: Of a path in a spec: errors of the operating system repeat it.
 LONGEST_PATH = 512
 #: Of a rule's pattern: fnmatch takes the square of its opening brackets.
@@ -166,6 +175,15 @@ def tensor_table(tensor: Tensor) -> dict[str, Any]:
     return table | part_table(tensor)
 
 
+def spec_table(tensor: Tensor) -> dict[str, Any]:
+    """The table of a tensor in a spec, where braces of names are doubled."""
+    table = tensor_table(tensor)
+    texts = {
+        key: table[key].replace("{", "{{").replace("}", "}}") for key in REPEATED if key in table
+    }
+    return table | texts
+
+
 def part_table(tensor: Tensor) -> dict[str, Any]:
     """Which part of which stream a tensor is, as specs and provenance have it; empty for one of its own."""
     table = {key: getattr(tensor, key) for key in PART_KEYS if getattr(tensor, key) is not None}
@@ -262,8 +280,8 @@ def _config_or_folder(folder: Path) -> Path:
         spec = read_json(path)
         if isinstance(spec, dict) and "model_type" in spec:
             _config_tables(path, spec)
-        else:
-            _spec_tensors(path, spec, (), strict=False)
+        elif not (isinstance(spec, dict) and {"tensors", "tensors_from"} & spec.keys()):
+            raise ValueError(f"{path}: expected a model_type, or the tensors of a spec; got none")
     except (ValueError, TypeError) as error:
         if not any(name.endswith(".safetensors") for name in os.listdir(folder)):
             return path  # whose error is raised again
@@ -279,19 +297,18 @@ def _stored_tensors(
     path: Path, rules: Sequence[Mapping[str, Any]], strict: bool
 ) -> tuple[list[Tensor], dict[str, Default]]:
     """The tensors of files, with the initializers of rules, or those that names suggest."""
-    tables, defaults, unknown = [], {}, []
-    found = read_stored(path)
+    found = [(stored, _stored_table(stored)) for stored in read_stored(path)]
     if strict:
-        _check_rules(path, rules, [_stored_table(stored) for stored in found])
-    for stored in found:
-        table = {"axes": "out_in", **_stored_table(stored)}
+        _check_rules(path, rules, [table for _, table in found])
+    tables, defaults, unknown = [], {}, []
+    for stored, table in found:
         if not (rule := _rule(table, rules)):
             row = default_for(stored)
             if row is None or row.init is None:
                 unknown.append(stored)
                 continue
             defaults[stored.name], rule = row, {"init": row.init}
-        tables.append(table | rule)
+        tables.append({"axes": "out_in", **table, **rule})
     if unknown:
         raise ValueError(f"{path}: {no_default(unknown)}")
     if sentence := not_known(defaults):
@@ -357,6 +374,11 @@ def _spec_tensors(
     path: Path, spec: Any, rules: Sequence[Mapping[str, Any]], strict: bool
 ) -> list[Tensor]:
     """Of a tensor, the command line's rule counts before its own table, then the spec's rule, the spec, and what is stored."""
+    if path.suffix == ".json" and isinstance(spec, dict) and not spec.keys() & TENSOR_LISTS:
+        raise ValueError(
+            f"{path}: expected model_type, as in a config of Hugging Face, or the tensors or "
+            f"tensors_from of a spec, got the keys {shown(sorted(spec))}"
+        )
     _check_table(f"{path}", spec, MODEL_KEYS, {"axes": str, "dtype": str, "tensors_from": str})
     check_axes_name(f"{path}: axes", spec.get("axes", "in_out"))
     if not isinstance(spec.get("strict", True), bool):
@@ -380,6 +402,7 @@ def _spec_tensors(
     for i, table in enumerate(listed):
         where = f"{path}: tensors[{i}]"
         _check_table(where, table, TENSOR_KEYS, {"name": str}, required=("name", "shape"))
+    listed = _repeated(path, listed)
     if strict and spec.get("strict", True):
         _check_rules(path, own_rules, [*stored, *listed])
     defaults = {key: spec[key] for key in ("axes", "dtype") if key in spec}
@@ -390,6 +413,73 @@ def _spec_tensors(
         tables.append({**one, **given, **_rule(one, own_rules)})
     tables += [{**defaults, **_rule(one, own_rules), **one} for one in listed]
     return _ruled_tensors(path, tables, rules, strict)
+
+
+#: A doubled brace, a range such as ``{0..31}``, or a brace that is neither.
+_BRACES = re.compile(r"\{\{|\}\}|\{([0-9]{1,9})\.\.([0-9]{1,9})\}|[{}]")
+
+
+def _repeated(path: Path, listed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The tables of a spec with one for each tensor, where names with ranges stand for several."""
+    tables: list[dict[str, Any]] = []
+    for i, table in enumerate(listed):
+        texts = {key: table[key] for key in REPEATED if isinstance(table.get(key), str)}
+        if any("{" in text or "}" in text for text in texts.values()):
+            tables += _copies(f"{path}: tensors[{i}]", table, texts, MOST_REPEATED - len(tables))
+        else:
+            tables.append(table)
+    return tables
+
+
+def _copies(
+    where: str, table: dict[str, Any], texts: Mapping[str, str], most: int
+) -> Iterator[dict[str, Any]]:
+    """The tables that one with ranges in its texts stands for, at most so many."""
+    parsed = {key: _parse_braces(f"{where}: {key}", text) for key, text in texts.items()}
+    ranges = parsed["name"][1]
+    if any(other != ranges for _, other in parsed.values()):
+        raise ValueError(
+            f"{where}: stream must have the ranges of name, or tensors would have the same values; "
+            f"got {shown(texts['stream'])} for {shown(texts['name'])}"
+        )
+    if math.prod(len(numbers) for numbers, _ in ranges) > most:
+        raise ValueError(
+            f"{where}: the braces of a spec must stand for at most {MOST_REPEATED:,} tensors, "
+            f"got more with {shown(texts['name'])}"
+        )
+    for numbers in itertools.product(*(numbers for numbers, _ in ranges)):
+        digits = [str(n).zfill(width) for n, (_, width) in zip(numbers, ranges, strict=True)]
+        made = {}
+        for key, (plain, _) in parsed.items():
+            between = zip(digits, plain[1:], strict=True)  # a number, and the plain text after it
+            made[key] = plain[0] + "".join(digit + text for digit, text in between)
+        yield table | made
+
+
+def _parse_braces(where: str, text: str) -> tuple[list[str], list[tuple[range, int]]]:
+    """The plain text around the ranges of a text, and each range with its least number of digits."""
+    if len(text) > LONGEST_REPEATED:
+        raise ValueError(
+            f"{where} must have at most {LONGEST_REPEATED} characters where it has braces, got {len(text)}"
+        )
+    plain, ranges, end = [""], [], 0
+    for match in _BRACES.finditer(text):
+        plain[-1] += text[end : match.start()]
+        end = match.end()
+        if match[1] is not None:
+            first, last = int(match[1]), int(match[2])
+            if first > last:
+                raise ValueError(f"{where}: {match[0]} must not count down, got {shown(text)}")
+            ranges.append((range(first, last + 1), len(match[1])))
+            plain.append("")
+        elif match[0] in ("{{", "}}"):
+            plain[-1] += match[0][0]
+        else:
+            raise ValueError(
+                f"{where}: expected ranges such as {{0..31}}, and other braces doubled, got {shown(text)}"
+            )
+    plain[-1] += text[end:]
+    return plain, ranges
 
 
 def _check_match(where: str, match: str) -> None:
@@ -430,12 +520,15 @@ def _rule(table: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]) -> dict[
 
 def own_rules(path: Path) -> list[Mapping[str, Any]]:
     """The rules of a file that `read_tensors` has read; none if it is not a spec."""
+    path = path / "config.json" if path.is_dir() else path
     spec: Any = {}
-    if path.suffix == ".toml":
-        spec = _read_toml(path)
-    elif path.suffix == ".json" and not is_index(path.name) and not path.is_dir():
-        spec = read_json(path)
-    return list(spec.get("rules", [])) if "model_type" not in spec else []
+    with suppress(ValueError, FileNotFoundError):  # then `read_tensors` took headers instead
+        if path.suffix == ".toml":
+            spec = _read_toml(path)
+        elif path.suffix == ".json" and not is_index(path.name):
+            spec = read_json(path)
+    is_spec = isinstance(spec, dict) and "model_type" not in spec
+    return list(spec.get("rules", [])) if is_spec and spec.keys() & TENSOR_LISTS else []
 
 
 def is_skipped(stored: Stored, rules: Sequence[Mapping[str, Any]]) -> bool:
@@ -484,6 +577,9 @@ def _tensors(path: Path, tables: Sequence[Mapping[str, Any]]) -> list[Tensor]:
             tensors[table["name"]] = _tensor(table)
         except (ValueError, TypeError) as error:
             raise type(error)(f"{where}: {error}") from None
+    if not tensors:
+        left_out = f"no tensors are left: rules leave out all {len(tables):,}"
+        raise ValueError(f"{path}: {left_out if tables else 'no tensors in it'}")
     return list(tensors.values())
 
 
@@ -543,7 +639,8 @@ def recorded(path: Path) -> tuple[dict[str, Tensor], int | None, set[str]]:
             dtype = cast("StoredDtypeName", s.dtype)  # a Tensor refuses all others
             part = _part_from({key: parts[key][s.name] for key in parts if s.name in parts[key]})
             made = Tensor(s.name, s.shape, init, dtype, rows.get(s.name), axes[s.name], **part)
-            made.prepare()  # its shape has the axes, and its dtype the values
+            if is_fillable(made.dtype):
+                made.prepare()  # its shape has the axes, and its dtype the values
             tensors[s.name] = made
         except (ValueError, TypeError) as error:
             raise ValueError(f"{where}: {shortened(s.name)}: {error}") from None

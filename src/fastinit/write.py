@@ -27,8 +27,9 @@ import numpy as np
 
 from fastinit import _kernel
 from fastinit.checks import check_callback, check_int, readable_bytes, shortened
+from fastinit.dtypes import constant_bytes, is_fillable, stored_dtype
 from fastinit.files import Layout
-from fastinit.fill import Array, c_strides, dtype_size, fill_strided, merge
+from fastinit.fill import Array, c_strides, dtype_size, fill_strided, merge, stream_order
 from fastinit.tensor import Tensor
 from fastinit.threads import Progress, get_num_threads, share
 
@@ -227,7 +228,7 @@ class Output:
         for layout in layouts:
             self._plan.update(repr((layout.name, layout.header)).encode())
         for segment, source in zip(self.pieces.segments, self._sources, strict=True):
-            made = None if source is None else (source.distribution, source.key)
+            made = None if source is None else (source.repeated or source.distribution, source.key)
             self._plan.update(repr((segment[1:], made)).encode())
 
     def write(
@@ -247,7 +248,9 @@ class Output:
         called with each chunk of a tensor that this call fills, while it is in a cache.
         """
         check_callback("progress", progress)
-        threads, buffer_size = _buffers(get_num_threads() if threads is None else threads, memory)
+        threads = get_num_threads() if threads is None else threads
+        copies = 1 + any(source is not None and source.is_transposed for source in self._sources)
+        threads, buffer_size = _buffers(threads, memory, copies)
         for name in (*self.extras, *(layout.name for layout in self.layouts)):
             target = self.folder / name
             if not stat.S_ISREG(_mode(target, stat.S_IFREG)):
@@ -460,34 +463,39 @@ class Source:
 
     def __init__(self, tensor: Tensor, seed: int) -> None:
         self.tensor, self.key = tensor, tensor.key(seed)
+        self.is_transposed = False
+        self.repeated = b""  # the bytes of a constant, in a dtype that takes nothing else
+        if not is_fillable(tensor.dtype):
+            self.repeated = constant_bytes(stored_dtype(tensor.dtype), tensor.resolve())
+            return
         try:
             self.distribution = tensor.prepare()
         except ValueError as error:
             raise ValueError(f"tensor {shortened(tensor.name)}: {error}") from None
-        if isinstance(self.distribution, bytes):
-            return
         self._itemsize = dtype_size(tensor.dtype)
         self._first, steps = tensor.positions
         # Axes as few as they can be: sizes, steps in the stream, and elements from one position to the next here.
         self._axes = merge(tensor.shape, steps, c_strides(tensor.shape)) or [(1, 1, 1)]
+        steps = [step for _, step, _ in self._axes]
+        self.is_transposed = stream_order(steps) != list(range(len(steps)))
 
     def fill(self, out: Array, begin: int) -> None:
         """Fill bytes with those from byte `begin` on; both are whole elements."""
-        if isinstance(self.distribution, bytes):  # those that a constant repeats
-            for i, byte in enumerate(self.distribution):
-                out[(i - begin) % len(self.distribution) :: len(self.distribution)] = byte
+        if self.repeated:
+            for i, byte in enumerate(self.repeated):
+                out[i :: len(self.repeated)] = byte
             return
         at, count = begin // self._itemsize, len(out) // self._itemsize
         if self._axes[0][1:] == (1, 1):
             _kernel.fill(self.distribution, self.key, self._first + at, out, 0, count)
         else:
-            self._fill_boxes(self.distribution, out.view(f"u{self._itemsize}"), at)
+            self._fill_boxes(out.view(f"u{self._itemsize}"), at)
         row = self.tensor.padding_idx
         if row is not None:
             nbytes = self.tensor.nbytes // self.tensor.shape[0]
             out[max(nbytes * row - begin, 0) : max(nbytes * (row + 1) - begin, 0)] = 0
 
-    def _fill_boxes(self, distribution: _kernel.Distribution, items: Array, begin: int) -> None:
+    def _fill_boxes(self, items: Array, begin: int) -> None:
         """Fill the elements from `begin` on, in the largest boxes, so that neighbours in the stream are made together."""
         at, stop = begin, begin + items.size
         sizes, steps, rows = (list(numbers) for numbers in zip(*self._axes, strict=True))
@@ -497,19 +505,28 @@ class Source:
             count = min(left, (stop - at) // row)
             first = self._first + sum(at // row % n * step for n, step, row in self._axes)
             box = items[at - begin : at - begin + count * row].reshape(count, *sizes[axis + 1 :])
-            fill_strided(box, distribution, self.key, first, steps[axis:], 1)
+            self._fill_box(box, first, steps[axis:])
             at += count * row
 
+    def _fill_box(self, box: Array, first: int, steps: Sequence[int]) -> None:
+        order = stream_order(steps)
+        box = box.transpose(order)
+        # Transposed, in the order of the stream first: to write each element to its place takes three times as long.
+        made = np.empty(box.shape, box.dtype) if self.is_transposed else box
+        fill_strided(made, self.distribution, self.key, first, [steps[axis] for axis in order], 1)
+        if made is not box:
+            box[...] = made
 
-def _buffers(threads: int, memory: int | None) -> tuple[int, int]:
-    """How many threads, and bytes of the buffer of each, for a process within `memory` bytes."""
+
+def _buffers(threads: int, memory: int | None, copies: int) -> tuple[int, int]:
+    """How many threads, and bytes of the buffer of each, for a process within `memory` bytes, with copies of buffers."""
     threads = check_int("threads", threads, 1)
     if memory is None:
         return threads, PIECE
     memory = check_int("memory", memory, 1)
-    room = memory - resident_memory()
+    room = (memory - resident_memory()) // copies
     if room < LEAST_BUFFER:
-        least = -(-(resident_memory() + LEAST_BUFFER) // 2**20)
+        least = -(-(resident_memory() + LEAST_BUFFER * copies) // 2**20)
         raise ValueError(f"memory must be at least {least} MiB, got {readable_bytes(memory)}")
     threads = min(threads, room // LEAST_BUFFER)
     return threads, min(PIECE, room // threads // LEAST_BUFFER * LEAST_BUFFER)

@@ -136,7 +136,7 @@ def run_hooks(
                 with _torch_seed(stream_key(seed, path)), _defaults(part), _noted(path):
                     hook()
             for slot in slots:
-                if slot.tensor.dtype != dtypes[slot.name]:
+                if slot.tensor is not None and slot.tensor.dtype != dtypes[slot.name]:
                     slot.tensor.data = slot.tensor.data.to(dtypes[slot.name])
     finally:
         left = [name for name, is_left in marks.items() if is_left()]
@@ -176,6 +176,8 @@ def _mark(slot: Slot) -> Callable[[], bool]:
         else:
             left = np.full(before.shape, bool((bits[places] == mark).all()))
         bits[places] = np.where(left, before, bits[places])
+        if slot.tensor is None:  # a buffer that the module has given up
+            return False
         return local_tensor(slot.tensor).data_ptr() == local.data_ptr() and bool(left.any())
 
     return is_left

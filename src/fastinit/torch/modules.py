@@ -38,10 +38,10 @@ def init_module_(
     rules : mapping from str or type to Initializer or None, optional
         What parameters are. A text is a pattern (``fnmatch``) of qualified names; a type of
         modules stands for all of their own parameters but those with "bias" in their name. The
-        first that matches counts, None leaves the parameter as it is. Where a
-        `VarianceScaling` names no axes, fans are counted as ``torch.nn.init`` counts them, for
-        PyTorch's layout (out, in, spatial...), and for in x out in transformers' ``Conv1D``;
-        axes that it names hold. Rows of `padding_idx` are zero.
+        first that matches counts, None leaves the parameter as it is. Rules of None are also for
+        buffers that have their values. Where a `VarianceScaling` names no axes, fans are counted
+        as ``torch.nn.init`` counts them, for PyTorch's layout (out, in, spatial...), and for
+        in x out in transformers' ``Conv1D``; axes that it names hold. Rows of `padding_idx` are zero.
     strict : bool
         Refuse patterns of initializers that match no parameter. False accepts them, for rules
         that several modules share. Types and rules of None may always match nothing.
@@ -54,13 +54,13 @@ def init_module_(
     Raises
     ------
     ValueError, TypeError
-        A parameter without a rule, or a buffer on the meta device, in a module that cannot
-        initialise itself; an initializer that a parameter cannot have, such as one that scales
-        by fans for a vector; a pattern that matches no parameter, with the names near it, or only
-        a further name of a tied one, with that; a seed that is not given.
-        Nothing is written then. Also, after other parameters are set: parameters and such
-        buffers that their module leaves as they were, and sharded ones that it takes apart or
-        draws in a way that depends on the shards.
+        A parameter without a rule, a buffer on the meta device, or a buffer that no ``state_dict``
+        keeps and no rule of None says to have its values, in a module that cannot initialise
+        itself; an initializer that a parameter cannot have, such as one that scales by fans for a
+        vector; a pattern that matches no parameter, with the names near it, or only a further name
+        of a tied one, with that; a seed that is not given. Nothing is written then. Also, after
+        other parameters are set: parameters and such buffers that their module leaves as they
+        were, and sharded ones that it takes apart or draws in a way that depends on the shards.
 
     Notes
     -----
@@ -68,8 +68,14 @@ def init_module_(
     of the module that owns them, and then ``_init_weights`` of the model of ``transformers`` around
     it, in which ``torch.nn.init`` samples from the parameter's stream. What else such
     a method draws comes from PyTorch's generator of the CPU, seeded from the seed and the module's
-    name; other threads must not use that meanwhile. Buffers remain as they are, but for what such
-    a method does.
+    name; other threads must not use that meanwhile. What it computes is computed in float32, or in
+    float64 for modules with such tensors, whatever PyTorch's default dtype, default device and
+    autocast are. Tensors keep their dtypes.
+
+    Such methods set buffers too, those of rotary embeddings and of batch normalisation for example,
+    whose memory holds no values after ``Module.to_empty``. Buffers that a ``state_dict`` keeps stay
+    as they are where no method sets them, where a rule of None matches them, and where such rules
+    keep all parameters of their module.
 
     A parameter of several names is that of the first. Names leave out what wrappers add: those of
     ``torch.compile``, of activation checkpoints, and of data parallelism around the module. What
@@ -92,7 +98,7 @@ def init_module_(
     inner = module
     while isinstance(inner, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         inner = inner.module
-    parameters, buffers = find_slots(inner), find_buffers(inner)
+    parameters = find_slots(inner)
     ruled = _ruled(parameters, rules or {})
     if strict:
         patterns = [
@@ -102,13 +108,7 @@ def init_module_(
             "rules", patterns, [slot.name for slot in parameters], _tied(inner, parameters)
         )
     _check_memory(slot for slot in parameters if ruled.get(slot.name) is not None)
-    kept = _kept_buffers(buffers, rules or {})
-    settled = {*ruled, *_stored_buffers(buffers, kept, parameters, ruled)}
-    slots = [*parameters, *buffers]
-    required = [slot for slot in slots if slot.name not in settled and _is_required(slot, kept)]
-    hooks = find_hooks(inner, slots, settled, required)
-    _materialise(inner, parameters, buffers)
-    run_hooks(hooks, slots, settled, required, value)
+    _run_own_code(inner, parameters, ruled, rules or {}, value)
     for slot in parameters:
         initializer = ruled.get(slot.name)
         if slot.name in ruled and initializer is None:
@@ -174,6 +174,24 @@ def _axes_of(owner: nn.Module) -> AxesName:
     return "in_out" if loaded is not None and isinstance(owner, loaded.Conv1D) else "out_in"
 
 
+def _run_own_code(
+    module: nn.Module,
+    parameters: Sequence[Slot],
+    ruled: Mapping[str, Initializer | None],
+    rules: Rules,
+    seed: int,
+) -> None:
+    """Let modules set their buffers, and the parameters that have no rule."""
+    buffers = find_buffers(module)
+    kept = _kept_buffers(buffers, rules)
+    settled = {*ruled, *_stored_buffers(buffers, kept, parameters, ruled)}
+    slots = [*parameters, *buffers]
+    required = [slot for slot in slots if slot.name not in settled and _is_required(slot, kept)]
+    hooks = find_hooks(module, slots, settled, required)
+    _materialise(module, parameters, buffers)
+    run_hooks(hooks, slots, settled, required, seed)
+
+
 def _kept_buffers(buffers: Sequence[Slot], rules: Rules) -> set[str]:
     """The names of buffers that have values according to a rule of None."""
     keys = [key for key, initializer in rules.items() if initializer is None]
@@ -195,17 +213,18 @@ def _stored_buffers(
 
     Those are kept, and those of modules all of whose own parameters are.
     """
-    own = {id(slot.owner) for slot in parameters}
-    own -= {id(slot.owner) for slot in parameters if ruled.get(slot.name, slot) is not None}
+    changed = {id(slot.owner) for slot in parameters if ruled.get(slot.name, ...) is not None}
+    unchanged = {id(slot.owner) for slot in parameters} - changed
     stored = [slot for slot in buffers if slot.is_stored and not slot.tensor.is_meta]
-    return {slot.name for slot in stored if slot.name in kept or id(slot.owner) in own}
+    return {slot.name for slot in stored if slot.name in kept or id(slot.owner) in unchanged}
 
 
 def _is_required(slot: Slot, kept: Collection[str]) -> bool:
     """Whether a module's own code must set what has no rule: all but buffers that have values."""
-    if slot.alias or not slot.is_buffer:
-        return not slot.alias
-    return slot.tensor.is_meta or not (slot.is_stored or slot.name in kept)
+    has_values = (
+        slot.is_buffer and not slot.tensor.is_meta and (slot.is_stored or slot.name in kept)
+    )
+    return not (slot.alias or has_values)
 
 
 def _check_memory(slots: Iterable[Slot]) -> None:
