@@ -18,6 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fastinit as fi
+from fastinit import check
 from fastinit.check import Checked, check_tensors, table, totals
 from fastinit.files import Stored
 from fastinit.measure import measure
@@ -215,6 +216,11 @@ def test_half_of_the_rows_are_not_unused_tokens(tmp_path: Path) -> None:
     assert check_one(tmp_path, values, None).flags == (
         "524,288 zeros in a row from element (512, 0) on",
     )
+
+
+def test_indices_of_elements() -> None:
+    assert check._at(1234, (5000,)) == "1,234"
+    assert check._at(5, (*[1] * 62, 2, 3)) == f"({'0, ' * 62}1, 2)"
 
 
 # Pages

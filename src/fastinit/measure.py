@@ -211,19 +211,20 @@ def measure(
             head=_decode(head, stored.dtype),
             digest=digest.digest(),
             padding_is_zero=padding_is_zero,
-            runs=_runs(runs, values, stored.dtype),
+            runs=_runs(runs, values, stored),
             run_count=runs.count,
             run_total=runs.total,
             repeat=_repeat(pages, values, item),
         )
 
 
-def _runs(found: Runs, values: _Codes | _Floats, dtype: str) -> tuple[Run, ...]:
+def _runs(found: Runs, values: _Codes | _Floats, stored: Stored) -> tuple[Run, ...]:
+    dtype, size = stored.dtype, max(1, math.prod(stored.shape))
     rows = found.finish()
     codes = np.array([code for *_, code in rows], f"<u{DTYPE_SIZES[dtype]}")
     decoded = _decode_exactly(codes.tobytes(), dtype).tolist()
     return tuple(
-        Run(start, stop, value, values.share(value))
+        Run(start, stop, value, max(values.share(value), (stop - start) / size))
         for (start, stop, _), value in zip(rows, decoded, strict=True)
     )
 
