@@ -105,14 +105,12 @@ def test_c_tests_on_other_machines(tmp_path: Path, target: str, isas: tuple[str,
 @pytest.mark.parametrize("target", [None, "aarch64-linux-gnu", "s390x-linux-gnu"])
 def test_moments(tmp_path: Path, target: str | None) -> None:
     """Sums and extremes on every instruction set, of numbers that C decodes by the definition of the dtypes."""
-    compiler, flags, emulator = "gcc", ["-Icsrc", *SANITIZED], []
+    compiler, flags, emulator = "gcc", SANITIZED, ()
     if target is not None:
-        emulator, needed = [builds.TARGETS[target][0]], builds.TARGETS[target][1]
-        if shutil.which(emulator[0]) is None:
-            pytest.skip(f"no {emulator[0]} on this machine")
-        compiler = f"{target}-gcc"
-        flags = [*extension_flags(), *needed, "-static", "-Icsrc", *WARNINGS]
-    build(compiler, tmp_path / "test", *flags, source="tests/c/test_moments.c")
+        compiler, emulator = f"{target}-gcc", builds.TARGETS[target][:1]
+        flags = [*extension_flags(), *builds.TARGETS[target][1], "-static", *WARNINGS]
+    source, include = "tests/c/test_moments.c", f"-I{ROOT / 'csrc'}"
+    build(compiler, tmp_path / "test", *flags, include, source=source, runner=emulator)
     done = subprocess.run([*emulator, tmp_path / "test"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("tested ")

@@ -8,6 +8,7 @@ a flag with a probability of 1e-5, had the seeds been drawn afresh.
 from __future__ import annotations
 
 import math
+import re
 import struct
 import sys
 import tracemalloc
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 import fastinit as fi
-from fastinit import check, plot
+from fastinit import copies, plot
 from fastinit.check import Checked, check_tensors, judge, ks_limit, table
 from fastinit.files import Stored
 from fastinit.measure import SHOWN_BINS, measure
@@ -321,7 +322,7 @@ def test_laws_at_the_ends_of_the_range(
 def test_one_long_name_does_not_widen_all_rows(tmp_path: Path) -> None:
     names = ["n\n" * 10**5, *map(str, range(1000))]
     where = [Stored(name, "I64", (0,), tmp_path / "w", 0, 0) for name in names]
-    text = table([Checked(one, None, None, None, ()) for one in where])
+    text = table([Checked(one.name, one, None, None, None, ()) for one in where])
     assert len(text) < 600_000
     assert text.splitlines()[1].startswith("n\\nn\\n")
 
@@ -700,14 +701,16 @@ def test_repeated_and_proportional_tensors_name_the_first(tmp_path: Path) -> Non
         "half": first.astype(np.float16),
         "short": first[:63] * 2,
     }
-    flags = {one.stored.name: list(one.flags) for one in check_arrays(tmp_path, arrays)}
+    flags = {one.name: list(one.flags) for one in check_arrays(tmp_path, arrays)}
     assert flags["a"] == flags["different"] == flags["short"] == []
     assert flags["b"] == flags["c"] == ["repeats a"]
-    assert flags["scaled"] == ["proportional to a: correlation 1.0000"]
-    assert flags["half"] == ["proportional to a: correlation 1.0000"]
+    words = "proportional to a: 0.3 times its values, correlation 1.0000 of the first 128"
+    assert flags["scaled"] == [words]
+    assert flags["half"] == ["repeats values of a in another dtype"]
     both = first[:512], arrays["negated"][:512].astype(np.float64)
     r = np.corrcoef(*both)[0, 1]
-    assert flags["negated"] == [f"proportional to a: correlation {r:.4f}"]
+    words = rf"proportional to a: -(2|1\.9\d\d|2\.0\d\d) times its values, correlation {r:.4f} of the first 512"
+    assert [re.fullmatch(words, flag) is not None for flag in flags["negated"]] == [True]
 
 
 def test_one_stream_for_two_shapes_is_found(tmp_path: Path) -> None:
@@ -717,8 +720,9 @@ def test_one_stream_for_two_shapes_is_found(tmp_path: Path) -> None:
         "down": fi.he_normal((256, 64), seed=1),
         "named": fi.he_normal((256, 64), seed=1, stream="named"),
     }
-    flags = {one.stored.name: one.flags for one in check_arrays(tmp_path, arrays)}
-    assert flags == {"up": (), "down": ("proportional to up: correlation 1.0000",), "named": ()}
+    flags = {one.name: one.flags for one in check_arrays(tmp_path, arrays)}
+    words = "proportional to up: 0.5 times its values, correlation 1.0000 of the first 1024"
+    assert flags == {"up": (), "down": (words,), "named": ()}  # sqrt(64 / 256)
 
 
 def test_a_thousand_different_tensors_are_not_repeated(tmp_path: Path) -> None:
@@ -734,8 +738,8 @@ def test_many_sizes_cost_no_more_comparisons(
 ) -> None:
     """Heads are of five lengths, and each is made ready at most once for each length."""
     normalized = []
-    unit = check._unit
-    monkeypatch.setattr(check, "_unit", lambda head: normalized.append(head.size) or unit(head))
+    unit = copies._unit
+    monkeypatch.setattr(copies, "_unit", lambda head: normalized.append(head.size) or unit(head))
     arrays = {f"w{n}": draw(fi.Normal(), n, n) for n in range(64, 1024, 8)}
     check_arrays(tmp_path, arrays)
     assert set(normalized) == {64, 128, 256, 512}
@@ -751,7 +755,7 @@ def test_constants_are_not_repeated(tmp_path: Path) -> None:
 def test_results_do_not_depend_on_threads(tmp_path: Path) -> None:
     arrays = {f"w{n}": draw(fi.Normal(), n, n) for n in (3, 70_000, 500, 200_000, 1)}
     one, three = (check_arrays(tmp_path, arrays, threads) for threads in (1, 3))
-    assert [c.stored.name for c in one] == list(arrays)
+    assert [c.name for c in one] == list(arrays)
     assert table(one) == table(three)
     for c, name in zip(one, arrays, strict=True):
         assert c.measured is not None
@@ -778,7 +782,8 @@ def test_expectations_of_a_model(tmp_path: Path) -> None:
     assert embedding.theory is not None
     assert embedding.theory.std == 1
     assert other.flags == ("shape (40, 30), expected (30, 40)", "dtype bfloat16, expected float32")
-    assert (ids.measured, ids.flags) == (None, ())
+    note = "not measured: its dtype is not one of float32, float64, float16, bfloat16, float8_e4m3fn, float8_e5m2"
+    assert (ids.measured, ids.flags, ids.notes) == (None, (), (note,))
     total = 4800 + 2400 + 80
     assert reported[-1] == (total, total)
 
@@ -826,25 +831,139 @@ def png_size(path: Path) -> tuple[int, int]:
     return width, height
 
 
-@pytest.mark.parametrize(("limit", "columns", "rows"), [(24, 4, 2), (3, 3, 1)])
+@pytest.mark.parametrize(("limit", "rows"), [(24, 2), (3, 1)])
 def test_histograms_are_a_png(
-    tmp_path: Path, checked: list[Checked], limit: int, columns: int, rows: int
+    tmp_path: Path, checked: list[Checked], limit: int, rows: int
 ) -> None:
+    """14 inches of 100 dots wide; 5.9 inches for the overview, and 2.45 for each row of histograms."""
     pytest.importorskip("matplotlib")
     path = tmp_path / "plots" / "check.png"
     path.parent.mkdir()
-    plot.histograms(checked, path, limit)
-    assert png_size(path) == pytest.approx((columns * 3.4 * 110, rows * 2.5 * 110), abs=1)
+    words = plot.histograms(checked, path, limit)
+    assert words.startswith(f"{min(limit, 7)} of 8 tensors: 1 of 1 flagged ones, then one of each")
+    assert png_size(path) == pytest.approx((1400, 590 + rows * 245), abs=1)
     assert list(path.parent.iterdir()) == [path]
     plot.histograms([], path)
     png_size(path)
 
 
 def test_flagged_tensors_are_drawn_first(checked: list[Checked]) -> None:
-    names = [one.stored.name for one in plot._choose(checked, 24)]
+    names = [one.name for one, _ in plot._choose(checked, 24)]
     assert names[0] == "$wrong_{"
     assert "ones" not in names
     assert len(names) == 7
+
+
+def test_names_are_in_the_order_of_their_numbers() -> None:
+    names = ["b.10.w", "b.9.w", "a", "b.9.10", "b.9.2", "10", "b.9", "9"]
+    expected = ["9", "10", "a", "b.9", "b.9.2", "b.9.10", "b.9.w", "b.10.w"]
+    assert sorted(names, key=plot.natural) == expected
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> list[Checked]:
+    """30 layers of two kinds, three of which are wrong; a constant and a missing tensor; one without theory."""
+    tensors = [
+        *(Tensor(f"h.{i}.w", (40, 50), fi.Normal(0, 0.5)) for i in range(30)),
+        *(Tensor(f"h.{i}.v", (7,), fi.Uniform(0.0, 1.0)) for i in range(30)),
+        Tensor("norm", (9,), fi.ones),
+        Tensor("lost", (9,), fi.ones),
+    ]
+    for i, tensor in enumerate(tensors[:-1]):
+        a = tensor.init(tensor.shape, seed=i)
+        np.save(tmp_path / f"{tensor.name}.npy", a * 3 if tensor.name in ("h.4.w", "h.20.w") else a)
+    np.save(tmp_path / "other.npy", draw(fi.Normal(), 100, 5))
+    np.save(tmp_path / "ids.npy", np.arange(3))
+    return fi.Model(tensors).check(tmp_path)
+
+
+def test_one_tensor_of_each_kind_is_drawn(many: list[Checked]) -> None:
+    ordered = sorted(many, key=lambda one: plot.natural(one.name))
+    chosen = [(one.name, alike) for one, alike in plot._choose(ordered, 24)]
+    assert chosen == [
+        ("h.20.w", 2),
+        ("ids", 1),
+        ("lost", 1),
+        ("other", 1),
+        ("h.15.v", 30),
+        ("h.15.w", 28),
+    ]
+
+
+def figure_of(checked: list[Checked], folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    figure, kept = pytest.importorskip("matplotlib.figure"), []
+    save = figure.Figure.savefig
+    monkeypatch.setattr(
+        figure.Figure, "savefig", lambda self, *a, **k: (kept.append(self), save(self, *a, **k))
+    )
+    plot.histograms(checked, folder / "p.png")
+    return kept[0]
+
+
+def test_the_overview_shows_every_tensor(
+    tmp_path: Path, many: list[Checked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figure = figure_of(many, tmp_path, monkeypatch)
+    top, bottom, *panels = figure.axes
+    ordered = sorted(many, key=lambda one: plot.natural(one.name))
+    numbers = {one.name: i for i, one in enumerate(ordered)}
+    assert [numbers[f"h.{i}.{x}"] for i in (0, 10, 29) for x in "vw"] == [0, 1, 20, 21, 58, 59]
+    good, wrong, lost = (dict(zip(*line.get_data(), strict=True)) for line in top.lines[1:])
+    assert len(good) == 58
+    assert sorted(wrong) == [9, 41]  # h.4.w, h.20.w
+    assert sorted(wrong.values()) == pytest.approx([3, 3], rel=0.1)
+    measured = {one.name: one.measured for one in many}
+    assert good[20] == measured["h.10.v"].std * math.sqrt(12)
+    assert good[21] == measured["h.10.w"].std / 0.5
+    assert sorted(lost) == [numbers["ids"], numbers["lost"], numbers["other"]]
+    distances = dict(zip(*bottom.lines[1].get_data(), strict=True))
+    limit = math.sqrt(math.log(2e9) / (2 * 2000))
+    assert distances[21] == pytest.approx(max(0.03, measured["h.10.w"].ks / limit))
+    assert (top.get_ylabel(), bottom.get_ylabel()) == ("std / theory", "KS / limit")
+    assert [text.get_text() for text in figure.texts[:2]] != []
+    texts = [text.get_text() for text in figure.texts]
+    assert "64 tensors in the order of their names, 5 flagged" in texts
+    words = (
+        "Not shown as points: 1 constant, 1 without theory, 1 not measured, 1 missing in the file."
+    )
+    assert words in texts
+    words = (
+        "6 of 64 tensors: 4 of 5 flagged ones, then one of each kind (name without numbers, shape)"
+    )
+    assert words in texts
+    assert len(panels) == 6
+    ticks = [tick.get_text() for tick in bottom.get_xticklabels()]
+    assert ticks[:2] == ["0\nh.0", "6\nh.3"]
+
+
+def test_panels_have_names_flags_and_numbers(
+    tmp_path: Path, many: list[Checked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panels = figure_of(many, tmp_path, monkeypatch).axes[2:]
+    texts = [[text.get_text() for text in axes.texts] for axes in panels]
+    assert texts[1] == ["60  ids", "not a tensor of the model", "not measured"]
+    assert texts[2] == ["61  lost", "missing in the file", "missing in the file"]
+    found = next(one.measured for one in many if one.name == "h.15.w")
+    limit = math.sqrt(math.log(2e9) / (2 * 2000))
+    assert found is not None
+    assert texts[5] == [
+        "31  h.15.w",
+        "1 of 28 alike",
+        f"float32 40x50, mean {found.mean:.3g}, std {found.std:.4g}\n"
+        f"std / theory {found.std / 0.5:.4f}, KS / limit {found.ks / limit:.2g}",
+    ]
+
+
+def test_without_a_theory_the_overview_shows_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = {f"h.{i}": draw(fi.Normal(), 1000, i) * np.float32(2.0**i) for i in range(12)}
+    checked = check_arrays(tmp_path, arrays)
+    top, bottom, *_ = figure_of(checked, tmp_path, monkeypatch).axes
+    assert (top.get_ylabel(), bottom.get_ylabel()) == ("std", "largest |value|")
+    stds, largest = (dict(zip(*axes.lines[0].get_data(), strict=True)) for axes in (top, bottom))
+    assert stds[11] == pytest.approx(arrays["h.11"].std(dtype=np.float64))
+    assert largest[11] == np.abs(arrays["h.11"]).max()
 
 
 @pytest.mark.parametrize(

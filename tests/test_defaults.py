@@ -67,6 +67,8 @@ def write(path: Path, tensors: dict[str, tuple[str, list[int]]]) -> Path:
         ("self_attn.sinks", "BF16", [8], Normal(0, 0.02)),
         ("vision_model.embeddings.class_embedding", "F32", [12], Normal(0, 0.02)),
         ("mixer.D", "F32", [12], fi.ones),
+        ("q_proj.norm.scale", "F32", [4, 12], fi.ones),
+        ("conv_norm1.weight", "F32", [12, 3, 3], fi.ones),
         ("wav2vec2.masked_spec_embed", "F32", [12], fi.Uniform(0, 1)),
         ("embeddings.token_type_ids", "I64", [1, 12], fi.zeros),
     ],
@@ -95,6 +97,8 @@ def test_names_that_tell(
         ("conv.weight_u", "F32", [12]),
         ("logit_scale", "F32", []),
         ("blocks.0.ls1.gamma", "F32", [12]),
+        ("self_attn.lambda_q1", "F32", [12]),
+        ("ffw_layer_1.input_min", "F32", []),
         ("h.0.attn.bias", "F32", [1, 1, 4, 4]),
         ("h.0.attn.bias", "BOOL", [1, 1, 4, 4]),
         ("h.0.attn.masked_bias", "F32", []),
@@ -133,7 +137,20 @@ def test_errors_name_groups(tmp_path: Path) -> None:
     many = {f"x.{'n' * 300}{i}": ("I32", [1]) for i in range(100)}
     with pytest.raises(ValueError, match="and 95 more of int32") as raised:
         fi.Model.load(write(tmp_path / "m.safetensors", many))
-    assert len(str(raised.value)) < len(str(tmp_path)) + 800
+    assert len(str(raised.value)) < len(str(tmp_path)) + 700
+
+
+def test_errors_name_few_dtypes(tmp_path: Path) -> None:
+    """Of as many as a header may make up."""
+    header = {
+        f"x/{'n' * 300}{i}": {"dtype": f"F{i:031}", "shape": [0], "data_offsets": [0, 0]}
+        for i in range(1000)
+    }
+    path = write_header(tmp_path / "m.safetensors", header)
+    message = r"1,000 tensors have no default by name: '\*/nnn.* and 995 more of F0{31}, F0{30}1, .*; give them"
+    with pytest.raises(ValueError, match=message) as raised:
+        fi.Model.load(path)
+    assert len(str(raised.value)) < len(str(path)) + 700
 
 
 def test_vectors_of_unknown_names_warn(tmp_path: Path) -> None:
@@ -149,7 +166,7 @@ def test_vectors_of_unknown_names_warn(tmp_path: Path) -> None:
 def test_modules_of_torch(tmp_path: Path) -> None:
     """What PyTorch's own modules begin with, where it is a constant; biases of recurrent layers are 0 here."""
     torch = pytest.importorskip("torch")
-    save_file = pytest.importorskip("safetensors.torch").save_file
+    safetensors = pytest.importorskip("safetensors.torch")
     module = torch.nn.ModuleDict(
         {
             "lstm": torch.nn.LSTM(4, 3, num_layers=2, bidirectional=True, proj_size=2),
@@ -160,7 +177,7 @@ def test_modules_of_torch(tmp_path: Path) -> None:
         }
     )
     state = {name: value.contiguous() for name, value in module.state_dict().items()}
-    save_file(state, tmp_path / "m.safetensors")
+    safetensors.save_file(state, tmp_path / "m.safetensors")
     model = fi.Model.load(tmp_path / "m.safetensors")
     assert len(model) == len(state) == len(model.defaults)
     for name, value in state.items():
@@ -172,6 +189,9 @@ def test_modules_of_torch(tmp_path: Path) -> None:
             assert (made == 0).all()
         else:
             assert model[name].init == Normal(0, 0.02)
+    model.write(tmp_path / "o.safetensors", seed=0)
+    module.load_state_dict(safetensors.load_file(tmp_path / "o.safetensors"))
+    assert module["bn"].num_batches_tracked.dtype == torch.int64
 
 
 def test_rules_keep_the_dtype(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from conftest import DTYPES, as_bits
 from fastinit.exact import differences
 from fastinit.files import LONGEST_HEADER, Stored, read_stored
 from fastinit.model import recorded_model
+from test_cli import run
 
 TENSORS = [
     fi.Tensor(f"layer.{dtype}", (3, 5, 7), fi.Normal(0, 0.25), dtype) for dtype in DTYPES
@@ -313,7 +314,8 @@ def test_any_bytes_are_tensors_or_an_error(
         ({f"{i}" * 200 + ".safetensors": {} for i in range(9)}, r"expected one file \*\.safetensors, got \['000"),
         ({}, "expected .safetensors, .npy or raw files in it, got none"),
         ({"a.safetensors": {}, "b.safetensors": {}}, "expected one file"),
-        ({"a.safetensors": {}, "a.safetensors.index.json": {}}, "expected one model, got a.safetensors and a.safetensors.index.json"),
+        ({"a.safetensors": {}, "a.safetensors.index.json": {}}, "expected one model, got a.safetensors and a.safetensors.index.json: name one"),
+        ({"a.safetensors": {}, "a.safetensors.index.fp16.json": {}}, "expected one model, got a.safetensors and a.safetensors.index.fp16.json"),
     ],
 )  # fmt: skip
 def test_bad_folders(tmp_path: Path, files: dict[str, Any], message: str) -> None:
@@ -469,7 +471,7 @@ def test_newer_dtypes_leave_a_file_readable(tmp_path: Path) -> None:
         ("gnuz", "float8_e5m2fnuz"),
         ("later", "F3_E1M1"),
     ]
-    checked = {one.stored.name: one for one in fi.Model([]).check(path)}
+    checked = {one.name: one for one in fi.Model([]).check(path)}
     assert checked["w"].measured is not None
     for name in {*NEW} - {"w"}:
         assert checked[name].measured is None
@@ -539,6 +541,10 @@ def test_the_index_decides(
     assert ({t.name: t.size for t in model}, seed) == (sizes, 5)
     with pytest.warns(UserWarning, match="left out"):
         assert model.differences(index, seed=5) == []
+    done = run("check", index, index, "--rule", "*=ones")  # it reads the index twice
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("fastinit: warning: ")
+    assert re.search(f"{left}$", line)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 import os
 import subprocess
@@ -20,6 +21,8 @@ from conftest import DTYPES, as_bits
 jax = pytest.importorskip("jax")
 jnp = jax.numpy
 own = jax.nn.initializers
+
+from jax.extend import random as jax_random  # noqa: E402
 
 from fastinit import jax as face  # noqa: E402
 
@@ -122,6 +125,67 @@ def test_moments_and_extremes_are_those_of_jax(name: str, arguments: tuple[Any, 
         assert ours.min() == pytest.approx(theirs.min(), rel=0.02, abs=1e-4)
 
 
+def subsets(ndim: int) -> list[tuple[int, ...]]:
+    """All sets of the axes of a shape."""
+    return [c for n in range(ndim + 1) for c in itertools.combinations(range(ndim), n)]
+
+
+class TestAxes:
+    """Fans are those of JAX's arithmetic, for axes that are named twice and shapes of one or no axis too."""
+
+    @pytest.mark.parametrize("shape", [(), (5,), (5, 3), (5, 3, 2), (5, 3, 2, 4)])
+    def test_all_combinations(self, shape: tuple[int, ...]) -> None:
+        """Of what is drawn from [-1, 1), the bounds are those of JAX: as many times what is drawn."""
+        theirs = jax.random.uniform(KEY, shape, minval=-1)
+        ours = fi.Uniform(-1.0, 1.0)(shape, seed=7)
+        # Five, so that each meets all sets of axes, of which there are powers of 2.
+        modes = itertools.cycle(["fan_in", "fan_out", "fan_avg", "fan_geo_avg", "fan_in"])
+        for axes, mode in zip(itertools.product(subsets(len(shape)), repeat=3), modes):  # noqa: B905
+            bounds = []
+            for made, drawn in ((face, ours), (own, theirs)):
+                array = made.variance_scaling(1.0, mode, "uniform", *axes)(KEY, shape)
+                i = np.argmax(np.abs(np.asarray(drawn)))
+                bounds.append(float(np.asarray(array).flat[i] / np.asarray(drawn).flat[i]))
+            assert bounds[0] == pytest.approx(bounds[1], rel=1e-6), (axes, mode)
+
+    @pytest.mark.parametrize(
+        ("arguments", "shape", "stddev"),
+        [
+            (
+                {"out_axis": 0},
+                (50, 8),
+                math.sqrt(1 / 8),
+            ),  # Flax's embeddings: features are the inputs
+            ({"in_axis": -1}, (3, 5), math.sqrt(1 / 3)),
+            ({"in_axis": (0, 0), "out_axis": 1}, (4, 5), 0.5),  # 16 * (20 / 16 / 5) is 4
+            ({"in_axis": 0, "out_axis": 0}, (5,), 1.0),
+            ({"in_axis": 0}, (5,), 1.0),
+            ({"in_axis": (), "out_axis": ()}, (), 1.0),
+            ({"in_axis": (), "out_axis": 0}, (4,), 1.0),
+            ({"in_axis": 0, "out_axis": ()}, (4,), 0.5),
+            ({"in_axis": 0, "out_axis": 0, "batch_axis": 0}, (4,), 2.0),  # fans of 1 / 4
+        ],
+    )
+    def test_closed_formulas(
+        self, arguments: dict[str, Any], shape: tuple[int, ...], stddev: float
+    ) -> None:
+        init = face.variance_scaling(1.0, "fan_in", "normal", **arguments)
+        expected = fi.Normal(0.0, stddev)(shape, seed=7)
+        assert_equal(init(KEY, shape), expected)
+        assert_equal(jax.jit(init, static_argnums=1)(KEY, shape), expected)
+
+    def test_ints_and_sequences_from_either_end(self) -> None:
+        expected = fi.Normal(0.0, math.sqrt(1 / 8))((50, 8), seed=7)
+        for axes in ((-2, 0), (0, -2), ([0], (0,)), ((-2,), [-2])):
+            assert_equal(
+                face.variance_scaling(1.0, "fan_in", "normal", *axes)(KEY, (50, 8)), expected
+            )
+
+    def test_the_core_stays_strict(self) -> None:
+        with pytest.raises(ValueError, match="must name different axes"):
+            fi.VarianceScaling(in_axis=-2, out_axis=0)((50, 8), seed=7)
+
+
 class TestKeys:
     """A key of two words is the seed that its words spell."""
 
@@ -163,6 +227,27 @@ class TestKeys:
                 face.normal()(jax.random.PRNGKey(7), (2, 3)), fi.Normal(0.0, 0.01)((2, 3), seed=7)
             )
 
+    @pytest.mark.parametrize(("shape", "seed"), [
+        ((2, 2), np.random.SeedSequence([7, 8, 9, 10])),
+        ((1, 2), 7 << 32 | 8),
+        ((3,), np.random.SeedSequence([7, 8, 9])),
+    ])  # fmt: skip
+    def test_words_of_any_shape(self, shape: tuple[int, ...], seed: Any) -> None:
+        unused: Any = lambda *arguments: None  # noqa: E731
+        impl = jax_random.define_prng_impl(
+            key_shape=shape, seed=unused, split=unused, random_bits=unused, fold_in=unused
+        )
+        expected = fi.he_normal((4, 5), seed=seed)
+        words = np.arange(7, 7 + math.prod(shape), dtype=np.uint32).reshape(shape)
+        key = jax.random.wrap_key_data(words, impl=impl)
+        assert_equal(face.he_normal()(key, (4, 5)), expected)
+        assert_equal(jax.jit(face.he_normal(), static_argnums=1)(key, (4, 5)), expected)
+        keys = jax.random.wrap_key_data(np.stack([words, words]), impl=impl)
+        many = jax.vmap(lambda key: face.he_normal()(key, (4, 5)))(keys)
+        assert_equal(many, np.stack([expected, expected]))
+        with pytest.raises(ValueError, match=r"^key must be a single key.* of shape \(2,\)"):
+            face.he_normal()(keys, (4, 5))
+
     def test_several_keys_are_refused(self) -> None:
         with pytest.raises(ValueError, match=r"^key must be a single key.* shape \(2,\).*vmap"):
             face.normal()(jax.random.split(KEY), (2, 3))
@@ -200,6 +285,29 @@ class TestDtypes:
     def test_complex_is_the_function_of_jax(self, name: str) -> None:
         arrays = [getattr(made, name)(dtype="complex64")(KEY, (4, 5)) for made in (face, own)]
         np.testing.assert_array_equal(*map(np.asarray, arrays))
+
+    @pytest.mark.parametrize(
+        ("factory", "number"),
+        [
+            ("normal", 0.5 + 2j),
+            ("normal", np.complex64(1j)),
+            ("normal", jnp.array(1j)),
+            ("variance_scaling", -2j),
+        ],
+    )
+    def test_complex_numbers_are_for_complex_dtypes(self, factory: str, number: Any) -> None:
+        arguments = ("fan_in", "normal") if factory == "variance_scaling" else ()
+        ours, theirs = (getattr(made, factory)(number, *arguments) for made in (face, own))
+        made = [np.asarray(init(KEY, (4, 5), "complex64")) for init in (ours, theirs)]
+        np.testing.assert_array_equal(*made)
+        with pytest.raises(TypeError, match=r"^(scale|stddev) must be a real number, got "):
+            ours(KEY, (4, 5))
+
+    def test_traced_numbers_are_for_complex_dtypes(self) -> None:
+        def make(init: Any) -> Any:
+            return jax.jit(lambda stddev: init.normal(stddev)(KEY, (4, 5), "complex64"))(0.5)
+
+        np.testing.assert_array_equal(np.asarray(make(face)), np.asarray(make(own)))
 
     def test_other_eight_bit_floats_are_those_of_jax(self) -> None:
         arrays = [made.normal(1.0)(KEY, (4, 5), "float8_e4m3fnuz") for made in (face, own)]
@@ -254,10 +362,8 @@ class TestErrors:
     def test_calls_eager_and_traced(self, trace: Any) -> None:
         with pytest.raises(ValueError, match=r"^in_axis must lie in"):
             trace(face.he_normal(in_axis=5))(KEY, (2, 3))
-        with pytest.raises(
-            ValueError, match=r"^in_axis, out_axis and batch_axis must name different"
-        ):
-            trace(face.he_normal(in_axis=-1))(KEY, (2, 3))
+        with pytest.raises(ValueError, match=r"^in_axis must lie in"):
+            trace(face.he_normal(in_axis=0))(KEY, ())
         with pytest.raises(ValueError, match="largest finite"):
             trace(face.normal(1e30))(KEY, (2, 3), "float16")
         with pytest.raises(ValueError, match=r"^shape must not have negative"):
@@ -369,18 +475,31 @@ class TestTracing:
             assert_equal(array, fi.Normal(0.0, 0.01)(shape, seed=seed))
 
 
-def test_eight_devices() -> None:
-    script = Path(__file__).parent / "jax_devices.py"
+def run_on_eight_devices(*arguments: str) -> None:
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     run = subprocess.run(
-        [sys.executable, "-W", "error", str(script)],
+        [sys.executable, *arguments],
         env={**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
         check=False,
+        cwd=Path(__file__).parent,
     )
     assert (run.returncode, run.stdout) == (0, "all equal\n"), run.stderr
+
+
+@pytest.mark.parametrize("script", ["jax_devices.py", "jax_meshes.py"])
+def test_eight_devices(script: str) -> None:
+    run_on_eight_devices("-W", "error", script)
+
+
+@pytest.mark.parametrize(
+    ("package", "layers"), [("flax", "linen"), ("flax", "nnx"), ("haiku", "haiku")]
+)
+def test_layers_on_eight_devices(package: str, layers: str) -> None:
+    pytest.importorskip(package)
+    run_on_eight_devices("jax_meshes.py", layers)
 
 
 def test_flax_linen() -> None:

@@ -7,20 +7,30 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fastinit._kernel import DTYPE_SIZES
-from fastinit.checks import check_callback, check_int, printable, without_middle
+from fastinit.checks import (
+    check_callback,
+    check_int,
+    counted,
+    printable,
+    shortened,
+    shown,
+    without_middle,
+)
+from fastinit.copies import copies
 from fastinit.dtypes import constant_value, not_measured
 from fastinit.exact import first_difference
 from fastinit.files import Stored
 from fastinit.initializers import Distribution, Normal, TruncatedNormal, Uniform
-from fastinit.measure import BUFFER_BYTES, SHORTEST_HEAD, Measured, measure
+from fastinit.measure import BUFFER_BYTES, FEW, HUGE, Measured, measure
+from fastinit.rules import near_words
+from fastinit.runs import MOST_RUNS, Run
 from fastinit.tensor import Tensor
 from fastinit.theory import (
     CODES,
@@ -43,42 +53,67 @@ from fastinit.write import PIECE, Source
 FALSE_ALARM = 1e-9
 #: The same in standard errors, two-sided.
 SIGMAS = -NormalDist().inv_cdf(FALSE_ALARM / 2)
-#: From this correlation on, one tensor is a multiple of another. That of 64 independent values is so large
-#: with a probability of (1 - r**2)**31 or 4e-44; rounding a copy to float8_e5m2 costs less than 0.01.
-PROPORTIONAL = 0.98
 #: Distributions of a smaller standard deviation, in spacings, get a note about the tolerance.
 NARROW = 16
+#: The largest numbers of float32, bfloat16 and float64: limits, rather than weights.
+LARGEST = ((2 - 2.0**-23) * 2.0**127, (2 - 2.0**-7) * 2.0**127, np.finfo(np.float64).max)
+#: From this fraction of the values other than zero on, subnormal numbers are flagged where no theory is known.
+MANY_SUBNORMAL = 0.1
+#: From this fraction of the values on, a gap explains what moments and distance say.
+LARGE_GAP = 0.01
+#: Up to this fraction of zeros in whole rows, they may be rows of unused tokens.
+MOST_ROWS = 0.1
+#: Runs of one tensor that get a note each.
+MOST_NOTES = 3
+#: How many names get near names.
+MOST_NEAR = 20
+#: Vectors of fewer elements may be biases of several layers in one, of which some are zero.
+LONGEST_BIAS = 2**16
 #: Generators draw from a lattice of 2**24 numbers at the coarsest; float32 may round two of them to one.
 LATTICE = 2.0**-23
 #: PyTorch draws uniforms of these dtypes from as many numbers as the significand holds, 2**8 and 2**11.
 COARSE_LATTICE = {"bfloat16": 2.0**-8, "float16": 2.0**-11}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Checked:
-    """One tensor of a file, and what is off about it.
+    """One tensor of a file or of a model, and what is wrong with it.
 
     Parameters
     ----------
-    stored : Stored
+    name : str
+    stored : Stored or None
+        Where it lies; None for a tensor of the model that is missing in the file.
     distribution : Distribution or None
         What its values should be, if that is known.
     measured : Measured or None
-        None for dtypes that take no distribution, such as integers: those are compared with
-        their constant, where it is known.
+        None for missing tensors and for dtypes that take no distribution, such as integers: those
+        are compared with their constant, where it is known.
     theory : Theory or None
     flags : tuple of str
-        Short sentences.
+        Short sentences about what is wrong.
     notes : tuple of str
-        What limits the verdict, as short sentences.
+        What limits the verdict, and what may or may not be meant, as short sentences.
     """
 
-    stored: Stored
+    name: str
+    stored: Stored | None
     distribution: Distribution | None
     measured: Measured | None
     theory: Theory | None
     flags: tuple[str, ...]
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        where, found = self.stored, self.measured
+        parts = [shortened(self.name)]
+        if where is not None:
+            parts.append(f"{where.dtype} {shown(where.shape)}")
+        if found is not None and found.finite:
+            parts.append(f"mean {found.mean:.4g}, std {found.std:.4g}")
+        flags = "; ".join(self.flags)
+        parts.append(f"flags: {without_middle(printable(flags), 200)}" if flags else "no flags")
+        return f"Checked({', '.join(parts)})"
 
 
 def ks_limit(n: int) -> float:
@@ -126,17 +161,42 @@ def judge(measured: Measured, expected: Distribution | None, stored: Stored) -> 
     if not measured.finite:
         return flags
     if expected is None:
-        return flags + _judge_alone(measured, len(stored.shape))
+        return flags + _judge_alone(measured, stored)
     low, high = bounds(expected)
     if low == high:
         return flags + _judge_constant(measured, low, stored.dtype)
-    return flags + _judge_random(measured, expected, stored.dtype)
+    runs = _judge_runs(measured, expected, stored)
+    # Where a gap is large, moments and distance describe that.
+    if not runs or measured.run_total < LARGE_GAP * measured.finite:
+        flags += _judge_random(measured, expected, stored.dtype)
+    return flags + runs + _repeat_words(measured, stored.shape)
 
 
-def _judge_alone(measured: Measured, axes: int) -> list[str]:
-    if measured.is_constant and axes > 1 and measured.size > 1:
-        return [f"all values are {measured.min:.6g}"]
-    return [_clipped_words(measured, True, True)] if measured.clipped else []
+def _judge_alone(measured: Measured, stored: Stored) -> list[str]:
+    axes = len(stored.shape)
+    if measured.is_constant:
+        is_flagged = axes > 1 and measured.size > 1
+        return [f"all values are {measured.min:.6g}"] if is_flagged else []
+    flags = [_clipped_words(measured, True, True)] if measured.clipped else []
+    if measured.huge and not _is_mask(measured):
+        largest = max(measured.max, measured.min, key=abs)
+        flags.append(
+            f"{counted(measured.huge, 'value')} of 2**64 or more, as uninitialised memory has: {largest:.4g} for one"
+        )
+    if axes > 1 and measured.subnormal >= MANY_SUBNORMAL:
+        flags.append(
+            f"{measured.subnormal:.0%} of the values other than zero are subnormal numbers, as in uninitialised memory"
+        )
+    return flags + _gaps(measured, stored.shape)[0]
+
+
+def _is_mask(measured: Measured) -> bool:
+    """Whether each of the huge values is one that masks and limits have: a value that recurs, or the largest of a dtype."""
+    ends = ((measured.min, measured.at_min), (measured.max, measured.at_max))
+    limits = [(abs(value), count) for value, count in ends if abs(value) >= HUGE]
+    return sum(count for _, count in limits) == measured.huge and all(
+        count > 1 or value in LARGEST for value, count in limits
+    )
 
 
 def _judge_constant(measured: Measured, value: float, dtype: str) -> list[str]:
@@ -201,6 +261,15 @@ def _std_is_off(std: float, known: Theory, n: int, off: float) -> bool:
         return False
     low, high = _variance_limits(n, known.kurtosis)
     return std - off > known.std * math.sqrt(high) or std + off < known.std * math.sqrt(low)
+
+
+def std_limits(one: Checked) -> tuple[float, float]:
+    """Between which the standard deviation of a tensor over its theory raises no flag."""
+    if one.measured is None or one.theory is None or one.distribution is None or one.stored is None:
+        raise ValueError(f"no theory of {shortened(one.name)}")
+    low, high = _variance_limits(max(2, one.measured.finite), one.theory.kurtosis)
+    off = moment_tolerance(one.distribution, one.stored.dtype)[1] / one.theory.std
+    return max(0.0, math.sqrt(low) - off), math.sqrt(high) + off
 
 
 def _variance_limits(n: int, kurtosis: float) -> tuple[float, float]:
@@ -295,69 +364,134 @@ def _clipped_words(measured: Measured, low: bool, high: bool) -> str:
     return f"clipped: {' and '.join(ends)}"
 
 
-def _repeats(stored: Sequence[Stored], measured: Sequence[Measured | None]) -> dict[int, str]:
-    """By the number of a tensor, a sentence that names the first before it of the same values."""
-    flags: dict[int, str] = {}
-    first: dict[tuple[str, bytes], int] = {}
-    heads: dict[int, NDArray[np.float32]] = {}
-    for i, (where, found) in enumerate(zip(stored, measured, strict=True)):
-        if found is None or found.min == found.max or not found.finite:
-            continue
-        other = first.setdefault((where.dtype, found.digest), i)
-        if other != i and found.size >= 16:  # so that chance has no part in it
-            flags[i] = f"repeats {without_middle(stored[other].name)}"
-        # Of a few lengths, however many sizes there are: each length is compared with all that are longer.
-        elif _is_spread(head := found.head[: 1 << found.head.size.bit_length() >> 1]):
-            heads[i] = head
-    for i, j, r in _proportional(heads):
-        flags[i] = f"proportional to {without_middle(stored[j].name)}: correlation {r:.4f}"
-    return flags
+def _judge_runs(measured: Measured, expected: Distribution, stored: Stored) -> list[str]:
+    """Stretches of one value that chance does not explain."""
+    lattice = (
+        COARSE_LATTICE.get(stored.dtype, LATTICE) if isinstance(expected, Uniform) else LATTICE
+    )
+    runs = [
+        run
+        for run in measured.runs
+        if _is_unlikely(run, measured, cell(expected, stored.dtype, run.value)[1] + lattice)
+    ]
+    return [_run_words(runs, stored.shape)] if runs else []
 
 
-def _is_spread(head: NDArray[np.float32]) -> bool:
-    """Whether the values can tell a tensor: enough, finite, and not all of the sum in a few of them."""
-    if head.size < SHORTEST_HEAD or not np.isfinite(head).all():
-        return False
-    d = head.astype(np.float64)
-    d -= d.mean()
-    largest = np.abs(d).max()
-    if not largest > 1e-300:
-        return False
-    d /= largest
-    squares = d * d
-    return bool(squares.sum() ** 2 >= 16 * (squares @ squares))
+def _is_unlikely(run: Run, measured: Measured, p: float = 0.0) -> bool:
+    """Whether a run of this length of a value of probability p is anywhere with at most `FALSE_ALARM`.
+
+    The fraction of the values that equal it counts where that is larger than p.
+    """
+    p = min(1.0, max(p, run.share))
+    return math.log(measured.size) + (run.size - 1) * math.log(p) < math.log(FALSE_ALARM)
 
 
-def _proportional(heads: dict[int, NDArray[np.float32]]) -> Iterator[tuple[int, int, float]]:
-    """Tensors that are multiples of an earlier one, by the values that both have: (i, first j, r)."""
-    found: dict[int, tuple[int, float]] = {}
-    for length in {head.size for head in heads.values()}:
-        longer = np.array([i for i, head in heads.items() if head.size >= length])
-        unit = np.stack([_unit(heads[i][:length]) for i in longer])
-        # Pairs whose shorter head has this length: rows of it against all.
-        rows = np.flatnonzero([heads[i].size == length for i in longer])
-        for begin in range(0, rows.size, 256):
-            some = rows[begin : begin + 256]
-            r = unit[some] @ unit.T
-            near = np.abs(r) > PROPORTIONAL
-            before = near & (longer[None, :] < longer[some, None])
-            after = near & (longer[None, :] > longer[some, None])
-            firsts = [(some[k], int(before[k].argmax())) for k in np.flatnonzero(before.any(1))]
-            firsts += [(k, some[int(after[:, k].argmax())]) for k in np.flatnonzero(after.any(0))]
-            for late, early in firsts:
-                i, j = int(longer[late]), int(longer[early])
-                if i not in found or j < found[i][0]:
-                    found[i] = j, float(unit[late] @ unit[early])
-    return ((i, j, r) for i, (j, r) in found.items())
+def _gaps(measured: Measured, shape: tuple[int, ...]) -> tuple[list[str], list[str]]:
+    """Flags and notes about stretches of one value and repeated pages, where no theory is known.
+
+    Only zeros are flagged, and not where they are likely to be meant: in masks and tensors of few values,
+    in more places than torn pages are, in whole rows that are few, in the first row (of tables of sines), in
+    a vector that may hold several biases.
+    """
+    if measured.distinct <= FEW:
+        return [], []
+    runs = [run for run in measured.runs if _is_unlikely(run, measured)]
+    notes = _repeat_words(measured, shape)
+    if not runs:
+        return [], notes
+    if measured.run_count > MOST_RUNS:
+        words = f"{measured.run_count:,} runs of one value, as masks and pruned weights have"
+        return [], [f"{words}: {_run_words(runs[:1], shape)}", *notes]
+    zeros = [run for run in runs if run.value == 0]
+    rows = [run for run in zeros if _is_rows(run, shape)]
+    if len(shape) == 1:
+        torn = zeros if measured.size >= LONGEST_BIAS else []
+    elif sum(run.size for run in rows) > MOST_ROWS * measured.size:
+        torn = zeros
+    else:
+        first = math.prod(shape[1:])
+        torn = [run for run in zeros if run not in rows and run.stop > first]
+    others = [run for run in runs if run not in torn]
+    flags = [_run_words(torn, shape)] if torn else []
+    return flags, [_run_words([run], shape) for run in others[:MOST_NOTES]] + notes
 
 
-def _unit(head: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The deviations from the mean, with a sum of squares of 1."""
-    d = head.astype(np.float64)
-    d -= d.mean()
-    largest = float(np.abs(d).max()) or 1.0
-    d /= largest
-    return (d / (math.sqrt(float(d @ d)) or 1.0)).astype(np.float32)
+def _is_rows(run: Run, shape: tuple[int, ...]) -> bool:
+    """Whether a run is whole rows of the first axis, but for a few elements next to them that are equal by chance."""
+    row = math.prod(shape[1:])
+    inner = run.stop // row * row - -(-run.start // row) * row
+    beside = run.size - inner
+    return len(shape) > 1 and inner > 0 and beside * math.log(run.share) >= math.log(FALSE_ALARM)
+
+
+def _run_words(runs: Sequence[Run], shape: tuple[int, ...]) -> str:
+    """About the longest of some runs, and how many others there are."""
+    run = max(runs, key=lambda one: one.size)
+    row, (first, *_) = math.prod(shape[1:]), np.unravel_index(run.start, shape)
+    if len(shape) > 1 and run.start % row == 0 and run.size == row:
+        words = f"row {first} is {run.value:.6g} throughout"
+        words += ", as a padding row is (padding_idx)" if run.value == 0 else ""
+    else:
+        what = "zeros" if run.value == 0 else f"values {run.value:.6g}"
+        words = f"{run.size:,} {what} in a row from element {_at(run.start, shape)} on"
+    others = len(runs) - 1
+    return words + (f", and {others} more such run{'s' if others > 1 else ''}" if others else "")
+
+
+def _at(element: int, shape: tuple[int, ...]) -> str:
+    where = tuple(map(int, np.unravel_index(element, shape)))
+    return f"{where[0]:,}" if len(where) == 1 else f"{where}"
+
+
+def _repeat_words(measured: Measured, shape: tuple[int, ...]) -> list[str]:
+    """About pages that begin like earlier ones, where chance does not explain it."""
+    found = measured.repeat
+    if found is None or found.collision >= 1:
+        return []
+    pairs = math.log(found.pages) * 2 - math.log(2)
+    if pairs + found.compared * math.log(found.collision) >= math.log(FALSE_ALARM):
+        return []
+    return [
+        f"{found.count:,} of its {found.pages:,} pages repeat an earlier one: the values from element "
+        f"{_at(found.start, shape)} on are those from {_at(found.first, shape)} on"
+    ]
+
+
+def name_problems(
+    found: Collection[str], expected: Collection[str], skipped: Collection[str] = ()
+) -> tuple[dict[str, str], dict[str, str]]:
+    """What to say of names that only a file has, and of those that only the model has, by name.
+
+    Names that are `skipped` may be in the file. The first `MOST_NEAR` of each are given near names: of those
+    that only the other has, else of all that it has.
+    """
+    known, present = {*expected, *skipped}, set(found)
+    extra = [name for name in found if name not in known]
+    missing = [name for name in expected if name not in present]
+
+    def words(problem: str, names: Sequence[str], *others: Collection[str]) -> dict[str, str]:
+        near = {
+            name: next(filter(None, (near_words(name, some) for some in others)), "")
+            for name in names[:MOST_NEAR]
+        }
+        return {name: problem + near.get(name, "") for name in names}
+
+    return (
+        words("not a tensor of the model", extra, missing, expected),
+        words("missing in the file", missing, extra, found),
+    )
+
+
+def with_name_problems(
+    checked: Sequence[Checked], expected: Collection[str], skipped: Collection[str]
+) -> list[Checked]:
+    """Add a flag to tensors whose names are not expected, and a `Checked` for each expected one that is missing."""
+    extra, missing = name_problems([one.name for one in checked], expected, skipped)
+    known = [
+        replace(one, flags=(extra[one.name], *one.flags)) if one.name in extra else one
+        for one in checked
+    ]
+    return known + [Checked(name, None, None, None, None, (why,)) for name, why in missing.items()]
 
 
 def check_tensors(
@@ -419,7 +553,7 @@ def check_tensors(
     turns = spread(len(pairs), max(1, min(threads, len(pairs))))
     order = dict(zip(turns, largest, strict=True))
     share(task, len(pairs), threads)
-    repeats = _repeats([stored for stored, _ in pairs], measured)
+    repeats = copies([stored for stored, _ in pairs], measured)
     with np.errstate(all="ignore"):  # of laws at the ends of the range of a float
         return [
             _checked(stored, tensor, expected[i], measured[i], repeats.get(i), compared.get(i))
@@ -470,17 +604,22 @@ def _checked(
         flags.append(f"shape {stored.shape}, expected {tensor.shape}")
     if tensor is not None and tensor.dtype != stored.dtype:
         flags.append(f"dtype {stored.dtype}, expected {tensor.dtype}")
+    name = stored.name
     if measured is None:
         why = not_measured(stored.dtype) if compared is None else "compared with the constant alone"
-        return Checked(stored, expected, None, None, (*flags, *(compared or ())), (why,))
+        wrong = (*flags, *(compared or ()))
+        return Checked(name, stored, expected, None, None, wrong, (why,))
     flags += judge(measured, expected, stored)
     if repeat is not None:
         flags.append(repeat)
     if expected is None:
-        return Checked(stored, None, measured, None, tuple(flags))
+        is_varied = measured.finite > 0 and not measured.is_constant
+        limits = tuple(_gaps(measured, stored.shape)[1]) if is_varied else ()
+        return Checked(name, stored, None, measured, None, tuple(flags), limits)
     judged = as_measured(expected, stored.dtype, measured.min, measured.max)
     known = theory(judged, measured.finite, stored.dtype)
-    return Checked(stored, expected, measured, known, tuple(flags), notes(expected, stored.dtype))
+    limits = notes(expected, stored.dtype)
+    return Checked(name, stored, expected, measured, known, tuple(flags), limits)
 
 
 def notes(expected: Distribution, dtype: str) -> tuple[str, ...]:
@@ -514,6 +653,18 @@ COLUMNS = ("name", "dtype", "shape", "mean", "std", "std/theory", "min", "max", 
 WIDEST_NAME = 200
 
 
+def totals(checked: Sequence[Checked]) -> str:
+    """How many tensors the file has, and how many are missing, flagged and not measured."""
+    missing = sum(one.stored is None for one in checked)
+    flagged = sum(bool(one.flags) for one in checked)
+    unmeasured = sum(note.startswith("not measured") for one in checked for note in one.notes)
+    parts = [counted(len(checked) - missing, "tensor")]
+    parts += [f"{missing:,} missing"] if missing else []
+    parts += [f"{flagged:,} flagged"]
+    parts += [f"{unmeasured:,} not measured"] if unmeasured else []
+    return ", ".join(parts)
+
+
 def table(checked: Sequence[Checked]) -> str:
     """The measurements as aligned lines, each followed by its flags and notes on lines of their own."""
     rows = [COLUMNS, *(_row(one) for one in checked)]
@@ -527,21 +678,23 @@ def table(checked: Sequence[Checked]) -> str:
         lines.append("  ".join(cells).rstrip())
         if one is not None:
             lines += [f"    ! {printable(flag)}" for flag in one.flags]
-            lines += [f"    - {note}" for note in one.notes]
+            lines += [f"    - {printable(note)}" for note in one.notes]
     return "\n".join(lines)
 
 
 def _row(one: Checked) -> tuple[str, ...]:
-    shape = "x".join(map(str, one.stored.shape)) or "()"
-    name = printable(without_middle(one.stored.name, WIDEST_NAME))
+    name, stored = printable(without_middle(one.name, WIDEST_NAME)), one.stored
+    if stored is None:
+        return name, *[""] * (len(COLUMNS) - 1)
+    shape = "x".join(map(str, stored.shape)) or "()"
     found, known = one.measured, one.theory
     if found is None or not found.finite:
-        return name, one.stored.dtype, shape, *[""] * (len(COLUMNS) - 3)
+        return name, stored.dtype, shape, *[""] * (len(COLUMNS) - 3)
     ratio = f"{found.std / known.std:.4f}" if known is not None and known.std else ""
     distance = not math.isnan(found.ks) and bool(ratio)
     return (
         name,
-        one.stored.dtype,
+        stored.dtype,
         shape,
         f"{found.mean:.4g}",
         f"{found.std:.4g}",

@@ -11,8 +11,8 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -20,7 +20,7 @@ import numpy as np
 
 import fastinit as fi
 from fastinit._kernel import DTYPE_SIZES
-from fastinit.check import notes, table
+from fastinit.check import notes, table, totals
 from fastinit.checks import counted, printable, readable_bytes, shown, without_middle
 from fastinit.defaults import summary
 from fastinit.dtypes import is_fillable
@@ -44,7 +44,10 @@ LONGEST_MESSAGE = 1000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status (0, 1 for errors and findings; usage errors exit with 2)."""
+    """Run the command line; returns the exit status.
+
+    0; 1 for errors, and where `check` finds something; 2 for errors of `check`. Errors of usage exit with 2.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names that the terminal cannot show
@@ -52,29 +55,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, _terminate)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("default", UserWarning)  # once each
-            warnings.showwarning = _show_warning
+        with _warnings_on_one_line():
             status: int = arguments.run(arguments) or 0
     except (ValueError, TypeError, ImportError, OSError, MemoryError) as error:
         print("fastinit:", _one_line(str(error) or type(error).__name__), file=sys.stderr)
-        return 1
+        return 2 if arguments.run is _run_check else 1
     except KeyboardInterrupt:
         print("fastinit: interrupted", file=sys.stderr)
         return 130
     return status
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """Print a warning on one line, as errors are; the parameters are those of `warnings.showwarning`."""
-    print("fastinit: warning:", _one_line(str(message)), file=sys.stderr)
+@contextmanager
+def _warnings_on_one_line() -> Iterator[None]:
+    """Print warnings as errors are, each once."""
+    printed: set[str] = set()
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        text = _one_line(str(message))
+        if text not in printed:
+            printed.add(text)
+            print("fastinit: warning:", text, file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield
 
 
 def _one_line(message: str) -> str:
@@ -159,7 +172,9 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser(
         "check",
         help="measure the tensors of a file beside what they should be",
-        description="Exits with status 1 if a tensor is flagged, or differs.",
+        description="The status is 0 if nothing is flagged and nothing differs, 1 if something is or does "
+        "(a tensor that SPEC does not know, or that is missing in FILE, counts), and 2 if FILE or SPEC "
+        "cannot be read.",
     )
     check.add_argument(
         "file", type=Path, metavar="FILE", help="safetensors, an index, .npy, a folder"
@@ -167,7 +182,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_spec(check, nargs="?")
     check.add_argument("--exact", action="store_true", help="compare every bit instead")
     check.add_argument("--seed", type=_seed, help="for --exact (default: as recorded in the file)")
-    check.add_argument("--plot", type=Path, metavar="OUT.png", help="draw histograms (matplotlib)")
+    check.add_argument(
+        "--plot",
+        type=Path,
+        metavar="OUT.png",
+        help="draw all tensors at a glance, and histograms of some (matplotlib)",
+    )
     check.set_defaults(run=_run_check)
 
     spec = commands.add_parser(
@@ -359,7 +379,7 @@ def _load(arguments: argparse.Namespace, source: Path, report: TextIO | None = N
         print(printable(line), file=report or sys.stderr)
     if arguments.dtype is None:
         return model
-    return fi.Model(
+    return model.with_tensors(
         dataclasses.replace(tensor, dtype=arguments.dtype) if is_fillable(tensor.dtype) else tensor
         for tensor in model
     )
@@ -424,15 +444,12 @@ def _run_check(arguments: argparse.Namespace) -> int:
     with Progress("check") as progress:
         checked = model.check(arguments.file, threads=arguments.threads, progress=progress)
     print(table(checked))
-    flagged = sum(bool(one.flags) for one in checked)
-    print(
-        f"\n{counted(len(checked), 'tensor')}, {flagged:,} flagged; "
-        f"theory: {source if len(model) else 'none'}"
-    )
+    print(f"\n{totals(checked)}; theory: {source if len(model) else 'none'}")
     if arguments.plot is not None:
-        histograms(checked, arguments.plot)
-        print(f"{arguments.plot}: histograms")
-    return 1 if flagged else 0
+        print(
+            f"{arguments.plot}: all tensors at a glance, and histograms of {histograms(checked, arguments.plot)}"
+        )
+    return 1 if any(one.flags for one in checked) else 0
 
 
 def _run_exact(

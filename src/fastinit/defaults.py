@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 
-from fastinit.checks import counted, shortened
+from fastinit.checks import counted, without_middle
 from fastinit.dtypes import DTYPES
 from fastinit.files import Stored
 
@@ -46,7 +46,8 @@ TABLE = (
     Default("a_log dt_bias dt_proj.bias time_decay time_first time_mix_* time_maa_* time_faaaa", None),
     Default("*inv_freq *freqs_cis *freqs freqs_cos freqs_sin cos_cached sin_cached pos_encoder.pe", None),
     Default("weight_g weight_u _u _v parametrizations.*.original0", None),
-    Default("logit_scale logit_bias layer_scale* lambda? lambda_? gamma_? ls?.gamma", None),
+    Default("logit_scale logit_bias layer_scale* lambda? lambda_* gamma_? ls?.gamma", None),
+    Default("*_min *_max min_val max_val", None),  # ranges that quantisation observes
     Default("attn.bias attention.bias", None, range(3, 65)),
     Default("masked_bias", None),
     # Zeros.
@@ -64,7 +65,8 @@ TABLE = (
         dtypes="float",
     ),
     Default("", "ones", dtypes="float8_e8m0fnu"),  # which holds powers of two, for scales alone
-    Default("weight *_weight *norm *norm*.scale *norm*.gamma bn*.gamma mixer.d", "ones", _VECTORS, "fillable"),
+    Default("*norm.weight *norm?.weight *norm*.scale *norm*.gamma bn*.gamma", "ones", dtypes="fillable"),
+    Default("weight *_weight *norm mixer.d mamba.d", "ones", _VECTORS, "fillable"),
     # The rest of Transformers.
     Default("masked_spec_embed", "uniform:low=0,high=1", dtypes="fillable"),
     Default("*embed *embedding *embeddings *_token sinks", "normal:stddev=0.02", _VECTORS, "fillable"),
@@ -102,8 +104,8 @@ def default_for(stored: Stored) -> Default | None:
 
 def group(name: str) -> str:
     """The pattern of all names that end like one: ``*.running_mean`` of ``bn.running_mean``."""
-    before, dot, leaf = name.rpartition(".")
-    return f"*.{leaf}" if dot and before else name
+    last = max(name.rfind("."), name.rfind("/"))
+    return f"*{name[last:]}" if last > 0 else name
 
 
 def groups(names: Iterable[str]) -> str:
@@ -112,7 +114,9 @@ def groups(names: Iterable[str]) -> str:
     for name in names:
         one = group(name)
         counts[one] = counts.get(one, 0) + 1
-    texts = [f"{shortened(one)} ({n:,})" for one, n in list(counts.items())[:_MOST_GROUPS]]
+    texts = [
+        f"{without_middle(one, 50)!r} ({n:,})" for one, n in list(counts.items())[:_MOST_GROUPS]
+    ]
     more = len(counts) - len(texts)
     return ", ".join(texts) + (f" and {more:,} more" if more > 0 else "")
 
@@ -121,7 +125,7 @@ def no_default(stored: Sequence[Stored]) -> str:
     """The sentence about tensors whose initializer names cannot tell."""
     what = counted(len(stored), "tensor")
     verb, it = ("has", "it") if len(stored) == 1 else ("have", "them")
-    dtypes = ", ".join(dict.fromkeys(one.dtype for one in stored))
+    dtypes = ", ".join(list(dict.fromkeys(one.dtype for one in stored))[:_MOST_GROUPS])
     return (
         f"{what} {verb} no default by name: {groups(one.name for one in stored)} of {dtypes}; "
         f"give {it} an initializer by a rule such as '*.NAME=zeros', or leave {it} out by '*.NAME=skip'"

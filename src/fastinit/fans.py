@@ -57,7 +57,8 @@ def _integers(name: str, value: Any) -> tuple[int, ...]:
     return result
 
 
-def _positive_axes(name: str, axes: Axes, ndim: int) -> list[int]:
+def positive_axes(name: str, axes: Axes, ndim: int) -> list[int]:
+    """`axes` of a shape of `ndim` dimensions, counted from the front."""
     given = normalize_axes(name, axes)
     if not all(-ndim <= axis < ndim for axis in given):
         raise ValueError(
@@ -112,9 +113,9 @@ def compute_fans(
     if ndim < 2:
         n = shape[0] if shape else 1
         return n, n
-    ins = _positive_axes("in_axis", in_axis, ndim)
-    outs = _positive_axes("out_axis", out_axis, ndim)
-    named = [*ins, *outs, *_positive_axes("batch_axis", batch_axis, ndim)]
+    ins = positive_axes("in_axis", in_axis, ndim)
+    outs = positive_axes("out_axis", out_axis, ndim)
+    named = [*ins, *outs, *positive_axes("batch_axis", batch_axis, ndim)]
     if len(set(named)) != len(named):
         raise ValueError(
             "in_axis, out_axis and batch_axis must name different axes, got "

@@ -199,8 +199,9 @@ def _read_folder(path: Path) -> list[Stored]:
     files = [name for name in names if name.endswith(".safetensors")]
     indexes = [name for name in names if ".safetensors.index." in name and is_index(name)]
     for name in files:
-        if f"{name}.index.json" in names:
-            raise ValueError(f"{path}: expected one model, got {name} and {name}.index.json")
+        both = [index for index in indexes if index.startswith(f"{name}.index.")]
+        if both:
+            raise ValueError(f"{path}: expected one model, got {name} and {both[0]}: name one")
     for found, what in ((indexes, "*.safetensors.index.json"), (files, "*.safetensors")):
         if len(found) > 1:
             raise ValueError(f"{path}: expected one file {what}, got {shown(found)}: name one")

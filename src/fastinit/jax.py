@@ -19,8 +19,8 @@ are values of dtypes that this library does not sample (complex ones, other 8-bi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -36,16 +36,16 @@ try:
         orthogonal,
         zeros,
     )
-    from jax.sharding import NamedSharding, PartitionSpec
+    from jax.sharding import AxisType, NamedSharding, PartitionSpec, SingleDeviceSharding
     from jax.typing import DTypeLike
 except ImportError as error:
     raise ImportError("fastinit.jax needs the package jax: pip install jax") from error
 
 from fastinit import initializers as laws
 from fastinit._kernel import DTYPE_SIZES
-from fastinit.checks import check_choice, check_real, counted
+from fastinit.checks import check_choice, check_real
 from fastinit.choices import DistributionName, Mode
-from fastinit.fans import Axes, normalize_shape
+from fastinit.fans import Axes, normalize_shape, positive_axes
 from fastinit.fill import Array, output_dtype
 from fastinit.initializers import prepare
 from fastinit.streams import Seed, Stream
@@ -114,10 +114,15 @@ def uniform(scale: Any = 1e-2, dtype: DTypeLike | None = None) -> Initializer:
     Raises
     ------
     TypeError, ValueError
-        A `scale` that is traced, not a real number, or not finite.
+        A `scale` that is not a real number or not finite. One that is traced or complex is an
+        error of calls, but for complex dtypes, which are JAX's.
     """
-    low, high = sorted((0.0, _number("scale", scale)))
-    return _initializer(laws.Uniform(low, high), _own.uniform(scale, dtype), dtype)
+
+    def distribution() -> laws.Initializer:
+        low, high = sorted((0.0, _number("scale", scale)))
+        return laws.Uniform(low, high)
+
+    return _initializer(distribution, _own.uniform(scale, dtype), dtype, scale)
 
 
 def normal(stddev: Any = 1e-2, dtype: DTypeLike | None = None) -> Initializer:
@@ -138,10 +143,14 @@ def normal(stddev: Any = 1e-2, dtype: DTypeLike | None = None) -> Initializer:
     Raises
     ------
     TypeError, ValueError
-        A `stddev` that is traced, not a real number, or out of range.
+        A `stddev` that is not a real number or out of range; traced and complex ones as for
+        `uniform`.
     """
-    law = laws.Normal(0.0, _number("stddev", stddev))
-    return _initializer(law, _own.normal(stddev, dtype), dtype)
+
+    def distribution() -> laws.Initializer:
+        return laws.Normal(0.0, _number("stddev", stddev))
+
+    return _initializer(distribution, _own.normal(stddev, dtype), dtype, stddev)
 
 
 def truncated_normal(
@@ -168,12 +177,16 @@ def truncated_normal(
     Raises
     ------
     TypeError, ValueError
-        An argument that is traced, not a real number, or out of range.
+        An argument that is not a real number or out of range; traced and complex ones as for
+        `uniform`.
     """
-    law = laws.TruncatedNormal(
-        0.0, _number("stddev", stddev), lower=_number("lower", lower), upper=_number("upper", upper)
-    )
-    return _initializer(law, _own.truncated_normal(stddev, dtype, lower, upper), dtype)
+
+    def distribution() -> laws.Initializer:
+        low, high = _number("lower", lower), _number("upper", upper)
+        return laws.TruncatedNormal(0.0, _number("stddev", stddev), lower=low, upper=high)
+
+    own = _own.truncated_normal(stddev, dtype, lower, upper)
+    return _initializer(distribution, own, dtype, stddev, lower, upper)
 
 
 def variance_scaling(
@@ -197,7 +210,9 @@ def variance_scaling(
         Normal truncated at two standard deviations of the parent, which is wider so that
         the values have the standard deviation above; normal; or uniform.
     in_axis, out_axis, batch_axis : int or sequence of int
-        Different axes, as for `fastinit.compute_fans`.
+        As for `fastinit.compute_fans`, but that an axis may be named twice; it then divides
+        the receptive field twice, as in JAX. A shape of fewer than two dimensions needs an
+        `in_axis` other than the default.
     dtype : dtype, optional
         As for `uniform`.
 
@@ -208,13 +223,14 @@ def variance_scaling(
         The key is one key of ``jax.random.key`` or ``jax.random.PRNGKey``. The dtype is
         any of JAX; those that this library does not sample take JAX's own values. The
         `out_sharding` is a ``NamedSharding``, or a ``PartitionSpec`` for the mesh in
-        context. Without one, the array is on JAX's default device, and on a CPU it is
-        made in place, with no copy.
+        context. Without one, the array lies where JAX's own would: replicated over the mesh
+        in context, or on the devices to which the key was put, or on the default device. On
+        a CPU it is made in place, with no copy.
 
-        It raises TypeError or ValueError for another key, an axis out of range or named
-        twice, a shape of fewer than two dimensions or that the sharding does not divide,
-        and values beyond the dtype; NotImplementedError within a ``jax.shard_map`` over some
-        axes of a mesh only.
+        It raises TypeError or ValueError for another key, an axis out of range, a shape of
+        fewer than two dimensions with the default `in_axis` or that the sharding does not
+        divide, and values beyond the dtype; NotImplementedError within a ``jax.shard_map``
+        over some axes of a mesh only.
 
     Raises
     ------
@@ -227,17 +243,21 @@ def variance_scaling(
     ``jax.nn.initializers.variance_scaling``.
     """
     check_choice("distribution", distribution, tuple(_DISTRIBUTIONS))
-    factor = _number("scale", scale)
-    law = laws.VarianceScaling(
-        factor or 1.0,
+    unscaled = _VarianceScaling(
+        1.0,
         mode,
         _DISTRIBUTIONS[distribution],
         in_axis=in_axis,
         out_axis=out_axis,
         batch_axis=batch_axis,
     )
+
+    def scaled() -> laws.Initializer:
+        factor = _number("scale", scale)
+        return replace(unscaled, scale=factor) if factor else laws.Constant(0.0)
+
     own = _own.variance_scaling(scale, mode, distribution, in_axis, out_axis, batch_axis, dtype)
-    return _initializer(law if factor else laws.Constant(0.0), own, dtype, least_rank=2)
+    return _initializer(scaled, own, dtype, scale)
 
 
 def glorot_uniform(
@@ -290,6 +310,37 @@ kaiming_uniform = he_uniform
 kaiming_normal = he_normal
 
 
+@dataclass(frozen=True, slots=True)
+class _VarianceScaling(laws.VarianceScaling):
+    """A `fastinit.VarianceScaling` that counts fans by JAX's arithmetic, for any axes.
+
+    An axis that is named twice divides the receptive field twice, and fans may be below 1.
+    """
+
+    def resolve(self, shape: Sequence[int]) -> laws.Distribution:
+        if len(shape) < 2 and self.in_axis == (-2,):
+            raise ValueError(
+                "shape must have at least 2 dimensions to count fans along the default in_axis, "
+                f"got {tuple(shape)}: name in_axis and out_axis, or make (n, 1) or (1, n) and reshape"
+            )
+        inputs, outputs, copies = (
+            math.prod(shape[axis] for axis in positive_axes(name, getattr(self, name), len(shape)))
+            for name in ("in_axis", "out_axis", "batch_axis")
+        )
+        size = math.prod(shape)
+        if size == 0:
+            return laws.Constant(0.0)
+        fan_in, fan_out = size / (outputs * copies), size / (inputs * copies)
+        n = {
+            "fan_in": fan_in,
+            "fan_out": fan_out,
+            "fan_avg": (fan_in + fan_out) / 2,
+            "fan_geo_avg": math.sqrt(fan_in * fan_out),
+        }[self.mode]
+        # Both fans of a tensor of one element are 1.
+        return laws.VarianceScaling(self.scale / n, "fan_in", self.distribution).resolve((1, 1))
+
+
 def _number(name: str, value: Any) -> float:
     """A factory's argument as a float; scalars of JAX and NumPy are numbers here, as they are to JAX."""
     if isinstance(value, jax.core.Tracer):
@@ -303,22 +354,23 @@ def _number(name: str, value: Any) -> float:
 
 
 def _initializer(
-    law: laws.Initializer, own: Initializer, dtype: Any, least_rank: int = 0
+    distribution: Callable[[], laws.Initializer], own: Initializer, dtype: Any, *numbers: Any
 ) -> Initializer:
-    """The function that a factory returns; `own` is JAX's, for what this library does not sample."""
+    """The function that a factory returns; `own` is JAX's, for what this library does not sample.
+
+    The factory raises the errors of `distribution`, unless one of the `numbers` that it is made
+    from is traced or complex: JAX's function takes those for complex dtypes, which only a call knows.
+    """
     default = dtype
+    early = None if any(map(_is_for_complex_dtypes, numbers)) else distribution()
 
     def init(key: Any, shape: Any, dtype: Any = default, out_sharding: Any = None) -> jax.Array:
         made = _sampled_dtype(dtype)
         if made is None:
             return own(key, shape, dtype, out_sharding)
+        law = distribution() if early is None else early
         # An array of JAX is a shape to JAX.
         dims = normalize_shape(shape.tolist() if isinstance(shape, jax.Array) else shape)
-        if len(dims) < least_rank:
-            raise ValueError(
-                f"shape must have at least {counted(least_rank, 'dimension')} to count fans, got {dims}: "
-                "make (n, 1) or (1, n) and reshape"
-            )
         words = _key_words(key)
         if out_sharding is not None:
             traced = isinstance(words, jax.core.Tracer)
@@ -326,6 +378,10 @@ def _initializer(
         return make_array(law, dims, made, words, out_sharding)
 
     return init
+
+
+def _is_for_complex_dtypes(number: Any) -> bool:
+    return isinstance(number, jax.core.Tracer) or np.iscomplexobj(number)
 
 
 def _sampled_dtype(dtype: Any) -> np.dtype[Any] | None:
@@ -346,11 +402,15 @@ def _key_words(key: Any) -> Any:
         raise TypeError(
             f"key must be a key of jax.random.key or jax.random.PRNGKey, got {key!r:.80}"
         ) from error
-    if words.ndim != 1:
-        raise ValueError(
-            f"key must be a single key, got an array of keys of shape {words.shape[:-1]}: "
-            "use jax.vmap for several"
-        )
+    if words.ndim > 1:
+        typed = jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key)
+        several = key.shape if typed else words.shape[:-1]
+        if several:
+            raise ValueError(
+                f"key must be a single key, got an array of keys of shape {several}: "
+                "use jax.vmap for several"
+            )
+        words = words.ravel()
     if jax.config.jax_debug_key_reuse:
         jax.random.bits(key)  # uses the key up, which reading its words does not
     return words
@@ -374,15 +434,53 @@ def make_array(
     """What initializers return here and, on the backend JAX, in `fastinit.keras`.
 
     Traced `words` make it an operation of the function that is being traced. A `sharding`
-    is what `named_sharding` returns.
+    is what `named_sharding` returns. Without one the array lies where JAX would make it.
     """
-    if isinstance(words, jax.core.Tracer):
+    traced = isinstance(words, jax.core.Tracer)
+    if sharding is None:
+        sharding = _sharding_in_context(words, traced)
+    if isinstance(sharding, NamedSharding) and AxisType.Explicit in sharding.mesh.axis_types:
+        sharding = sharding.update(spec=_whole_spec(sharding.spec, len(shape)))
+    if traced:
         return _traced(law, shape, dtype, words, sharding, read)
     seed, stream = read(np.asarray(words))
     if sharding is not None:
         return _sharded(law, shape, dtype, seed, stream, sharding)
     made = law.fill(_new_array(shape, dtype), seed=seed, stream=stream)
     return jax.device_put(made, may_alias=True)
+
+
+def _sharding_in_context(words: Any, traced: bool) -> Any:
+    """Where JAX makes an array without being told: all of it on each device of the mesh in context, or with the key.
+
+    None for the default device, and within `jax.shard_map`.
+    """
+    abstract = jax.sharding.get_abstract_mesh()
+    if abstract.manual_axes:
+        return None
+    if not abstract.empty:
+        mesh = abstract if traced else _mesh_of_devices()
+        return None if mesh is None else NamedSharding(mesh, PartitionSpec())
+    if traced or not (isinstance(words, jax.Array) and words.committed):
+        return None
+    if isinstance(words.sharding, NamedSharding):
+        return NamedSharding(words.sharding.mesh, PartitionSpec())
+    return words.sharding if isinstance(words.sharding, SingleDeviceSharding) else None
+
+
+def _whole_spec(spec: PartitionSpec, ndim: int) -> PartitionSpec:
+    """The same with an entry for each axis, as JAX's own arrays have it where axes of the mesh are explicit."""
+    return spec.update(partitions=(*spec.partitions, *[None] * (ndim - len(spec))))
+
+
+def _mesh_of_devices() -> Any:
+    """The mesh in context, with its devices; None if there is none."""
+    try:
+        mesh = jax.sharding.get_mesh()
+    except ValueError:  # within jax.grad or jax.vmap, where a new array still lies on the mesh
+        sharding = jax.numpy.asarray(np.int32(0)).sharding
+        return sharding.mesh if isinstance(sharding, NamedSharding) else None
+    return None if mesh.empty else mesh
 
 
 def _new_array(shape: Shape, dtype: np.dtype[Any]) -> Array:
@@ -415,10 +513,13 @@ def _sharded(
 
 
 def named_sharding(name: str, sharding: Any, traced: bool) -> Any:
-    """A sharding with its mesh: that in context for a PartitionSpec or, outside of tracing, an abstract mesh."""
+    """A sharding with its mesh: that in context for a PartitionSpec or, outside of tracing, an abstract mesh.
+
+    None for a sharding whose mesh has no axes.
+    """
     if isinstance(sharding, PartitionSpec):
-        mesh = jax.sharding.get_abstract_mesh() if traced else jax.sharding.get_mesh()
-        if mesh.empty:
+        mesh = jax.sharding.get_abstract_mesh() if traced else _mesh_of_devices()
+        if mesh is None or mesh.empty:
             raise ValueError(
                 f"{name} must be a NamedSharding where no mesh is in context (jax.set_mesh), "
                 f"got {sharding!r}"
@@ -429,11 +530,15 @@ def named_sharding(name: str, sharding: Any, traced: bool) -> Any:
             f"{name} must be a NamedSharding, a PartitionSpec or None, "
             f"got {sharding!r} of type {type(sharding).__name__}"
         )
-    if PartitionSpec.UNCONSTRAINED in tuple(sharding.spec):
+    if sharding.mesh.empty:  # as that of jax.typeof(x).sharding where no mesh is in context
+        return None
+    if PartitionSpec.UNCONSTRAINED in sharding.spec.partitions:
         raise ValueError(f"{name} must not have unconstrained dimensions, got {sharding.spec}")
+    if sharding.spec.unreduced or sharding.spec.reduced:
+        raise ValueError(f"{name} must not have reduced or unreduced axes, got {sharding.spec}")
     if not traced and isinstance(sharding.mesh, jax.sharding.AbstractMesh):
-        mesh = jax.sharding.get_mesh()
-        if mesh.shape != sharding.mesh.shape:
+        mesh = _mesh_of_devices()
+        if mesh is None or mesh.shape != sharding.mesh.shape:
             raise ValueError(
                 f"{name} has an abstract mesh, which names no devices: "
                 f"enter the mesh by jax.set_mesh, got {sharding!r}"
@@ -486,13 +591,10 @@ def _traced(
             f"{mesh.axis_names} out, where JAX makes no callbacks: "
             "make the array outside of it and pass it in, or name all axes"
         )
-    if sharding is None and not mesh.empty and not mesh.manual_axes:
-        # As JAX does under a mesh. A bare callback would be on one device, which JAX cannot return there.
-        sharding = NamedSharding(mesh, PartitionSpec())
     if sharding is None:
         return make(shape, words, np.zeros(len(shape), np.int32))
     part = sharding.shard_shape(shape)
-    axes = [*sharding.spec, *[None] * (len(shape) - len(sharding.spec))]
+    axes = _whole_spec(sharding.spec, len(shape)).partitions
 
     def make_part(words: Any) -> Any:
         place = [jax.lax.axis_index(names) if names else 0 for names in axes]

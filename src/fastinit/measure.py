@@ -16,6 +16,7 @@ from fastinit._kernel import DTYPE_SIZES
 from fastinit.checks import check_int, shortened
 from fastinit.files import Stored
 from fastinit.initializers import Distribution
+from fastinit.runs import KEY, Pages, Repeat, Run, Runs
 from fastinit.theory import (
     CODES,
     Reals,
@@ -41,9 +42,18 @@ REACH = 8.0
 SHOWN_BINS = 128
 #: How many values of a tensor are compared with those of the others, at most and at least.
 HEAD, SHORTEST_HEAD = 1024, 64
+#: Tensors of so few different values, such as masks, are not taken for weights.
+FEW = 16
+#: From here on the square of a value overflows float32; any 64-bit integer is smaller.
+HUGE = 2.0**64
+#: How many values of float32 and float64 one stands for where subnormal numbers are counted: a prime, which no
+#: structure of a tensor has as its period.
+ONE_OF = 61
+#: The smallest normal number of the dtypes whose subnormal numbers no usual weight has.
+SMALLEST_NORMAL = {"float32": 2.0**-126, "bfloat16": 2.0**-126, "float64": 2.0**-1022}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Measured:
     """What a tensor holds; all but `digest` and `nonfinite` is of its finite values, without the padding row.
 
@@ -71,6 +81,22 @@ class Measured:
     digest : bytes
         BLAKE2b of all bytes, the padding row's included.
     padding_is_zero : bool
+    distinct : int
+        How many of the bins (float32, float64: 4096 of them) or of the dtype's numbers (16 and 8
+        bits) have values.
+    huge : int
+        How many values are 2**64 or larger, or -2**64 or smaller.
+    subnormal : float
+        The fraction of subnormal numbers among the values that are not zero, in float32, bfloat16
+        and float64. Of float32 and float64 the first 256 KiB count, and one value of 61 after them;
+        0 where a theory is given.
+    runs : tuple of Run
+        The 64 longest stretches of at least 512 bytes of one value, in their order.
+    run_count, run_total : int
+        How many such stretches there are, and how many values they have.
+    repeat : Repeat or None
+        Pages that begin like an earlier one: 4 KiB apart, or farther where there would be more
+        than 65,536.
     """
 
     size: int
@@ -89,6 +115,20 @@ class Measured:
     head: NDArray[np.float32]
     digest: bytes
     padding_is_zero: bool
+    distinct: int
+    huge: int
+    subnormal: float
+    runs: tuple[Run, ...]
+    run_count: int
+    run_total: int
+    repeat: Repeat | None
+
+    def __repr__(self) -> str:
+        bad = f", nonfinite={self.nonfinite:,}" if self.nonfinite else ""
+        return (
+            f"Measured(size={self.size:,}, mean={self.mean:.4g}, std={self.std:.4g}, "
+            f"min={self.min:.4g}, max={self.max:.4g}{bad})"
+        )
 
     @property
     def finite(self) -> int:
@@ -120,7 +160,7 @@ def measure(
         The index on the first axis whose row is left out, and should be zero.
     buffer_bytes : int
         How much is read at a time, rounded down to a multiple of 8. The memory in use is at most
-        7 times as much and 2 MiB.
+        7 times as much and 3 MiB.
     advance : callable, optional
         Called with the number of bytes that were read since it was last called.
 
@@ -146,9 +186,11 @@ def measure(
     item = DTYPE_SIZES[stored.dtype]
     buffer = bytearray(min(max(8, buffer_bytes // 8 * 8), max(stored.nbytes, 1)))
     values: _Codes | _Floats
+    runs, pages = Runs(item, buffer), Pages(stored.nbytes, buffer)
     digest = hashlib.blake2b(digest_size=16)
     head = bytearray()
     padding_is_zero = True
+    at = 0
     with np.errstate(all="ignore"):
         values = (_Codes if stored.dtype in CODES else _Floats)(stored.dtype, expected, len(buffer))
         for data, is_padding in _pieces(stored, padding_idx, buffer):
@@ -157,10 +199,41 @@ def measure(
                 padding_is_zero = padding_is_zero and _is_zero(data, values.kind)
             else:
                 head += data[: HEAD * item - len(head)]
+                # Before `values`, whose arrays take the place of the data in the cache.
+                runs.add(len(data) // item, at // item)
+                pages.add(len(data), at)
                 values.add(np.frombuffer(data, values.kind))
+            at += len(data)
             if advance is not None:
                 advance(len(data))
-        return values.finish(_decode(head, stored.dtype), digest.digest(), padding_is_zero)
+        return Measured(
+            **values.finish(),
+            head=_decode(head, stored.dtype),
+            digest=digest.digest(),
+            padding_is_zero=padding_is_zero,
+            runs=_runs(runs, values, stored.dtype),
+            run_count=runs.count,
+            run_total=runs.total,
+            repeat=_repeat(pages, values, item),
+        )
+
+
+def _runs(found: Runs, values: _Codes | _Floats, dtype: str) -> tuple[Run, ...]:
+    rows = found.finish()
+    codes = np.array([code for *_, code in rows], f"<u{DTYPE_SIZES[dtype]}")
+    decoded = _decode_exactly(codes.tobytes(), dtype).tolist()
+    return tuple(
+        Run(start, stop, value, values.share(value))
+        for (start, stop, _), value in zip(rows, decoded, strict=True)
+    )
+
+
+def _repeat(found: Pages, values: _Codes | _Floats, item: int) -> Repeat | None:
+    rows = found.finish()
+    if rows is None:
+        return None
+    start, first, count = rows
+    return Repeat(start // item, first // item, count, found.count, KEY // item, values.collision())
 
 
 def _check_stored(stored: Stored, padding_idx: int | None) -> None:
@@ -218,9 +291,13 @@ def _is_zero(data: memoryview, kind: np.dtype[Any]) -> bool:
 
 
 def _decode(data: bytearray, dtype: str) -> NDArray[np.float32]:
+    return _decode_exactly(data, dtype).astype(np.float32)
+
+
+def _decode_exactly(data: bytes | bytearray, dtype: str) -> NDArray[Any]:
     if dtype in CODES:
         return decode_table(dtype).take(np.frombuffer(data, CODES[dtype]))
-    return np.frombuffer(data, "<f4" if dtype == "float32" else "<f8").astype(np.float32)
+    return np.frombuffer(data, "<f4" if dtype == "float32" else "<f8")
 
 
 class _Codes:
@@ -240,13 +317,14 @@ class _Codes:
             codes = codes[even:]
         self.codes += np.bincount(codes, minlength=self.codes.size)
 
-    def finish(self, head: NDArray[np.float32], digest: bytes, padding_is_zero: bool) -> Measured:
+    def finish(self) -> dict[str, Any]:
+        """What `Measured` takes of the values by themselves."""
         codes = self.codes
         if self.pairs is not None:
             codes = codes + self.pairs.sum(axis=0) + self.pairs.sum(axis=1)
         values, rank = grid(self.dtype)
         finite = rank >= 0
-        counts = np.zeros(values.size, np.int64)
+        self.counts = counts = np.zeros(values.size, np.int64)
         np.add.at(counts, rank[finite], codes[finite])
         mean, std, _ = moments(values, counts.astype(np.float64))
         used = np.flatnonzero(counts)
@@ -255,25 +333,44 @@ class _Codes:
         if self.expected is not None:
             self.expected = as_measured(self.expected, self.dtype, smallest, largest)
         edges, shown = self._histogram(counts)
-        return Measured(
-            size=int(codes.sum()),
-            mean=mean,
-            std=std,
-            min=smallest,
-            max=largest,
-            nonfinite=int(codes[~finite].sum()),
-            on_bounds=self._on_bounds(counts),
-            at_min=at_min,
-            at_max=at_max,
-            ks=self._distance(counts),
-            edges=edges,
-            counts=shown,
-            clipped=used.size > 16
+        return {
+            "size": int(codes.sum()),
+            "mean": mean,
+            "std": std,
+            "min": smallest,
+            "max": largest,
+            "nonfinite": int(codes[~finite].sum()),
+            "on_bounds": self._on_bounds(counts),
+            "at_min": at_min,
+            "at_max": at_max,
+            "ks": self._distance(counts),
+            "edges": edges,
+            "counts": shown,
+            "clipped": used.size > FEW
             and _piled(at_min, int(counts[used[0] + 1]), at_max, int(counts[used[-1] - 1]), counts),
-            head=head,
-            digest=digest,
-            padding_is_zero=padding_is_zero,
+            "distinct": used.size,
+            "huge": int(counts[np.abs(values) >= HUGE].sum()),
+            "subnormal": self._subnormal(values, counts),
+        }
+
+    def _subnormal(self, values: Reals, counts: NDArray[np.int64]) -> float:
+        is_small = np.abs(values) < SMALLEST_NORMAL.get(self.dtype, 0.0)
+        zeros = int(counts[values == 0].sum())
+        return float(
+            (counts[is_small].sum() - zeros * is_small.any()) / max(1, counts.sum() - zeros)
         )
+
+    def share(self, value: float) -> float:
+        """The fraction of the finite values that equal `value`; after `finish`."""
+        if not math.isfinite(value):
+            return 1.0
+        i = np.searchsorted(grid(self.dtype)[0], value)
+        return float(self.counts[i] / self.counts.sum())
+
+    def collision(self) -> float:
+        """The probability that two of the values are equal; after `finish`."""
+        shares = self.counts / max(1, self.counts.sum())
+        return float((shares * shares).sum())
 
     def _on_bounds(self, counts: NDArray[np.int64]) -> float:
         if self.expected is None:
@@ -324,20 +421,25 @@ class _Floats:
             for distribution in (expected, *nearest_uniform(expected)):
                 self.on_bound |= dict.fromkeys(bounds(distribution, dtype), 0)
             self.center, self.half = _extent(expected)
-        self.size = self.nonfinite = self.at_min = self.at_max = 0
+        self.size = self.nonfinite = self.at_min = self.at_max = self.huge = 0
+        self.nonzero = self.subnormal = 0
         self.sum = self.squares = 0.0
         self.min, self.max = math.inf, -math.inf
         self.bins = np.zeros(BINS, np.int64)
 
     def add(self, x: NDArray[Any]) -> None:
         self.size += x.size
-        if not (np.isfinite(x.min()) and np.isfinite(x.max())):
+        low, high = x.min(), x.max()
+        if not (np.isfinite(low) and np.isfinite(high)):
             finite = x[np.isfinite(x)]
             self.nonfinite += x.size - finite.size
             x = finite
-        if not x.size:
-            return
-        self._count_extremes(x)
+            if not x.size:
+                return
+            low, high = x.min(), x.max()
+        self._count_extremes(x, low, high)
+        if self.expected is None:
+            self._count_subnormal(x if self.size == x.size else x[::ONE_OF])
         if math.isnan(self.center):
             # Of quarters: differences of the largest numbers are infinite.
             self.center, self.half = _extent_of(*4 * np.quantile(x / 4, QUANTILES).astype(float))
@@ -353,8 +455,7 @@ class _Floats:
         np.copyto(index, d, casting="unsafe")
         self.bins += np.bincount(index, minlength=BINS)
 
-    def _count_extremes(self, x: NDArray[Any]) -> None:
-        low, high = x.min(), x.max()
+    def _count_extremes(self, x: NDArray[Any], low: Any, high: Any) -> None:
         if low < self.min:
             self.min, self.at_min = float(low), 0
         if high > self.max:
@@ -367,8 +468,17 @@ class _Floats:
         for bound in self.on_bound:
             if low <= bound <= high:
                 self.on_bound[bound] += int(np.count_nonzero(x == bound))
+        if low <= -HUGE or high >= HUGE:
+            self.huge += int(np.count_nonzero(np.abs(x) >= HUGE))
 
-    def finish(self, head: NDArray[np.float32], digest: bytes, padding_is_zero: bool) -> Measured:
+    def _count_subnormal(self, x: NDArray[Any]) -> None:
+        nonzero = int(np.count_nonzero(x))
+        self.nonzero += nonzero
+        self.subnormal += int(np.count_nonzero(np.abs(x) < SMALLEST_NORMAL[self.dtype]))
+        self.subnormal -= x.size - nonzero
+
+    def finish(self) -> dict[str, Any]:
+        """What `Measured` takes of the values by themselves."""
         n = self.size - self.nonfinite
         mean = self.sum / n if n else math.nan
         used = np.flatnonzero(self.bins)
@@ -376,20 +486,20 @@ class _Floats:
         if self.expected is not None:
             judged = as_measured(self.expected, self.dtype, self.min, self.max)
             on_bounds = sum(self.on_bound[bound] for bound in set(bounds(judged, self.dtype)))
-        return Measured(
-            size=self.size,
-            mean=self.center + mean if n else math.nan,
-            std=math.sqrt(max(0.0, self.squares / n - mean * mean)) if n else math.nan,
-            min=self.min if n else math.nan,
-            max=self.max if n else math.nan,
-            nonfinite=self.nonfinite,
-            on_bounds=on_bounds / max(1, n),
-            at_min=self.at_min,
-            at_max=self.at_max,
-            ks=self._distance(n),
-            edges=np.linspace(self.center - self.half, self.center + self.half, SHOWN_BINS + 1),
-            counts=self.bins.reshape(SHOWN_BINS, -1).sum(axis=1),
-            clipped=used.size > 16
+        return {
+            "size": self.size,
+            "mean": self.center + mean if n else math.nan,
+            "std": math.sqrt(max(0.0, self.squares / n - mean * mean)) if n else math.nan,
+            "min": self.min if n else math.nan,
+            "max": self.max if n else math.nan,
+            "nonfinite": self.nonfinite,
+            "on_bounds": on_bounds / max(1, n),
+            "at_min": self.at_min,
+            "at_max": self.at_max,
+            "ks": self._distance(n),
+            "edges": np.linspace(self.center - self.half, self.center + self.half, SHOWN_BINS + 1),
+            "counts": self.bins.reshape(SHOWN_BINS, -1).sum(axis=1),
+            "clipped": used.size > FEW
             and _piled(
                 self.at_min,
                 int(self.bins[used[0] + 1]),
@@ -397,10 +507,24 @@ class _Floats:
                 int(self.bins[used[-1] - 1]),
                 self.bins,
             ),
-            head=head,
-            digest=digest,
-            padding_is_zero=padding_is_zero,
-        )
+            "distinct": used.size,
+            "huge": self.huge,
+            "subnormal": self.subnormal / max(1, self.nonzero),
+        }
+
+    def share(self, value: float) -> float:
+        """At least the fraction of the finite values that equal `value`: that of its bin."""
+        if not math.isfinite(value):
+            return 1.0
+        i = int(min(max((value - self.center) * (BINS / (2 * self.half)) + BINS / 2, 0), BINS - 1))
+        return float(
+            self.bins[max(0, i - 1) : i + 2].max() / self.bins.sum()
+        )  # it may be on an edge
+
+    def collision(self) -> float:
+        """At least the probability that two of the values are equal: that they are in one bin."""
+        shares = self.bins / max(1, self.bins.sum())
+        return float((shares * shares).sum())
 
     def _distance(self, n: int) -> float:
         if self.expected is None or not n:

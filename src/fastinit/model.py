@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastinit import _kernel, files
-from fastinit.check import Checked, check_tensors
+from fastinit.check import Checked, check_tensors, name_problems, with_name_problems
 from fastinit.checks import check_choice, check_int, counted, readable_bytes, shortened, shown
 from fastinit.defaults import Default
 from fastinit.dtypes import constant_array, is_fillable, stored_dtype
@@ -30,6 +30,8 @@ from fastinit.fill import (
 )
 from fastinit.spec import (
     initializer_table,
+    is_skipped,
+    own_rules,
     parse_rule,
     part_table,
     read_tensors,
@@ -72,6 +74,7 @@ class Model:
             raise TypeError(f"tensors must be an iterable of fastinit.Tensor, got {shown(tensors)}")
         self._tensors: dict[str, Tensor] = {}
         self._defaults: dict[str, Default] = {}
+        self._rules: Sequence[Mapping[str, Any]] = ()  # of what it was loaded from
         for tensor in tensors:
             if not isinstance(tensor, Tensor):
                 raise TypeError(f"tensors must be fastinit.Tensor, got {shown(tensor)}")
@@ -124,6 +127,13 @@ class Model:
         tensors, defaults = read_tensors(_path("source", source), parsed, strict)
         model = cls(tensors)
         model._defaults = defaults
+        model._rules = [*parsed, *own_rules(_path("source", source))]
+        return model
+
+    def with_tensors(self, tensors: Iterable[Tensor]) -> Model:
+        """A model of other tensors, which leaves out what this one leaves out by rules."""
+        model = Model(tensors)
+        model._rules = self._rules
         return model
 
     @property
@@ -232,7 +242,6 @@ class Model:
             return
         threads = None if threads is None else check_int("threads", threads, 1)
         distribution = tensor.prepare(check_output(out))
-        assert not isinstance(distribution, bytes)  # check_output refuses dtypes for constants
         begin, strides = tensor.positions
         first, steps = check_part(out, tensor.shape, index, strides)
         fill_strided(np.asarray(out), distribution, tensor.key(seed), begin + first, steps, threads)
@@ -368,13 +377,17 @@ class Model:
     ) -> list[Checked]:
         """Measure the tensors of a file beside what this model's initializers should give.
 
-        See `fastinit.check.check_tensors`; tensors that are missing in the file raise
-        ValueError, those that are not the model's are measured alone.
+        See `fastinit.check.check_tensors`. Tensors that are not the model's are measured alone,
+        and flagged unless a rule skips them; those that are missing in the file come last,
+        flagged, with None as `stored`. A model without tensors expects none: all are measured
+        alone.
         """
         stored = read_stored(_path("path", path))
-        self._check_names(path, stored)
         pairs = [(s, self._tensors.get(s.name)) for s in stored]
-        return check_tensors(pairs, threads=threads, progress=progress)
+        checked = check_tensors(pairs, threads=threads, progress=progress)
+        if not len(self):
+            return checked
+        return with_name_problems(checked, self._tensors, self._skipped(stored))
 
     def differences(
         self,
@@ -386,23 +399,16 @@ class Model:
     ) -> list[str]:
         """What in a file is not exactly what this model and a seed give, a line for each tensor; empty if all is."""
         stored = read_stored(_path("path", path))
-        self._check_names(path, stored)
-        unknown = [
-            f"{shortened(s.name)}: not a tensor of the model"
-            for s in stored
-            if s.name not in self._tensors
-        ]
+        names = [s.name for s in stored]
+        unknown, missing = name_problems(names, self._tensors, self._skipped(stored))
+        problems = [f"{shortened(name)}: {why}" for name, why in (unknown | missing).items()]
         pairs = [(s, self._tensors[s.name]) for s in stored if s.name in self._tensors]
         value = seed_value(_given(seed))
-        return unknown + differences(pairs, value, threads=threads, progress=progress)
+        return problems + differences(pairs, value, threads=threads, progress=progress)
 
-    def _check_names(self, path: str | os.PathLike[str], stored: Sequence[Stored]) -> None:
-        names = {s.name for s in stored}
-        missing = next((tensor.name for tensor in self if tensor.name not in names), None)
-        if missing is not None:
-            raise ValueError(
-                f"{os.fspath(path)}: the tensor {shortened(missing)} of the model is missing"
-            )
+    def _skipped(self, stored: Iterable[Stored]) -> set[str]:
+        """The names of stored tensors that the rules of the model leave out."""
+        return {s.name for s in stored if is_skipped(s, self._rules)}
 
 
 def recorded_model(path: Path) -> tuple[Model, int | None]:

@@ -279,8 +279,8 @@ def _config_or_folder(folder: Path) -> Path:
         spec = read_json(path)
         if isinstance(spec, dict) and "model_type" in spec:
             _config_tables(path, spec)
-        else:
-            _spec_tensors(path, spec, (), strict=False)
+        elif not (isinstance(spec, dict) and {"tensors", "tensors_from"} & spec.keys()):
+            raise ValueError(f"{path}: expected a model_type, or the tensors of a spec; got none")
     except (ValueError, TypeError) as error:
         if not any(name.endswith(".safetensors") for name in os.listdir(folder)):
             return path  # whose error is raised again
@@ -296,19 +296,18 @@ def _stored_tensors(
     path: Path, rules: Sequence[Mapping[str, Any]], strict: bool
 ) -> tuple[list[Tensor], dict[str, Default]]:
     """The tensors of files, with the initializers of rules, or those that names suggest."""
-    tables, defaults, unknown = [], {}, []
-    found = read_stored(path)
+    found = [(stored, _stored_table(stored)) for stored in read_stored(path)]
     if strict:
-        _check_rules(path, rules, [_stored_table(stored) for stored in found])
-    for stored in found:
-        table = {"axes": "out_in", **_stored_table(stored)}
+        _check_rules(path, rules, [table for _, table in found])
+    tables, defaults, unknown = [], {}, []
+    for stored, table in found:
         if not (rule := _rule(table, rules)):
             row = default_for(stored)
             if row is None or row.init is None:
                 unknown.append(stored)
                 continue
             defaults[stored.name], rule = row, {"init": row.init}
-        tables.append(table | rule)
+        tables.append({"axes": "out_in", **table, **rule})
     if unknown:
         raise ValueError(f"{path}: {no_default(unknown)}")
     if sentence := not_known(defaults):
@@ -518,6 +517,21 @@ def _rule(table: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]) -> dict[
     return {key: value for key, value in rule.items() if key not in ("match", "min_axes")}
 
 
+def own_rules(path: Path) -> list[Mapping[str, Any]]:
+    """The rules of a file that `read_tensors` has read; none if it is not a spec."""
+    spec: Any = {}
+    if path.suffix == ".toml":
+        spec = _read_toml(path)
+    elif path.suffix == ".json" and not is_index(path.name) and not path.is_dir():
+        spec = read_json(path)
+    return list(spec.get("rules", [])) if "model_type" not in spec else []
+
+
+def is_skipped(stored: Stored, rules: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the first rule that selects a stored tensor leaves it out."""
+    return _rule(_stored_table(stored), rules).get("init") == SKIP
+
+
 def _tables(path: Path, spec: dict[str, Any], key: str) -> list[Any]:
     tables = spec.get(key, [])
     if not isinstance(tables, list):
@@ -622,7 +636,8 @@ def recorded(path: Path) -> tuple[dict[str, Tensor], int | None]:
             dtype = cast("StoredDtypeName", s.dtype)  # a Tensor refuses all others
             part = _part_from({key: parts[key][s.name] for key in parts if s.name in parts[key]})
             made = Tensor(s.name, s.shape, init, dtype, rows.get(s.name), axes[s.name], **part)
-            made.prepare()  # its shape has the axes, and its dtype the values
+            if is_fillable(made.dtype):
+                made.prepare()  # its shape has the axes, and its dtype the values
             tensors[s.name] = made
         except (ValueError, TypeError) as error:
             raise ValueError(f"{where}: {shortened(s.name)}: {error}") from None

@@ -10,7 +10,7 @@ from typing import Any
 from fastinit import _kernel
 from fastinit.checks import check_int, counted, shown
 from fastinit.choices import AxesName, StoredDtypeName
-from fastinit.dtypes import constant_bytes, is_fillable, stored_dtype
+from fastinit.dtypes import constant_bytes, stored_dtype
 from fastinit.fans import check_axes_name, normalize_axes, normalize_shape
 from fastinit.fill import Index, IndexItem, expand, select, select_axis
 from fastinit.initializers import Distribution, Initializer, prepare
@@ -100,16 +100,21 @@ class Tensor:
             raise TypeError(f"init must be an initializer, got {shown(self.init)}")
         check_axes_name("axes", self.axes)
         self.init.with_default_axes(self.axes)
-        dtype = stored_dtype(self.dtype)
-        dtype.nbytes(self.size)
         self._normalize_padding()
         self._normalize_stream()
         self._normalize_part()
         check_fans(self.name, self.init, self.whole, FANS_ADVICE)
-        if not dtype.fillable:
-            constant_bytes(dtype, self.resolve())
-            if self.padding_idx is not None:
-                raise ValueError(f"padding_idx is for float dtypes, got {dtype.name}")
+        self._check_dtype()
+
+    def _check_dtype(self) -> None:
+        """Refuse elements that fill no whole number of bytes, and what a dtype for constants does not have."""
+        dtype = stored_dtype(self.dtype)
+        dtype.nbytes(self.size)
+        if dtype.fillable:
+            return
+        constant_bytes(dtype, self.resolve())
+        if self.padding_idx is not None:
+            raise ValueError(f"padding_idx is for float dtypes, got {dtype.name}")
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
@@ -192,15 +197,9 @@ class Tensor:
         """The plain distribution of its elements."""
         return self.init_with_axes.resolve(self.whole)
 
-    def prepare(self, dtype: str | None = None) -> _kernel.Distribution | bytes:
-        """The kernel's distribution, for another dtype than its own if one is given.
-
-        For a dtype that takes constants only, the bytes that its elements repeat.
-        """
-        name = dtype or self.dtype
-        if not is_fillable(name):
-            return constant_bytes(stored_dtype(name), self.resolve())
-        return prepare(self.init_with_axes, self.whole, name)
+    def prepare(self, dtype: str | None = None) -> _kernel.Distribution:
+        """The kernel's distribution, for another dtype than its own if one is given."""
+        return prepare(self.init_with_axes, self.whole, dtype or self.dtype)
 
     @property
     def size(self) -> int:

@@ -27,6 +27,7 @@ import numpy as np
 
 from fastinit import _kernel
 from fastinit.checks import check_callback, check_int, readable_bytes, shortened
+from fastinit.dtypes import constant_bytes, is_fillable, stored_dtype
 from fastinit.files import Layout
 from fastinit.fill import Array, c_strides, dtype_size, fill_strided, merge, stream_order
 from fastinit.tensor import Tensor
@@ -227,7 +228,7 @@ class Output:
         for layout in layouts:
             self._plan.update(repr((layout.name, layout.header)).encode())
         for segment, source in zip(self.pieces.segments, self._sources, strict=True):
-            made = None if source is None else (source.distribution, source.key)
+            made = None if source is None else (source.repeated or source.distribution, source.key)
             self._plan.update(repr((segment[1:], made)).encode())
 
     def write(
@@ -463,12 +464,14 @@ class Source:
     def __init__(self, tensor: Tensor, seed: int) -> None:
         self.tensor, self.key = tensor, tensor.key(seed)
         self.is_transposed = False
+        self.repeated = b""  # the bytes of a constant, in a dtype that takes nothing else
+        if not is_fillable(tensor.dtype):
+            self.repeated = constant_bytes(stored_dtype(tensor.dtype), tensor.resolve())
+            return
         try:
             self.distribution = tensor.prepare()
         except ValueError as error:
             raise ValueError(f"tensor {shortened(tensor.name)}: {error}") from None
-        if isinstance(self.distribution, bytes):
-            return
         self._itemsize = dtype_size(tensor.dtype)
         self._first, steps = tensor.positions
         # Axes as few as they can be: sizes, steps in the stream, and elements from one position to the next here.
@@ -478,21 +481,21 @@ class Source:
 
     def fill(self, out: Array, begin: int) -> None:
         """Fill bytes with those from byte `begin` on; both are whole elements."""
-        if isinstance(self.distribution, bytes):  # those that a constant repeats
-            for i, byte in enumerate(self.distribution):
-                out[(i - begin) % len(self.distribution) :: len(self.distribution)] = byte
+        if self.repeated:
+            for i, byte in enumerate(self.repeated):
+                out[i :: len(self.repeated)] = byte
             return
         at, count = begin // self._itemsize, len(out) // self._itemsize
         if self._axes[0][1:] == (1, 1):
             _kernel.fill(self.distribution, self.key, self._first + at, out, 0, count)
         else:
-            self._fill_boxes(self.distribution, out.view(f"u{self._itemsize}"), at)
+            self._fill_boxes(out.view(f"u{self._itemsize}"), at)
         row = self.tensor.padding_idx
         if row is not None:
             nbytes = self.tensor.nbytes // self.tensor.shape[0]
             out[max(nbytes * row - begin, 0) : max(nbytes * (row + 1) - begin, 0)] = 0
 
-    def _fill_boxes(self, distribution: _kernel.Distribution, items: Array, begin: int) -> None:
+    def _fill_boxes(self, items: Array, begin: int) -> None:
         """Fill the elements from `begin` on, in the largest boxes, so that neighbours in the stream are made together."""
         at, stop = begin, begin + items.size
         sizes, steps, rows = (list(numbers) for numbers in zip(*self._axes, strict=True))
@@ -502,17 +505,15 @@ class Source:
             count = min(left, (stop - at) // row)
             first = self._first + sum(at // row % n * step for n, step, row in self._axes)
             box = items[at - begin : at - begin + count * row].reshape(count, *sizes[axis + 1 :])
-            self._fill_box(distribution, box, first, steps[axis:])
+            self._fill_box(box, first, steps[axis:])
             at += count * row
 
-    def _fill_box(
-        self, distribution: _kernel.Distribution, box: Array, first: int, steps: Sequence[int]
-    ) -> None:
+    def _fill_box(self, box: Array, first: int, steps: Sequence[int]) -> None:
         order = stream_order(steps)
         box = box.transpose(order)
         # Transposed, in the order of the stream first: to write each element to its place takes three times as long.
         made = np.empty(box.shape, box.dtype) if self.is_transposed else box
-        fill_strided(made, distribution, self.key, first, [steps[axis] for axis in order], 1)
+        fill_strided(made, self.distribution, self.key, first, [steps[axis] for axis in order], 1)
         if made is not box:
             box[...] = made
 
