@@ -20,6 +20,7 @@ import fastinit as fi
 import reference
 from cases import DISTRIBUTIONS, initializer, oracle
 from conftest import DTYPES, as_bits
+from machine import need_disk, need_memory
 
 
 @pytest.mark.parametrize("case", ["uniform", "normal", "truncated", "tail"])
@@ -122,6 +123,8 @@ def test_unaligned_field_of_a_packed_record() -> None:
 
 
 def test_memory_map(tmp_path: Path) -> None:
+    need_memory(9 * 2**30, resident=False)
+    need_disk(tmp_path, 2**24)
     out = np.memmap(tmp_path / "w.bin", np.float32, "w+", shape=(300, 50))
     fi.he_normal.fill(out, seed=9)
     out.flush()
