@@ -87,7 +87,7 @@ def job(folder: Path) -> None:
         '{"model_type": "gpt2", "n_layer": 1, "n_embd": 12, "vocab_size": 9}'
     )
     for kind in ("safetensors", "npy", "raw"):
-        name = "model.safetensors" if kind == "safetensors" else kind
+        name = f"model.{kind}" if kind == "safetensors" else f"as-{kind}"
         model.write(name, seed=1, format=kind)
         assert not model.differences(name, seed=1)
         model.check(name)
@@ -99,7 +99,7 @@ def job(folder: Path) -> None:
         "spec m.safetensors.index.json",
         "check m.safetensors.index.json",
         "check m.safetensors.index.json --exact",
-        "check npy spec.json --exact --seed 1",
+        "check as-npy spec.json --exact --seed 1",
     ):
         assert main(command.split()) == 0, command
 
