@@ -6,9 +6,10 @@ import inspect
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import CodeType, FunctionType
+from types import CodeType
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.overrides import has_torch_function_variadic
 
@@ -72,26 +73,34 @@ def _set_code(codes: dict[str, CodeType]) -> None:
 _TAKEN = {"kaiming_uniform_", "normal_", "uniform_"}
 
 
-def call(name: str, tensor: Any, *arguments: Any) -> Tensor:
+def fastinit_call(name: str, arguments: dict[str, Any]) -> Tensor:
     """What a function of ``torch.nn.init`` does in the context."""
-    if name in _TAKEN and has_torch_function_variadic(tensor):
-        return ORIGINAL[name](tensor, *arguments)
+    if name in _TAKEN and has_torch_function_variadic(arguments["tensor"]):
+        return ORIGINAL[name](**arguments)
     face: Any = getattr(init, name)
-    return face(tensor, *arguments)
+    made: Tensor = face(**arguments)
+    return made
+
+
+def _template() -> Tensor:
+    return fastinit_call("", locals())
 
 
 def _our_code(name: str) -> CodeType:
-    """The code of a function with the parameters of PyTorch's, which calls `call`."""
-    names = ", ".join(inspect.signature(ORIGINAL[name]).parameters)
-    source = f"""
-def {name}({names}):
-    from {__name__} import call
-    return call({name!r}, {names})"""
-    space: dict[str, Any] = {}
-    exec(compile(source, __file__, "exec"), space)
-    function: FunctionType = space[name]
-    return function.__code__
+    """The code of a function with the parameters of PyTorch's, which calls `fastinit_call`."""
+    parameters = tuple(inspect.signature(ORIGINAL[name]).parameters)
+    code = _template.__code__
+    return code.replace(
+        co_name=name,
+        co_qualname=name,
+        co_argcount=len(parameters),
+        co_nlocals=len(parameters),
+        co_varnames=parameters,
+        co_consts=tuple(name if value == "" else value for value in code.co_consts),
+    )
 
 
+# The code of a function finds the globals of the function's module.
+vars(torch.nn.init)[fastinit_call.__name__] = fastinit_call
 _OURS = {name: _our_code(name) for name in ORIGINAL}
 _THEIRS = {name: original.__code__ for name, original in ORIGINAL.items()}
