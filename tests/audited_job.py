@@ -96,6 +96,7 @@ def job(folder: Path) -> None:
         "fill --init he_normal --shape 100x200 --seed 1 -o w.npy",
         "spec config.json",
         "model config.json --seed 1 --max-shard-size 5KB -o m.safetensors",
+        "spec m.safetensors.index.json",
         "check m.safetensors.index.json",
         "check m.safetensors.index.json --exact",
         "check as-npy spec.json --exact --seed 1",

@@ -48,6 +48,14 @@ def missing(compiler: str, flags: tuple[str, ...], runner: tuple[str, ...], run:
     return ""
 
 
+def need_matplotlib() -> None:
+    """Skip the test unless pictures can be drawn: a matplotlib for another NumPy does not."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        pytest.skip(f"matplotlib cannot be imported: {error}")
+
+
 def need_disk(folder: Path, size: int) -> None:
     """Skip the test unless files of so many bytes fit into a folder."""
     free = shutil.disk_usage(folder).free
