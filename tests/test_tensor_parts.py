@@ -151,6 +151,25 @@ def test_fused_weights_in_parts(tmp_path: Path) -> None:
     assert run("check", path, tmp_path / "spec.json", "--exact").returncode == 0
 
 
+def test_copies_that_are_meant(tmp_path: Path) -> None:
+    """Tensors that begin at one element of a stream are alike; others of the stream must not be."""
+    part = {"stream": "embed", "whole_shape": (100, 64)}
+    tensors = [
+        fi.Tensor("embed", (100, 64), fi.Normal()),
+        fi.Tensor("head", (100, 64), fi.Normal(), stream="embed"),
+        fi.Tensor("first", (50, 64), fi.Normal(), index=slice(0, 50), **part),  # type: ignore[arg-type]
+        fi.Tensor("last", (50, 64), fi.Normal(), index=slice(50, 100), **part),  # type: ignore[arg-type]
+    ]
+    path = tmp_path / "m.safetensors"
+    fi.Model(tensors).write(path, seed=SEED)
+    assert [one.flags for one in recorded_model(path)[0].check(path)] == [()] * 4
+    wrong = [*tensors[:3], fi.Tensor("last", (50, 64), fi.Normal(), index=slice(0, 50), **part)]  # type: ignore[arg-type]
+    fi.Model(wrong).write(path, seed=SEED)
+    flags = [one.flags for one in fi.Model(tensors).check(path)]
+    assert (flags[:3], len(flags[3])) == ([()] * 3, 1)
+    assert flags[3][0].startswith("repeats ")
+
+
 def test_the_padding_row_is_one_of_the_tensor_itself(tmp_path: Path) -> None:
     whole = whole_bits((40, 30), "float32", "whole")
     bits, arguments = part_of(whole, slice(10, 30), (1, 0))

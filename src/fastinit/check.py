@@ -557,12 +557,19 @@ def check_tensors(
     turns = spread(len(pairs), max(1, min(threads, len(pairs))))
     order = dict(zip(turns, largest, strict=True))
     share(task, len(pairs), threads)
-    repeats = copies([stored for stored, _ in pairs], measured)
+    origins = [None if tensor is None else _origin(tensor) for _, tensor in pairs]
+    repeats = copies([stored for stored, _ in pairs], measured, origins)
     with np.errstate(all="ignore"):  # of laws at the ends of the range of a float
         return [
             _checked(stored, tensor, expected[i], measured[i], repeats.get(i), compared.get(i))
             for i, (stored, tensor) in enumerate(pairs)
         ]
+
+
+def _origin(tensor: Tensor) -> tuple[str, int, list[int]]:
+    """The stream of a tensor, its first element there, and the step along its last axis: what its first values depend on."""
+    first, steps = tensor.positions
+    return tensor.name if tensor.stream is None else str(tensor.stream), first, steps[-1:]
 
 
 class _Count:

@@ -22,8 +22,14 @@ ROUNDED = 0.01
 COMPARED_BYTES = 2**20
 
 
-def copies(stored: Sequence[Stored], measured: Sequence[Measured | None]) -> dict[int, str]:
-    """By the number of a tensor, a sentence that names the first before it of the same values or of multiples."""
+def copies(
+    stored: Sequence[Stored], measured: Sequence[Measured | None], origins: Sequence[object]
+) -> dict[int, str]:
+    """By the number of a tensor, a sentence that names the first before it of the same values or of multiples.
+
+    `origins` say where in which stream tensors begin, None where that is not known: those of one
+    origin are meant to be alike.
+    """
     flags: dict[int, str] = {}
     first: dict[tuple[str, bytes], int] = {}
     heads: dict[int, NDArray[np.float32]] = {}
@@ -31,12 +37,15 @@ def copies(stored: Sequence[Stored], measured: Sequence[Measured | None]) -> dic
         if found is None or found.min == found.max or not found.finite:
             continue
         other = first.setdefault((where.dtype, found.digest), i)
-        if other != i and found.size >= 16:  # so that chance has no part in it
+        meant = origins[i] is not None and origins[i] == origins[other]
+        if other != i and found.size >= 16 and not meant:  # so that chance has no part in it
             flags[i] = f"repeats {without_middle(stored[other].name)}"
         # Of a few lengths, however many sizes there are: each length is compared with all that are longer.
         elif _is_spread(head := found.head[: 1 << found.head.size.bit_length() >> 1]):
             heads[i] = head
     for i, j, length, r in _proportional(heads):
+        if origins[i] is not None and origins[i] == origins[j]:
+            continue
         late, early = heads[i][:length], heads[j][:length]
         flags[i] = _repeated_words(stored[i], stored[j], late, early) or (
             f"proportional to {without_middle(stored[j].name)}: {_factor(late, early):.4g} times its "

@@ -49,7 +49,7 @@ SUFFIXES = {".safetensors": "safetensors", ".npy": "npy"}
 
 
 class Model:
-    """The tensors of a model, each a pure function of the seed and its own name.
+    """The tensors of a model, each a pure function of the seed and its stream, usually its name.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ class Model:
 
     Raises
     ------
-    ValueError
-        Two tensors have one name.
+    ValueError, TypeError
+        Two tensors have one name; something that is no tensor.
 
     Examples
     --------
@@ -182,7 +182,7 @@ class Model:
         """A tensor, or its part ``whole[index]``, as a new array.
 
         The dtypes that NumPy lacks need ``ml_dtypes``. Parameters and errors are those of
-        `Initializer.shard`; the stream is the name.
+        `Initializer.shard`; the stream is the tensor's.
         """
         tensor = self[name]
         _, counts, _, kept = select(tensor.shape, ... if index is None else index)
