@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import resource
 import shutil
 import subprocess
 import tempfile
@@ -9,6 +11,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
+from fastinit.checks import readable_bytes
 
 PROGRAM = '#include <stdio.h>\nint main(void) { return puts("it runs") < 0; }\n'
 
@@ -42,6 +46,37 @@ def missing(compiler: str, flags: tuple[str, ...], runner: tuple[str, ...], run:
         if done.returncode or done.stdout != "it runs\n":
             return f"{compiler} {' '.join(flags)} builds no program that runs here: {_error(done.stderr)}"
     return ""
+
+
+def need_matplotlib() -> None:
+    """Skip the test unless pictures can be drawn: a matplotlib for another NumPy does not."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        pytest.skip(f"matplotlib cannot be imported: {error}")
+
+
+def need_disk(folder: Path, size: int) -> None:
+    """Skip the test unless files of so many bytes fit into a folder."""
+    free = shutil.disk_usage(folder).free
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if free < size or 0 <= limit < size:
+        pytest.skip(f"needs {readable_bytes(size)} in {folder}: {readable_bytes(free)} are free, ulimit -f {limit}")  # fmt: skip
+
+
+def need_memory(size: int, resident: bool = True) -> None:
+    """Skip the test unless a process gets so many bytes of memory, or of addresses alone."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if 0 <= limit < size + 2**30:  # which Python and its libraries take
+        pytest.skip(f"needs {readable_bytes(size)} of memory beside programs: ulimit -v {limit}")
+    meminfo = Path("/proc/meminfo")
+    available = (
+        re.search(r"MemAvailable: +(\d+) kB", meminfo.read_text()) if meminfo.exists() else None
+    )
+    if resident and available is not None and int(available[1]) * 1024 < size:
+        pytest.skip(
+            f"needs {readable_bytes(size)} of memory: {int(available[1])} KiB are available"
+        )
 
 
 def _error(text: str) -> str:

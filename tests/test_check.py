@@ -28,6 +28,7 @@ from fastinit.files import Stored
 from fastinit.measure import SHOWN_BINS, measure
 from fastinit.tensor import Tensor
 from fastinit.theory import bounds, cdf, cell, decode_table, theory
+from machine import need_matplotlib
 
 DTYPES = {
     "float32": np.dtype(np.float32),
@@ -836,7 +837,7 @@ def test_histograms_are_a_png(
     tmp_path: Path, checked: list[Checked], limit: int, rows: int
 ) -> None:
     """14 inches of 100 dots wide; 5.9 inches for the overview, and 2.45 for each row of histograms."""
-    pytest.importorskip("matplotlib")
+    need_matplotlib()
     path = tmp_path / "plots" / "check.png"
     path.parent.mkdir()
     words = plot.histograms(checked, path, limit)
@@ -891,7 +892,10 @@ def test_one_tensor_of_each_kind_is_drawn(many: list[Checked]) -> None:
 
 
 def figure_of(checked: list[Checked], folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    figure, kept = pytest.importorskip("matplotlib.figure"), []
+    need_matplotlib()
+    from matplotlib import figure
+
+    kept: list[Any] = []
     save = figure.Figure.savefig
     monkeypatch.setattr(
         figure.Figure, "savefig", lambda self, *a, **k: (kept.append(self), save(self, *a, **k))
@@ -1000,7 +1004,8 @@ def test_a_picture_is_a_png(tmp_path: Path, name: str) -> None:
 def test_a_failed_picture_leaves_nothing(
     tmp_path: Path, checked: list[Checked], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    figure = pytest.importorskip("matplotlib.figure")
+    need_matplotlib()
+    from matplotlib import figure
 
     def fail(*_: object, **__: object) -> None:
         raise OSError("disk full")

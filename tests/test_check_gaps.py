@@ -6,6 +6,8 @@ up among the 400 good tensors here with a probability of 1e-6.
 
 from __future__ import annotations
 
+import functools
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fastinit as fi
+from fastinit import check
 from fastinit.check import Checked, check_tensors, table, totals
 from fastinit.files import Stored
 from fastinit.measure import measure
@@ -165,6 +168,7 @@ def test_a_run_ends_at_the_padding_row(tmp_path: Path, padding: int) -> None:
     assert {(run.start, run.size) for run in found.runs} == {(start, 300) for start in starts}
 
 
+@functools.cache
 def tables() -> dict[str, NDArray[np.float32]]:
     """What checkpoints hold beside weights: no theory is known, and nothing is wrong."""
     rng = np.random.default_rng(7)
@@ -212,6 +216,11 @@ def test_half_of_the_rows_are_not_unused_tokens(tmp_path: Path) -> None:
     assert check_one(tmp_path, values, None).flags == (
         "524,288 zeros in a row from element (512, 0) on",
     )
+
+
+def test_indices_of_elements() -> None:
+    assert check._at(1234, (5000,)) == "1,234"
+    assert check._at(5, (*[1] * 62, 2, 3)) == f"({'0, ' * 62}1, 2)"
 
 
 # Pages
@@ -390,6 +399,49 @@ def test_a_model_without_tensors_expects_none(tmp_path: Path) -> None:
         "ids": ((), (I64,)),
     }
     assert totals(checked) == "2 tensors, 0 flagged, 1 not measured"
+
+
+def test_names_outside_the_provenance(tmp_path: Path) -> None:
+    """As after a file was loaded, changed and saved again with its metadata."""
+    safetensors = pytest.importorskip("safetensors")
+    numpy_files = pytest.importorskip("safetensors.numpy")
+    path = tmp_path / "m.safetensors"
+    model().write(path, seed=1)
+    with safetensors.safe_open(path, "numpy") as file:
+        metadata = file.metadata()
+    kept = dict(numpy_files.load_file(path))
+    kept["up.wieght"] = kept.pop("up.weight") + np.float32(7)
+    numpy_files.save_file(kept, path, metadata)
+    done = run("check", path)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 1
+    assert "    ! not a tensor of the model; near names: 'up.weight'" in lines
+    assert (
+        lines[lines.index("up.weight") + 1] == "    ! missing in the file; near names: 'up.wieght'"
+    )
+    assert lines[-1] == f"3 tensors, 1 missing, 2 flagged; theory: what {path} records"
+    done = run("check", path, "--exact")
+    assert (done.returncode, done.stdout.splitlines()[:2]) == (
+        1,
+        [
+            "'up.wieght': not a tensor of the model; near names: 'up.weight'",
+            "'up.weight': missing in the file; near names: 'up.wieght'",
+        ],
+    )
+
+
+def test_a_file_without_provenance_beside_others(tmp_path: Path) -> None:
+    """Its tensors are not the model's."""
+    model().write(tmp_path / "m.safetensors", seed=1, max_shard_size=70_000)
+    index = tmp_path / "m.safetensors.index.json"
+    content = json.loads(index.read_text())
+    content["weight_map"]["new"] = "new.safetensors"
+    index.write_text(json.dumps(content))
+    save(tmp_path / "new.safetensors", {"new": np.ones(3, np.float32)})
+    done = run("check", index)
+    assert done.returncode == 1
+    assert "! not a tensor of the model" in done.stdout
+    assert "4 tensors, 1 flagged; " in done.stdout
 
 
 def test_texts_are_short(tmp_path: Path) -> None:

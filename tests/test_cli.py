@@ -18,6 +18,7 @@ import pytest
 import fastinit as fi
 from fastinit import cli
 from fastinit.spec import parse_initializer
+from machine import need_disk
 
 SEED = "seed must be an int in [0, 2**64)"
 
@@ -321,6 +322,7 @@ def test_special_files_are_refused_and_links_followed(tmp_path: Path) -> None:
 
 
 def test_termination_leaves_nothing(tmp_path: Path) -> None:
+    need_disk(tmp_path, 3 * 2**30)
     command = [
         sys.executable,
         "-m",

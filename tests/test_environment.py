@@ -49,6 +49,7 @@ Exchange = Callable[[int], int]
 def exchange(tmp_path_factory: pytest.TempPathFactory) -> Exchange:
     if platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip("sets a register of x86-64")
+    need("cc")
     need("cc", "-shared", "-fPIC", run=False)
     folder = tmp_path_factory.mktemp("exchange")
     (folder / "exchange.c").write_text(SOURCE)

@@ -122,6 +122,7 @@ def test_handlers_that_fill_during_fills() -> None:
     outer = []
     while len(inner) < 50:
         outer.append(same(fill(threads=3), want))
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)  # a handler that comes late would set it again
     signal.setitimer(signal.ITIMER_REAL, 0)
     print(all(inner), all(outer))
     """
@@ -520,6 +521,30 @@ def test_threads_refused_for_want_of_memory() -> None:
     assert run(program) == "refused\nTrue\n"
 
 
+#: Python alone, without NumPy and this package, where allocations fail in turn: CPython 3.13.0 crashes.
+ALONE = """
+import _testcapi
+def call():
+    return [str(i) for i in range(40)], dict(a=1), (lambda *a, **k: (a, k))(1, 2, x=3)
+call()
+for start in range(1, 150):
+    try:
+        _testcapi.set_nomemory(start, start + 1)
+        call()
+    except MemoryError:
+        _testcapi.remove_mem_hooks()
+    finally:
+        _testcapi.remove_mem_hooks()
+"""
+
+
+@pytest.fixture(scope="module")
+def _python_survives() -> None:
+    if subprocess.run([sys.executable, "-c", ALONE], capture_output=True).returncode:
+        pytest.skip("this Python crashes by itself where allocations fail")
+
+
+@pytest.mark.usefixtures("_python_survives")
 @pytest.mark.skipif(importlib.util.find_spec("_testcapi") is None, reason="needs _testcapi")
 @pytest.mark.skipif(FREE_THREADED, reason="free-threaded CPython 3.13 itself crashes there")
 @pytest.mark.parametrize(

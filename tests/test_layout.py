@@ -20,6 +20,7 @@ import fastinit as fi
 import reference
 from cases import DISTRIBUTIONS, initializer, oracle
 from conftest import DTYPES, as_bits
+from machine import need_memory
 
 
 @pytest.mark.parametrize("case", ["uniform", "normal", "truncated", "tail"])
@@ -244,6 +245,7 @@ def test_steps_longer_than_the_low_word(isa: str) -> None:
 
 def test_positions_further_apart_than_4_gib(tmp_path: Path) -> None:
     """Rows 3 GiB apart, in a file of holes."""
+    need_memory(9 * 2**30, resident=False)
     out = np.memmap(tmp_path / "w.bin", np.float32, "w+", shape=(3, 3 * 2**28))
     fi.he_normal.fill(out[:, 5:8], seed=9, shape=(3, 100), index=(slice(None), slice(5, 8)))
     np.testing.assert_array_equal(out[:, 5:8], fi.he_normal((3, 100), seed=9)[:, 5:8])

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from machine import need_memory
+
 PEAK = """
 import numpy as np
 import fastinit as fi
@@ -38,6 +40,7 @@ print(peak() - before)
     ],
 )
 def test_a_512_mib_fill_adds_less_than_8_mib(make: str, out: str) -> None:
+    need_memory(3 * 2**28)
     done = subprocess.run(
         [sys.executable, "-c", PEAK.format(out=out, make=make)],
         capture_output=True, text=True, check=True,
@@ -74,6 +77,7 @@ print((out[:100] == fi.he_normal((100, 2**13), seed=0)).all())
 
 
 def test_interrupt_stops_all_threads_and_leaves_the_process_usable() -> None:
+    need_memory(5 * 2**28)
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPT], capture_output=True, text=True, check=True, timeout=600
     )

@@ -12,6 +12,7 @@ import pytest
 
 import fastinit as fi
 from cases import ENCODER
+from machine import need_matplotlib
 from test_cli import run
 
 
@@ -170,13 +171,24 @@ def test_check_flags_what_is_off(tmp_path: Path) -> None:
     ]
     spec = tmp_path / "spec.json"
     spec.write_text(fi.Model(tensors).to_json())
-    done = run("check", tmp_path, spec, "--plot", tmp_path / "p.png")
+    done = run("check", tmp_path, spec)
     assert done.returncode == 1
     assert "! std 2.00 times its theory: as if its fan were 1/4, that of a shard" in done.stdout
     assert "! clipped: " in done.stdout
     words = "! proportional to c: 2 times its values, correlation 1.0000 of the first 1024"
     assert words in done.stdout
     assert "4 tensors, 3 flagged" in done.stdout
+
+
+def test_check_draws_beside_what_it_prints(tmp_path: Path) -> None:
+    need_matplotlib()
+    np.save(tmp_path / "a.npy", fi.Normal()((300, 300), seed=3) * np.float32(2))
+    (tmp_path / "spec.json").write_text(
+        fi.Model([fi.Tensor("a", (300, 300), fi.Normal())]).to_json()
+    )
+    done = run("check", tmp_path / "a.npy", tmp_path / "spec.json", "--plot", tmp_path / "p.png")
+    assert done.returncode == 1
+    assert "1 tensor, 1 flagged" in done.stdout
     assert (tmp_path / "p.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 

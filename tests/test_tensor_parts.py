@@ -272,7 +272,7 @@ def test_bad_parts_in_specs(tmp_path: Path, table: dict[str, Any], message: str)
         ("stream", {"w": 3}, "'w': stream must be a text, got 3"),
         ("index", {"w": ["0:1"]}, "'w': index needs whole_shape"),
         ("axis_order", {"w": [0, 0]}, "'w': axis_order must name each"),
-        ("stream", {"v": "s"}, "has other tensors than the header, 'v'"),
+        ("stream", {"v": "s"}, "'v' must be in init and axes"),
     ],
 )
 def test_bad_provenance(tmp_path: Path, key: str, value: Any, message: str) -> None:

@@ -26,6 +26,7 @@ import reference
 from fastinit import write
 from fastinit.files import read_stored
 from fastinit.write import PIECE, STATE_HEADER
+from machine import need_disk
 from test_cli import run
 
 #: Pieces of all kinds: smaller than one, ragged ends, a padding row across a piece's end, no elements.
@@ -158,6 +159,7 @@ sys.exit(cli.main(sys.argv[2:]))
 def test_goes_on_after_a_kill(tmp_path: Path, number: int) -> None:
     """Nothing has the final name; pieces that are done are not done again; the bytes are those of one run."""
     spec, target = tmp_path / "spec.json", tmp_path / "m.safetensors"
+    need_disk(tmp_path, 2**29)
     spec.write_text(BIG)
     working = tmp_path / ".m.safetensors.partial"
     command = [sys.executable, "-c", STOPPED, int(number), "model", spec, "--seed", 1, "-o", target]
@@ -535,11 +537,13 @@ def peak_memory(*arguments: object) -> int:
 
 
 def test_memory_stays_within_its_budget(tmp_path: Path) -> None:
+    need_disk(tmp_path, 2**29)
     spec, target = tmp_path / "spec.json", tmp_path / "m.safetensors"
     spec.write_text(BIG)
     budget = peak_memory("spec", spec) + 4 * 2**20
+    threads = min(64, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)  # a file each
     peak = peak_memory(
-        "model", spec, "--seed", 1, "-o", target, "--memory", budget, "--threads", 64
+        "model", spec, "--seed", 1, "-o", target, "--memory", budget, "--threads", threads
     )
     assert peak <= budget
     done = run("model", spec, "--seed", 1, "-o", target, "--memory", "1MB")

@@ -427,9 +427,9 @@ def _is_rows(run: Run, shape: tuple[int, ...]) -> bool:
 def _run_words(runs: Sequence[Run], shape: tuple[int, ...]) -> str:
     """About the longest of some runs, and how many others there are."""
     run = max(runs, key=lambda one: one.size)
-    row, (first, *_) = math.prod(shape[1:]), np.unravel_index(run.start, shape)
+    row = math.prod(shape[1:])
     if len(shape) > 1 and run.start % row == 0 and run.size == row:
-        words = f"row {first} is {run.value:.6g} throughout"
+        words = f"row {run.start // row} is {run.value:.6g} throughout"
         words += ", as a padding row is (padding_idx)" if run.value == 0 else ""
     else:
         what = "zeros" if run.value == 0 else f"values {run.value:.6g}"
@@ -439,8 +439,12 @@ def _run_words(runs: Sequence[Run], shape: tuple[int, ...]) -> str:
 
 
 def _at(element: int, shape: tuple[int, ...]) -> str:
-    where = tuple(map(int, np.unravel_index(element, shape)))
-    return f"{where[0]:,}" if len(where) == 1 else f"{where}"
+    """The index of an element; not by NumPy, which has fewer axes than files may have."""
+    where: list[int] = []
+    for size in reversed(shape):
+        element, index = divmod(element, size)
+        where.insert(0, index)
+    return f"{where[0]:,}" if len(where) == 1 else f"{tuple(where)}"
 
 
 def _repeat_words(measured: Measured, shape: tuple[int, ...]) -> list[str]:

@@ -211,19 +211,20 @@ def measure(
             head=_decode(head, stored.dtype),
             digest=digest.digest(),
             padding_is_zero=padding_is_zero,
-            runs=_runs(runs, values, stored.dtype),
+            runs=_runs(runs, values, stored),
             run_count=runs.count,
             run_total=runs.total,
             repeat=_repeat(pages, values, item),
         )
 
 
-def _runs(found: Runs, values: _Codes | _Floats, dtype: str) -> tuple[Run, ...]:
+def _runs(found: Runs, values: _Codes | _Floats, stored: Stored) -> tuple[Run, ...]:
+    dtype, size = stored.dtype, max(1, math.prod(stored.shape))
     rows = found.finish()
     codes = np.array([code for *_, code in rows], f"<u{DTYPE_SIZES[dtype]}")
     decoded = _decode_exactly(codes.tobytes(), dtype).tolist()
     return tuple(
-        Run(start, stop, value, values.share(value))
+        Run(start, stop, value, max(values.share(value), (stop - start) / size))
         for (start, stop, _), value in zip(rows, decoded, strict=True)
     )
 
@@ -349,16 +350,19 @@ class _Codes:
             "clipped": used.size > FEW
             and _piled(at_min, int(counts[used[0] + 1]), at_max, int(counts[used[-1] - 1]), counts),
             "distinct": used.size,
-            "huge": int(counts[np.abs(values) >= HUGE].sum()),
+            "huge": int(counts[: np.searchsorted(values, -HUGE, "right")].sum())
+            + int(counts[np.searchsorted(values, HUGE) :].sum()),
             "subnormal": self._subnormal(values, counts),
         }
 
     def _subnormal(self, values: Reals, counts: NDArray[np.int64]) -> float:
-        is_small = np.abs(values) < SMALLEST_NORMAL.get(self.dtype, 0.0)
-        zeros = int(counts[values == 0].sum())
-        return float(
-            (counts[is_small].sum() - zeros * is_small.any()) / max(1, counts.sum() - zeros)
-        )
+        smallest = SMALLEST_NORMAL.get(self.dtype)
+        if smallest is None:
+            return 0.0
+        zeros = int(counts[np.searchsorted(values, 0.0)])
+        first, last = np.searchsorted(values, (-smallest, smallest), "left")
+        small = int(counts[first + 1 : last].sum()) - zeros  # -smallest itself is normal
+        return small / max(1, int(counts.sum()) - zeros)
 
     def share(self, value: float) -> float:
         """The fraction of the finite values that equal `value`; after `finish`."""

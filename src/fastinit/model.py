@@ -75,6 +75,9 @@ class Model:
         self._tensors: dict[str, Tensor] = {}
         self._defaults: dict[str, Default] = {}
         self._rules: Sequence[Mapping[str, Any]] = ()  # of what it was loaded from
+        self._lost: Sequence[
+            str
+        ] = ()  # names of tensors that a file's provenance has, and no header
         for tensor in tensors:
             if not isinstance(tensor, Tensor):
                 raise TypeError(f"tensors must be fastinit.Tensor, got {shown(tensor)}")
@@ -385,9 +388,9 @@ class Model:
         stored = read_stored(_path("path", path))
         pairs = [(s, self._tensors.get(s.name)) for s in stored]
         checked = check_tensors(pairs, threads=threads, progress=progress)
-        if not len(self):
+        if not self._names():
             return checked
-        return with_name_problems(checked, self._tensors, self._skipped(stored))
+        return with_name_problems(checked, self._names(), self._skipped(stored))
 
     def differences(
         self,
@@ -400,11 +403,15 @@ class Model:
         """What in a file is not exactly what this model and a seed give, a line for each tensor; empty if all is."""
         stored = read_stored(_path("path", path))
         names = [s.name for s in stored]
-        unknown, missing = name_problems(names, self._tensors, self._skipped(stored))
+        unknown, missing = name_problems(names, self._names(), self._skipped(stored))
         problems = [f"{shortened(name)}: {why}" for name, why in (unknown | missing).items()]
         pairs = [(s, self._tensors[s.name]) for s in stored if s.name in self._tensors]
         value = seed_value(_given(seed))
         return problems + differences(pairs, value, threads=threads, progress=progress)
+
+    def _names(self) -> list[str]:
+        """The names of all tensors that a file should have."""
+        return [*self._tensors, *self._lost]
 
     def _skipped(self, stored: Iterable[Stored]) -> set[str]:
         """The names of stored tensors that the rules of the model leave out."""
@@ -414,17 +421,21 @@ class Model:
 def recorded_model(path: Path) -> tuple[Model, int | None]:
     """What the safetensors of a file or folder say of their tensors, and the seed."""
     tensors: dict[str, Tensor] = {}
-    seeds = set()
+    seeds: set[int | None] = set()
+    lost: set[str] = set()
     files_of = {stored.name: stored.path for stored in read_stored(path)}
     for file in dict.fromkeys(files_of.values()):
         if file.suffix == ".safetensors":
-            some, seed = recorded(file)
+            some, seed, missing = recorded(file)
             # An index may map a name to another file, or to none.
             tensors |= {name: one for name, one in some.items() if files_of.get(name) == file}
-            seeds.add(seed)
+            seeds |= {seed} - {None}  # the tensors of a file without provenance are not the model's
+            lost |= missing - files_of.keys()
     if len(seeds) > 1:
         raise ValueError(f"{path}: its files record different seeds")
-    return Model(tensors.values()), seeds.pop() if seeds else None
+    model = Model(tensors.values())
+    model._lost = tuple(sorted(lost))
+    return model, seeds.pop() if seeds else None
 
 
 def _path(name: str, value: str | os.PathLike[str]) -> Path:

@@ -258,7 +258,7 @@ def _draw_ratios(axes: Any, shown: Sequence[tuple[int, Checked]]) -> None:
     _points(axes, shown, ratios)
     axes.set_ylabel("std / theory", fontsize=9)
     furthest = max(1.1, 1.05 * max(max(r, 1 / r) for r in ratios))
-    if furthest < 1.5:
+    if furthest < 2:  # else 1/2 and 2 are ticks
         axes.set_ylim(2 - furthest, furthest)
         return
     axes.set_yscale("log")

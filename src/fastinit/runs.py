@@ -143,7 +143,7 @@ def _odd_numbers(count: int) -> NDArray[np.uint64]:
     return np.array(numbers, np.uint64)
 
 
-_FACTORS = _odd_numbers(KEY // 8)
+_FACTORS = _odd_numbers(KEY // 8)[:, None]
 
 
 class Pages:
@@ -155,9 +155,10 @@ class Pages:
             self.step *= 2
         self.count = 0
         self._buffer = buffer
-        self._heads = np.empty((min(MOST_HEADS, nbytes // self.step + 1), KEY // 8), np.uint64)
-        self._numbers = np.arange(len(self._heads))
-        self._at = np.empty(len(self._heads), np.int64)
+        most = min(MOST_HEADS, nbytes // self.step + 1)
+        # A row for each word: NumPy is slow with rows of 8 elements.
+        self._heads = np.empty((KEY // 8, most), np.uint64)
+        self._numbers, self._at = np.arange(most), np.empty(most, np.int64)
         self._held = 0
         self._keys: list[NDArray[np.uint64]] = []
         self._where: list[NDArray[np.int64]] = []
@@ -167,25 +168,25 @@ class Pages:
         first = -at % self.step
         count = (nbytes - first - KEY) // self.step + 1
         while count > 0:
-            if self._held == len(self._heads):
+            if self._held == self._at.size:
                 self._hash()
-            some = min(count, len(self._heads) - self._held)
+            some = min(count, self._at.size - self._held)
             held = slice(self._held, self._held + some)
-            shape, strides = (some, KEY // 8), (self.step, 8)
-            self._heads[held] = np.ndarray(shape, "<u8", self._buffer, first, strides)
+            shape, strides = (KEY // 8, some), (8, self.step)
+            self._heads[:, held] = np.ndarray(shape, "<u8", self._buffer, first, strides)
             self._at[held] = (at + first) // self.step + self._numbers[:some]
             self._held += some
             first, count = first + some * self.step, count - some
 
     def _hash(self) -> None:
-        heads, at = self._heads[: self._held], self._at[: self._held]
-        varied = (heads != heads[:, :1]).any(axis=1)
+        heads, at = self._heads[:, : self._held], self._at[: self._held]
+        varied = (heads[1:] != heads[0]).any(axis=0)
         self.count += self._held
-        mixed = heads[varied] * _FACTORS
+        mixed = heads[:, varied] * _FACTORS
         mixed ^= mixed >> np.uint64(
             32
         )  # else the hash would be linear, and structured values collide
-        self._keys.append((mixed * _FACTORS).sum(axis=1, dtype=np.uint64))
+        self._keys.append((mixed * _FACTORS).sum(axis=0, dtype=np.uint64))
         self._where.append(at[varied])
         self._held = 0
 
@@ -193,9 +194,10 @@ class Pages:
         """Where the first such page and the one that it repeats begin, in bytes, and how many pages do so."""
         self._hash()
         keys, at = np.concatenate(self._keys), np.concatenate(self._where)
+        ordered = np.sort(keys)
+        if not (ordered[1:] == ordered[:-1]).any():
+            return None
         _, first, which = np.unique(keys, return_index=True, return_inverse=True)
         late = np.flatnonzero(first[which] < np.arange(keys.size))
-        if not late.size:
-            return None
         start, before = int(at[late[0]]), int(at[first[which[late[0]]]])
         return start * self.step, before * self.step, int(late.size)

@@ -10,6 +10,7 @@ import re
 import tomllib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
@@ -519,12 +520,15 @@ def _rule(table: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]) -> dict[
 
 def own_rules(path: Path) -> list[Mapping[str, Any]]:
     """The rules of a file that `read_tensors` has read; none if it is not a spec."""
+    path = path / "config.json" if path.is_dir() else path
     spec: Any = {}
-    if path.suffix == ".toml":
-        spec = _read_toml(path)
-    elif path.suffix == ".json" and not is_index(path.name) and not path.is_dir():
-        spec = read_json(path)
-    return list(spec.get("rules", [])) if "model_type" not in spec else []
+    with suppress(ValueError, FileNotFoundError):  # then `read_tensors` took headers instead
+        if path.suffix == ".toml":
+            spec = _read_toml(path)
+        elif path.suffix == ".json" and not is_index(path.name):
+            spec = read_json(path)
+    is_spec = isinstance(spec, dict) and "model_type" not in spec
+    return list(spec.get("rules", [])) if is_spec and spec.keys() & TENSOR_LISTS else []
 
 
 def is_skipped(stored: Stored, rules: Sequence[Mapping[str, Any]]) -> bool:
@@ -599,11 +603,15 @@ def _tensor(full: Mapping[str, Any]) -> Tensor:
 
 
 @_kernel.in_default_arithmetic
-def recorded(path: Path) -> tuple[dict[str, Tensor], int | None]:
-    """What a .safetensors file says of its own tensors and their seed, if fastinit wrote it."""
+def recorded(path: Path) -> tuple[dict[str, Tensor], int | None, set[str]]:
+    """What a .safetensors file says of its own tensors and their seed, if fastinit wrote it.
+
+    Tensors that it does not mention are left out. The names of those that it mentions and does
+    not hold come last: without a header nothing more is known of them.
+    """
     stored, metadata = read_safetensors(path)
     if "fastinit" not in metadata:
-        return {}, None
+        return {}, None, set()
     record = parse_json(path, metadata["fastinit"].encode(errors="surrogatepass"))
     where = f"{path}: __metadata__ of fastinit"
     if not isinstance(record, dict):
@@ -619,18 +627,13 @@ def recorded(path: Path) -> tuple[dict[str, Tensor], int | None]:
     parts = {key: record.get(key, {}) for key in PART_KEYS}
     if not all(isinstance(part, dict) for part in parts.values()):
         raise ValueError(f"{where} must have objects as {', '.join(PART_KEYS)}")
-    names = {s.name for s in stored}
     given_parts = {name for part in parts.values() for name in part}
-    if (
-        other := (inits.keys() ^ names)
-        | (axes.keys() ^ names)
-        | ((rows.keys() | given_parts) - names)
-    ):
-        raise ValueError(
-            f"{where} has other tensors than the header, {shortened(min(other))}: give a spec"
-        )
+    if other := (axes.keys() ^ inits.keys()) | ((rows.keys() | given_parts) - inits.keys()):
+        raise ValueError(f"{where}: {shortened(min(other))} must be in init and axes: give a spec")
     tensors = {}
     for s in stored:
+        if s.name not in inits:
+            continue
         try:
             init = initializer_from(inits[s.name])
             dtype = cast("StoredDtypeName", s.dtype)  # a Tensor refuses all others
@@ -645,4 +648,4 @@ def recorded(path: Path) -> tuple[dict[str, Tensor], int | None]:
         seed = check_int("seed", record.get("seed"), 0, MAX_UINT64)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{where}: {error}") from None
-    return tensors, seed
+    return tensors, seed, inits.keys() - {s.name for s in stored}
