@@ -9,6 +9,7 @@ factory returns ``init(key, shape, dtype=..., out_sharding=None)``, which makes 
   ``(word 0 << 32) | word 1``, here 7. Keys of another number of words (the implementations
   rbg and unsafe_rbg) are the seed ``numpy.random.SeedSequence(list of words)``.
 - With an `out_sharding`, each device's part is made by itself; the values do not change.
+  Without one, arrays lie where JAX's own would: under ``jax.set_mesh``, replicated over the mesh.
 - Under ``jax.jit``, ``jax.vmap`` and the like the values come from a callback into this
   process, and are the same.
 
