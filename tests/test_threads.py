@@ -55,7 +55,10 @@ def test_cgroup_quota(tmp_path: Path, membership: str, files: dict[str, str], qu
     for name, text in files.items():
         (tmp_path / "root" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "root" / name).write_text(text)
-    assert threads.cgroup_quota(tmp_path / "root", tmp_path / "self") == quota
+    made = threads.cgroup_quota.__wrapped__(
+        tmp_path / "root", tmp_path / "self"
+    )  # a folder's name can come again
+    assert made == quota
 
 
 def test_set_num_threads() -> None:
