@@ -17,7 +17,7 @@ from test_cli import run
 from test_files import write_header
 
 DOCS = Path(__file__).parent.parent / "docs/models.md"
-SIZES = {"F64": 8, "F32": 4, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E8M0": 1, "C64": 8, "I8": 1}  # fmt: skip
+SIZES = {"F64": 8, "F32": 4, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E8M0": 1, "C64": 8, "I8": 1, "F16": 2}  # fmt: skip
 
 
 def write(path: Path, tensors: dict[str, tuple[str, list[int]]]) -> Path:
@@ -49,6 +49,13 @@ def write(path: Path, tensors: dict[str, tuple[str, list[int]]]) -> Path:
         ("bn.num_batches_tracked", "I64", [], fi.zeros),
         ("bn/moving_mean", "F32", [12], fi.zeros),
         ("bn/moving_variance", "F32", [12], fi.ones),
+        ("batch_stats/BatchNorm_0/mean", "F32", [12], fi.zeros),
+        ("batch_stats/BatchNorm_0/var", "F32", [12], fi.ones),
+        ("bn1.mean", "F32", [12], fi.zeros),
+        ("bn1.var", "F32", [12], fi.ones),
+        ("batch_normalization/moving_mean:0", "F32", [12], fi.zeros),
+        ("batch_normalization/gamma:0", "F32", [12], fi.ones),
+        ("dense/bias:0", "F32", [12], fi.zeros),
         ("embeddings.LayerNorm.gamma", "F32", [12], fi.ones),
         ("embeddings.LayerNorm.beta", "F32", [12], fi.zeros),
         ("params/LayerNorm_0/scale", "F32", [12], fi.ones),
@@ -59,11 +66,21 @@ def write(path: Path, tensors: dict[str, tuple[str, list[int]]]) -> Path:
         ("q_proj.weight_scale", "F8_E8M0", [12, 4], fi.ones),
         ("q_proj.weight_scale_inv", "F32", [2, 2], fi.ones),
         ("q_proj.input_scale", "F32", [], fi.ones),
+        ("experts.w13_weight_scale", "F32", [8], fi.ones),
+        ("experts.w13_weight_scale", "F32", [8, 2], fi.ones),
+        ("experts.gate_up_proj_scale", "F32", [8, 1, 24], fi.ones),
+        ("experts.down_proj_scale_inv", "F32", [8, 2, 2], fi.ones),
+        ("layers.0.attn.wq_a.scale", "F32", [2, 2], fi.ones),
+        ("q_proj.wscales", "BF16", [2, 12], fi.ones),
+        ("q_proj.weight_scale_2", "F32", [8, 1], fi.ones),
         ("q_proj.scale", "F8_E8M0", [12, 4], fi.ones),
         ("self_attn.k_scale", "F32", [1], fi.ones),
         ("q_proj.weight_zero_point", "I8", [12, 1], fi.zeros),
         ("q_proj.lora_A.weight", "F32", [4, 12], Normal(0, 0.02)),
         ("q_proj.lora_B.weight", "F32", [12, 4], fi.zeros),
+        ("lora_unet_down_blocks_0.lora_up.weight", "F16", [12, 4], fi.zeros),
+        ("processor.to_q_lora.up.weight", "F32", [12, 4], fi.zeros),
+        ("processor.to_q_lora.down.weight", "F32", [4, 12], Normal(0, 0.02)),
         ("self_attn.sinks", "BF16", [8], Normal(0, 0.02)),
         ("vision_model.embeddings.class_embedding", "F32", [12], Normal(0, 0.02)),
         ("mixer.D", "F32", [12], fi.ones),
@@ -110,6 +127,9 @@ def test_names_that_tell(
         ("q_proj.weight", "I8", [12, 4]),
         ("norm.weight", "I8", [12]),
         ("mask", "BOOL", [12, 4]),
+        ("blocks.1.attn_mask", "F32", [4, 12, 12]),
+        ("pixel_mean", "F32", [3, 1, 1]),
+        ("activations.0.act.alpha", "F32", [1, 12, 1]),
     ],
 )
 def test_what_no_name_tells_is_an_error(

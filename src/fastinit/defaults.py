@@ -48,22 +48,27 @@ TABLE = (
     Default("weight_g weight_u _u _v parametrizations.*.original0", None),
     Default("logit_scale logit_bias layer_scale* lambda? lambda_* gamma_? ls?.gamma", None),
     Default("*_min *_max min_val max_val", None),  # ranges that quantisation observes
+    Default("mask *_mask mel_filters pixel_mean pixel_std image_mean image_std", None),
+    Default("alpha", None, _MATRICES),  # of activations such as Snake
     Default("attn.bias attention.bias", None, range(3, 65)),
     Default("masked_bias", None),
     # Zeros.
-    Default("running_mean moving_mean", "zeros"),
+    Default("running_mean moving_mean *norm*.mean bn*.mean", "zeros"),
     Default("num_batches_tracked token_type_ids", "zeros"),
     Default("*bias bias_ih bias_hh bias_ih_l* bias_hh_l* *beta *.b *norm*.offset", "zeros"),
     Default("lora_b lora_b.* lora_embedding_a lora_embedding_a.*", "zeros"),
+    Default("lora_up.weight lora.up.weight *_lora.up.weight lora_linear_layer.up.weight", "zeros"),
     Default("*zero_point", "zeros"),
     # Ones.
-    Default("running_var moving_variance", "ones"),
+    Default("running_var moving_variance *norm*.var bn*.var", "ones"),
     Default(
-        "weight_scale weight_scale_inv weight_scale_2 weight_global_scale input_scale input_global_scale "
+        "*weight_scale *weight_scale_inv *weight_scale_2 weight_global_scale *input_scale input_global_scale "
         "output_scale activation_scale q_scale k_scale v_scale kv_scale scale_weight scale_input scales",
         "ones",
         dtypes="float",
     ),
+    # Of blocks of a quantised weight, whatever its name is: a scale is never drawn, and never negative.
+    Default("*scale *_scale_? *scales *scale_inv", "ones", _MATRICES, "float"),
     Default("", "ones", dtypes="float8_e8m0fnu"),  # which holds powers of two, for scales alone
     Default("*norm.weight *norm?.weight *norm*.scale *norm*.gamma bn*.gamma", "ones", dtypes="fillable"),
     Default("weight *_weight *norm mixer.d mamba.d", "ones", _VECTORS, "fillable"),
@@ -87,7 +92,7 @@ _PATTERNS = [
 
 def default_for(stored: Stored) -> Default | None:
     """The row of the table for a stored tensor."""
-    tail = "." + stored.name[-_TAIL:].lower().replace("/", ".")
+    tail = "." + stored.name[-_TAIL:].lower().replace("/", ".").removesuffix(":0")  # of TensorFlow
     dtype = DTYPES.get(stored.dtype)
     if dtype is None:
         return None
