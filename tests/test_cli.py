@@ -321,6 +321,23 @@ def test_special_files_are_refused_and_links_followed(tmp_path: Path) -> None:
     assert target.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [("w.safetensors", "w.npy"), ("w.npy", "w.safetensors"), ("w.safetensors", "4f2a9c")],
+)
+def test_links_to_files_of_other_formats_are_refused(
+    tmp_path: Path, link: str, target: str
+) -> None:
+    (tmp_path / target).write_bytes(b"old")
+    (tmp_path / link).symlink_to(target)
+    done = run("fill", "--init", "ones", "--shape", "3", "-o", tmp_path / link)
+    suffix = Path(link).suffix
+    assert done.returncode == 1
+    assert f"or a link to one whose name ends in {suffix} too; " in done.stderr
+    assert (tmp_path / target).read_bytes() == b"old"
+    assert sorted(os.listdir(tmp_path)) == sorted([link, target])
+
+
 def test_termination_leaves_nothing(tmp_path: Path) -> None:
     need_disk(tmp_path, 3 * 2**30)
     command = [

@@ -640,6 +640,7 @@ def test_a_limit_on_files(tmp_path: Path) -> None:
         ({"threads": 0}, ValueError, "threads must be an int of at least 1, got 0"),
         ({"memory": 1000}, ValueError, "memory must be at least"),
         ({"progress": 5}, TypeError, "progress must be callable or None, got 5 of type int"),
+        ({"observe": 5}, TypeError, "observe must be callable or None, got 5 of type int"),
     ],
 )
 def test_bad_arguments_write_nothing(

@@ -453,6 +453,12 @@ def _output_format(given: str, target: Path, format: str | None, count: int) -> 
     if format is not None:
         check_choice("format", format, FORMATS)
     named, name = SUFFIXES.get(target.suffix), shortened(given)
+    suffix = Path(given).suffix
+    if suffix in SUFFIXES and suffix != target.suffix:
+        raise ValueError(
+            f"path must be a file, or a link to one whose name ends in {suffix} too; "
+            f"{name} leads to {shortened(str(target))}"
+        )
     if named is None:
         if format in (None, "safetensors") or given in ("", "-"):
             folder = "; for a folder, format must be npy or raw" if count > 1 else ""

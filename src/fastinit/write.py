@@ -248,6 +248,7 @@ class Output:
         called with each chunk of a tensor that this call fills, while it is in a cache.
         """
         check_callback("progress", progress)
+        check_callback("observe", observe)
         threads = get_num_threads() if threads is None else threads
         copies = 1 + any(source is not None and source.is_transposed for source in self._sources)
         threads, buffer_size = _buffers(threads, memory, copies)
