@@ -130,6 +130,24 @@ def test_theory_tells_bounds_from_medians(
     assert math.isfinite(known.max)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [
+        ("float16", 0.0999755859375),
+        ("bfloat16", 0.10009765625),
+        ("float8_e4m3fn", 0.1015625),
+        ("float8_e5m2", 0.09375),
+    ],
+)
+def test_constants_are_rounded_to_nearest(dtype: str, value: float) -> None:
+    """0.1 is none of their numbers, so the numbers above it and below it are no bounds."""
+    for sign in (1, -1):
+        x = sign * 0.1
+        for constant in (fi.Constant(x), fi.Normal(x, 0), fi.Uniform(x, x)):
+            known = theory(constant, 72, dtype)
+            assert (known.mean, known.std, known.min, known.max) == (sign * value, 0, sign * value, sign * value)  # fmt: skip
+
+
 def test_extremes_of_one_sided_truncated_normals() -> None:
     """Phi(x)**n = 1/2 for the normal, (2 Phi(x) - 1)**n = 1/2 for its upper half."""
     x, y = special.ndtri(0.5 ** (1 / 1000)), special.ndtri((1 + 0.5 ** (1 / 1000)) / 2)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastinit.checks import shown
+from fastinit.dtypes import constant_value
 from fastinit.fans import gauss_legendre, truncated_moments
 from fastinit.initializers import Constant, Distribution, Normal, TruncatedNormal, Uniform
 
@@ -55,7 +56,7 @@ def theory(distribution: Distribution, n: int, dtype: str | None = None) -> Theo
         How many values there are. It matters for the extremes of distributions without bounds.
     dtype : str, optional
         For 16- and 8-bit dtypes the moments are those after rounding, and the bounds are rounded
-        inward. None, float32 and float64 stand for exact numbers.
+        inward; a constant is rounded to nearest. None, float32 and float64 stand for exact numbers.
 
     Returns
     -------
@@ -66,6 +67,9 @@ def theory(distribution: Distribution, n: int, dtype: str | None = None) -> Theo
     TypeError
         A distribution that is not one of fastinit's.
     """
+    value = constant_value(distribution)
+    if value is not None and dtype in CODES:
+        distribution = Constant(nearest(value, dtype))
     low, high = bounds(distribution, dtype if dtype in CODES else None)
     is_bound = math.isfinite(low), math.isfinite(high)
     match distribution:
