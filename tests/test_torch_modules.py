@@ -373,7 +373,7 @@ class Tables(nn.Module):
         (Lost, {"seed": None}, TypeError, "seed must be given"),
         (Lost, {"seed": -1, "rules": {"*": fi.ones}}, ValueError, "seed must be an int"),
         (Lost, {"seed": 0, "rules": {"*": 1.0}}, TypeError, "rules must give initializers"),
-        (Lost, {"seed": 0, "rules": {"*": fi.he_normal}}, ValueError, r"needs at least 2 axes, got shape \(3,\) of 'scale': put another rule for it first, such as 'scale': fi.zeros"),
+        (Lost, {"seed": 0, "rules": {"*": fi.he_normal}}, ValueError, r"needs at least 2 axes, got shape \(3,\) of 'scale': put another rule for it first, such as fi.zeros for a bias or fi.ones for a norm$"),
         (Lost, {"seed": 0, "rules": {"*": fi.Normal(0, 1e39)}}, ValueError, "'scale': .*largest"),
         (Lost, {"seed": 0, "rules": {3: fi.ones}}, TypeError, "rules must be of names or types"),
     ],

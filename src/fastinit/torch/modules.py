@@ -158,7 +158,7 @@ def _checked(slot: Slot, initializer: Initializer | None) -> Initializer | None:
         )
     if dtype not in DTYPES:
         raise TypeError(f"{slot.name!r} must be of {expected_dtypes()} to have a rule, got {dtype}")
-    advice = f"put another rule for it first, such as {slot.name!r}: fi.zeros"
+    advice = "put another rule for it first, such as fi.zeros for a bias or fi.ones for a norm"
     check_fans(slot.name, initializer, shape, advice)
     try:
         initializer = initializer.with_default_axes(_axes_of(slot.owner))
