@@ -346,8 +346,8 @@ class Lost(nn.Module):
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("*.wieght", "rules: '*.wieght' matches no tensor; near names: '"),
-        ("layer.0.bias", "rules: 'layer.0.bias' matches no tensor; near names: 'layers.0.bias'"),
+        ("*.wieght", "rules: '*.wieght' matches no parameter; near names: '"),
+        ("layer.0.bias", "rules: 'layer.0.bias' matches no parameter; near names: 'layers.0.bias'"),
         ("head.weight", "rules: 'head.weight' matches only 'head.weight', which is tied to 'tokens.weight': name that"),
         ("head*t", "rules: 'head*t' matches only 'head.weight', which is tied to 'tokens.weight'"),
     ],

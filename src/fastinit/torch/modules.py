@@ -104,9 +104,8 @@ def init_module_(
         patterns = [
             key for key, rule in (rules or {}).items() if isinstance(key, str) and rule is not None
         ]
-        check_patterns(
-            "rules", patterns, [slot.name for slot in parameters], _tied(inner, parameters)
-        )
+        names = [slot.name for slot in parameters]  # buffers take no initializers
+        check_patterns("rules", patterns, names, _tied(inner, parameters), "parameter")
     _check_memory(slot for slot in parameters if ruled.get(slot.name) is not None)
     _run_own_code(inner, parameters, ruled, rules or {}, value)
     for slot in parameters:
