@@ -173,14 +173,19 @@ def test_errors_name_few_dtypes(tmp_path: Path) -> None:
     assert len(str(raised.value)) < len(str(path)) + 700
 
 
-def test_vectors_of_unknown_names_warn(tmp_path: Path) -> None:
+def test_unknown_names_warn(tmp_path: Path) -> None:
     path = write(tmp_path / "m.safetensors", {"a.foo": ("F32", [3]), "b.foo": ("BF16", [])})
-    message = r"m\.safetensors: 2 tensors have names that tell no initializer, and ones were taken: '\*\.foo' \(2\); rules"
+    message = r"m\.safetensors: 2 tensors have names that tell no initializer, and the number of axes decided \(ones\): '\*\.foo' \(2\); rules"
     with pytest.warns(UserWarning, match=message):
         model = fi.Model.load(path)
     assert [t.init for t in model] == [fi.ones, fi.ones]
     assert [row.known for row in model.defaults.values()] == [False, False]
     fi.Model.load(path, rules=["*.foo=ones"])  # without a warning
+    # Adam's squares, of which half would be negative.
+    path = write(tmp_path / "s.safetensors", {"exp_avg_sq": ("F32", [3, 4])})
+    with pytest.warns(UserWarning, match=r"decided \(normal:stddev=0\.02\): 'exp_avg_sq' \(1\)"):
+        model = fi.Model.load(path)
+    assert [row.known for row in model.defaults.values()] == [False]
 
 
 def test_modules_of_torch(tmp_path: Path) -> None:
@@ -294,7 +299,11 @@ def test_the_docs_have_the_table() -> None:
     rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith(("| `", "| all"))]  # fmt: skip
     axes = {"any": range(65), "0 or 1": range(2), "2 or more": range(2, 65), "3 or more": range(3, 65)}  # fmt: skip
     dtypes = {"any": "any", "float": "float", "fillable": "fillable", "`float8_e8m0fnu`": "float8_e8m0fnu"}  # fmt: skip
-    inits = {"none: an error": (None, True), "`ones`, with a warning": ("ones", False)}
+    inits = {
+        "none: an error": (None, True),
+        "`ones`, with a warning": ("ones", False),
+        "`normal:stddev=0.02`, with a warning": ("normal:stddev=0.02", False),
+    }
     told = [
         (
             " ".join(re.findall("`([^`]*)`", names)),

@@ -1,4 +1,4 @@
-"""What is off about the tensors of a file.
+"""What is wrong with the tensors of a file.
 
 Each is measured and judged by tests that each raise a false alarm for at most `FALSE_ALARM` of the tensors.
 """

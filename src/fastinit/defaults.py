@@ -75,7 +75,8 @@ TABLE = (
     # The rest of Transformers.
     Default("masked_spec_embed", "uniform:low=0,high=1", dtypes="fillable"),
     Default("*embed *embedding *embeddings *_token sinks", "normal:stddev=0.02", _VECTORS, "fillable"),
-    Default("", "normal:stddev=0.02", _MATRICES, "fillable"),
+    Default("*weight* *kernel *embed *embeds *embedding *embeddings *_token *_tokens *_proj *table w wte wpe", "normal:stddev=0.02", _MATRICES, "fillable"),
+    Default("", "normal:stddev=0.02", _MATRICES, "fillable", known=False),
     Default("", "ones", _VECTORS, "fillable", known=False),
 )  # fmt: skip
 
@@ -143,9 +144,10 @@ def not_known(defaults: Mapping[str, Default]) -> str | None:
     if not names:
         return None
     verb = "has a name that tells" if len(names) == 1 else "have names that tell"
+    taken = " and ".join(dict.fromkeys(str(defaults[name].init) for name in names))
     return (
-        f"{counted(len(names), 'tensor')} {verb} no initializer, and ones were taken: {groups(names)}; "
-        "rules give others"
+        f"{counted(len(names), 'tensor')} {verb} no initializer, and the number of axes decided "
+        f"({taken}): {groups(names)}; rules give others"
     )
 
 

@@ -108,9 +108,9 @@ def _refuse(names: Sequence[str]) -> None:
     if names:
         more = f" and {len(names) - 8} more" if len(names) > 8 else ""
         raise ValueError(
-            f"neither rules nor their modules set {', '.join(sorted(names)[:8])}{more}: give parameters "
-            "rules, let reset_parameters of their modules compute buffers, or keep what has its values "
-            "(not the meta device, nor memory of to_empty) by rules of None"
+            f"neither rules nor their modules set {', '.join(sorted(names)[:8])}{more}: give a parameter "
+            "a rule, give a buffer's module a reset_parameters that computes it, or give None by a "
+            "rule where the values are right already (never on the meta device or after to_empty)"
         )
 
 
