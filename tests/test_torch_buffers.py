@@ -126,13 +126,23 @@ class Around(nn.Module):
         self.child.table[: self.rows] = 5
 
 
-def test_modules_may_compute_the_buffers_of_their_parts() -> None:
-    module = made(lambda: Around(100), "to_empty")
+@pytest.mark.parametrize("way", ["constructed", "to_empty", "meta"])
+def test_modules_may_compute_the_buffers_of_their_parts(way: str) -> None:
+    module = made(lambda: Around(100), way)
     face.init_module_(module, seed=0)
     assert (module.child.table == 5).all()
-    module = made(lambda: Around(50), "to_empty")
+    module = made(lambda: Around(50), way)
     with pytest.raises(ValueError, match=r"modules set child\.table:"):
         face.init_module_(module, seed=0)
+
+
+@pytest.mark.parametrize("way", ["constructed", "to_empty", "meta"])
+@pytest.mark.parametrize("persistent", [False, True])
+def test_buffers_without_elements_need_no_values(way: str, persistent: bool) -> None:
+    module = made(lambda: Tables(lambda: torch.empty(0, 2), persistent), way)
+    face.init_module_(module, seed=0)
+    assert module.table.shape == (0, 2)
+    assert module.table.device.type == "cpu"
 
 
 class Caching(nn.Module):

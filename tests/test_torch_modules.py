@@ -92,6 +92,22 @@ def test_patched_restores_after_exceptions() -> None:
     assert bound() == before
 
 
+def scripted(tensor: torch.Tensor) -> torch.Tensor:
+    return nn.init.xavier_uniform_(tensor)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_source_of_patched_functions_is_that_of_pytorch() -> None:
+    sources = {name: inspect.getsource(getattr(nn.init, name)) for name in SAMPLING}
+    with face.patched():
+        assert {name: inspect.getsource(getattr(nn.init, name)) for name in SAMPLING} == sources
+        compiled = torch.jit.script(scripted)
+    torch.manual_seed(0)
+    expected = nn.init.xavier_uniform_(torch.empty(3, 3))
+    torch.manual_seed(0)
+    assert torch.equal(compiled(torch.empty(3, 3)), expected)
+
+
 def test_what_is_made_under_patched_can_be_stored_and_copied() -> None:
     """By the names that PyTorch has for its functions, so a process without this library can load it."""
     with face.patched():

@@ -49,8 +49,8 @@ def find_hooks(
 ) -> list[Hook]:
     """The methods of modules that set what is not `settled`, children first.
 
-    An error where there is none for what is `required`. Buffers that have memory may also be set
-    by the methods of modules around their own.
+    An error where there is none for what is `required`. Buffers may also be set by the methods of
+    modules around their own.
     """
     unset = {id(slot.owner) for slot in slots if not slot.alias and slot.name not in settled}
     concerned: set[int] = set()  # ids of modules with something unset in or below them
@@ -74,7 +74,7 @@ def find_hooks(
 
 def _may_be_set(slot: Slot, owners: Collection[int], paths: Collection[str]) -> bool:
     """Whether a method is there to set a tensor, of those modules by their ids and paths."""
-    if not slot.is_buffer or slot.tensor.is_meta:
+    if not slot.is_buffer:
         return id(slot.owner) in owners
     names = slot.name.split(".")
     return any(".".join(names[:i]) in paths for i in range(len(names)))

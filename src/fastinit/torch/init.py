@@ -65,9 +65,10 @@ SAMPLING = (
 )
 #: PyTorch's functions, whose code `patched` replaces.
 PUBLIC: dict[str, Any] = {name: getattr(torch.nn.init, name) for name in SAMPLING}
-if {(f.__module__, f.__code__.co_filename) for f in (*PUBLIC.values(), zeros_)} != {
-    ("torch.nn.init", zeros_.__code__.co_filename)
-}:
+if {
+    (f.__module__, f.__code__.co_filename, "fastinit_call" in f.__code__.co_names)
+    for f in (*PUBLIC.values(), zeros_)
+} != {("torch.nn.init", zeros_.__code__.co_filename, False)}:
     raise ImportError("fastinit.torch must not be imported while torch.nn.init is replaced")
 #: Copies of them, which keep PyTorch's code.
 ORIGINAL: dict[str, Callable[..., Tensor]] = {

@@ -219,9 +219,10 @@ def _stored_buffers(
 
 
 def _is_required(slot: Slot, kept: Collection[str]) -> bool:
-    """Whether a module's own code must set what has no rule: all but buffers that have values."""
-    has_values = (
-        slot.is_buffer and not slot.tensor.is_meta and (slot.is_stored or slot.name in kept)
+    """Whether a module's own code must set what has no rule: all but buffers that have values, or no elements."""
+    has_values = slot.is_buffer and (
+        slot.tensor.numel() == 0
+        or (not slot.tensor.is_meta and (slot.is_stored or slot.name in kept))
     )
     return not (slot.alias or has_values)
 

@@ -89,8 +89,10 @@ def _template() -> Tensor:
 def _our_code(name: str) -> CodeType:
     """The code of a function with the parameters of PyTorch's, which calls `fastinit_call`."""
     parameters = tuple(inspect.signature(ORIGINAL[name]).parameters)
-    code = _template.__code__
+    code, theirs = _template.__code__, ORIGINAL[name].__code__
     return code.replace(
+        co_filename=theirs.co_filename,  # what reads the source, as torch.jit.script does, finds theirs
+        co_firstlineno=theirs.co_firstlineno,
         co_name=name,
         co_qualname=name,
         co_argcount=len(parameters),
