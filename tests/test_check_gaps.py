@@ -87,6 +87,20 @@ def test_a_torn_page_is_flagged(
 
 
 @pytest.mark.parametrize("expected", [USUAL, None], ids=str)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_page_that_is_not_finite_is_counted(
+    tmp_path: Path, dtype: str, expected: fi.Initializer | None, value: float
+) -> None:
+    """4 KiB of 0xFF, as erased flash memory has, are NaN in all these dtypes; float8_e4m3fn has no infinities."""
+    size = 4096 // DTYPES[dtype].itemsize
+    with np.errstate(all="ignore"):
+        values = zeroed(normal((100_000,), dtype, 1), 5000, 5000 + size, value)
+    assert check_one(tmp_path, values, expected).flags == (
+        f"{size} of 100000 values are NaN or infinite",
+    )
+
+
+@pytest.mark.parametrize("expected", [USUAL, None], ids=str)
 @pytest.mark.parametrize("at", [0, 5, 777, 99_000])
 def test_a_sector_of_zeros_is_flagged_in_every_dtype(
     tmp_path: Path, dtype: str, expected: fi.Initializer | None, at: int

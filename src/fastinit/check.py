@@ -372,7 +372,8 @@ def _judge_runs(measured: Measured, expected: Distribution, stored: Stored) -> l
     runs = [
         run
         for run in measured.runs
-        if _is_unlikely(run, measured, cell(expected, stored.dtype, run.value)[1] + lattice)
+        if math.isfinite(run.value)  # NaN and infinities are flagged as such
+        and _is_unlikely(run, measured, cell(expected, stored.dtype, run.value)[1] + lattice)
     ]
     return [_run_words(runs, stored.shape)] if runs else []
 
