@@ -63,6 +63,8 @@ MANY_SUBNORMAL = 0.1
 LARGE_GAP = 0.01
 #: Up to this fraction of zeros in whole rows, they may be rows of unused tokens.
 MOST_ROWS = 0.1
+#: From here on a standard deviation over its theory is written with an exponent.
+LONG_RATIO = 1e4
 #: Runs of one tensor that get a note each.
 MOST_NOTES = 3
 #: How many names get near names.
@@ -253,7 +255,14 @@ def _words(distribution: Distribution) -> str:
 
 
 def _factor(ratio: float) -> str:
+    if ratio >= LONG_RATIO:
+        return ratio_text(ratio)
     return f"{ratio:.2f}" if abs(ratio - 1) > 0.02 else f"{ratio:.5f}"
+
+
+def ratio_text(ratio: float) -> str:
+    """A standard deviation over its theory for tables and pictures; one wild value makes it 1e28."""
+    return f"{ratio:.4f}" if ratio < LONG_RATIO else f"{ratio:.4g}"
 
 
 def _std_is_off(std: float, known: Theory, n: int, off: float) -> bool:
@@ -702,7 +711,7 @@ def _row(one: Checked) -> tuple[str, ...]:
     found, known = one.measured, one.theory
     if found is None or not found.finite:
         return name, stored.dtype, shape, *[""] * (len(COLUMNS) - 3)
-    ratio = f"{found.std / known.std:.4f}" if known is not None and known.std else ""
+    ratio = ratio_text(found.std / known.std) if known is not None and known.std else ""
     distance = not math.isnan(found.ks) and bool(ratio)
     return (
         name,
