@@ -86,6 +86,14 @@ def test_a_torn_page_is_flagged(
     assert one.flags == (f"{stop - start:,} zeros in a row from element ({row}, {column}) on",)
 
 
+@pytest.mark.parametrize(("value", "which"), [(-0.25, "smallest"), (0.25, "largest")])
+def test_one_wild_value_is_flagged(tmp_path: Path, dtype: str, value: float, which: str) -> None:
+    """12.5 standard deviations from the mean, among 2**20 values, whose moments it hardly moves."""
+    values = zeroed(normal((1024, 1024), dtype, 1), 5000, 5001, value)
+    words = f"the {which} value is {value}, too far out for a normal distribution"
+    assert check_one(tmp_path, values, USUAL).flags == (words,)
+
+
 @pytest.mark.parametrize("expected", [USUAL, None], ids=str)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_page_that_is_not_finite_is_counted(

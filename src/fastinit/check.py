@@ -246,7 +246,19 @@ def _judge_random(measured: Measured, expected: Distribution, dtype: str) -> lis
         flags.append(
             f"distance {measured.ks:.2g} from {_words(expected)}, expected at most {ks_limit(n):.2g}"
         )
-    return flags
+    return flags or _judge_extremes(measured, expected, dtype)
+
+
+def _judge_extremes(measured: Measured, expected: Distribution, dtype: str) -> list[str]:
+    """A value too far out for so many; one in a million hardly moves mean, deviation and distance."""
+    below, here, _ = cell(expected, dtype, measured.min)
+    _, there, above = cell(expected, dtype, measured.max)
+    ends = (("smallest", measured.min, below + here), ("largest", measured.max, above + there))
+    return [
+        f"the {which} value is {value:.6g}, too far out for {_words(expected)}"
+        for which, value, p in ends
+        if measured.finite * p < FALSE_ALARM / 2
+    ]
 
 
 def _words(distribution: Distribution) -> str:
