@@ -970,6 +970,43 @@ def test_without_a_theory_the_overview_shows_values(
     assert largest[11] == np.abs(arrays["h.11"]).max()
 
 
+def test_labels_of_the_overview_stay_in_the_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logarithmic ticks of standard deviations within one decade, and tensors of NaN, which are not constant."""
+    arrays = {f"h.{i}": draw(fi.Normal(), 1000, i) * np.float32(0.02 + i / 1000) for i in range(9)}
+    arrays |= {"nan": np.full(100, np.nan, np.float32), "zeros": np.zeros(100, np.float32)}
+    figure = figure_of(check_arrays(tmp_path, arrays), tmp_path, monkeypatch)
+    assert [axes.yaxis.label.get_window_extent().x0 > 0 for axes in figure.axes[:2]] == [True] * 2
+    words = "Not shown as points: 1 constant, 1 without a finite value."
+    assert any(words in text.get_text() for text in figure.texts)
+
+
+def test_bars_far_from_the_theory_are_in_their_panel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bfloat16 tensor far wider than its truncated normal; its bars make up an area of 1."""
+    values = (draw(fi.Normal(), 60_000, 3) * np.float32(50.0)).astype(ml_dtypes.bfloat16)
+    stored = store(tmp_path, values, "w")
+    tensor = fi.Tensor("w", values.shape, fi.TruncatedNormal(), "bfloat16")
+    checked = check_tensors([(stored, tensor)])
+    axes = figure_of(checked, tmp_path, monkeypatch).axes[2]
+    heights, edges, _ = axes.patches[0].get_data()
+    low, high = axes.get_xlim()
+    assert low <= edges[0]
+    assert edges[-1] <= high
+    assert (heights * np.diff(edges)).sum() == pytest.approx(1.0)
+    assert axes.get_ylim()[1] > heights.max()
+
+
+def test_a_wild_value_gives_no_long_numbers(tmp_path: Path) -> None:
+    values = draw(fi.Normal(), 10_000, 4)
+    values[0] = 1e30
+    (one,) = check_tensors([(store(tmp_path, values, "w"), fi.Tensor("w", (10_000,), fi.Normal()))])
+    assert "std 1e+28 times its theory" in one.flags
+    assert "  1e+28  " in table([one])
+
+
 @pytest.mark.parametrize(
     ("law", "low", "high"),
     [

@@ -86,6 +86,28 @@ def test_a_torn_page_is_flagged(
     assert one.flags == (f"{stop - start:,} zeros in a row from element ({row}, {column}) on",)
 
 
+@pytest.mark.parametrize(("value", "which"), [(-0.25, "smallest"), (0.25, "largest")])
+def test_one_wild_value_is_flagged(tmp_path: Path, dtype: str, value: float, which: str) -> None:
+    """12.5 standard deviations from the mean, among 2**20 values, whose moments it hardly moves."""
+    values = zeroed(normal((1024, 1024), dtype, 1), 5000, 5001, value)
+    words = f"the {which} value is {value}, too far out for a normal distribution"
+    assert check_one(tmp_path, values, USUAL).flags == (words,)
+
+
+@pytest.mark.parametrize("expected", [USUAL, None], ids=str)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_page_that_is_not_finite_is_counted(
+    tmp_path: Path, dtype: str, expected: fi.Initializer | None, value: float
+) -> None:
+    """4 KiB of 0xFF, as erased flash memory has, are NaN in all these dtypes; float8_e4m3fn has no infinities."""
+    size = 4096 // DTYPES[dtype].itemsize
+    with np.errstate(all="ignore"):
+        values = zeroed(normal((100_000,), dtype, 1), 5000, 5000 + size, value)
+    assert check_one(tmp_path, values, expected).flags == (
+        f"{size} of 100000 values are NaN or infinite",
+    )
+
+
 @pytest.mark.parametrize("expected", [USUAL, None], ids=str)
 @pytest.mark.parametrize("at", [0, 5, 777, 99_000])
 def test_a_sector_of_zeros_is_flagged_in_every_dtype(

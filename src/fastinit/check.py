@@ -63,6 +63,8 @@ MANY_SUBNORMAL = 0.1
 LARGE_GAP = 0.01
 #: Up to this fraction of zeros in whole rows, they may be rows of unused tokens.
 MOST_ROWS = 0.1
+#: From here on a standard deviation over its theory is written with an exponent.
+LONG_RATIO = 1e4
 #: Runs of one tensor that get a note each.
 MOST_NOTES = 3
 #: How many names get near names.
@@ -244,7 +246,19 @@ def _judge_random(measured: Measured, expected: Distribution, dtype: str) -> lis
         flags.append(
             f"distance {measured.ks:.2g} from {_words(expected)}, expected at most {ks_limit(n):.2g}"
         )
-    return flags
+    return flags or _judge_extremes(measured, expected, dtype)
+
+
+def _judge_extremes(measured: Measured, expected: Distribution, dtype: str) -> list[str]:
+    """A value too far out for so many; one in a million hardly moves mean, deviation and distance."""
+    below, here, _ = cell(expected, dtype, measured.min)
+    _, there, above = cell(expected, dtype, measured.max)
+    ends = (("smallest", measured.min, below + here), ("largest", measured.max, above + there))
+    return [
+        f"the {which} value is {value:.6g}, too far out for {_words(expected)}"
+        for which, value, p in ends
+        if measured.finite * p < FALSE_ALARM / 2
+    ]
 
 
 def _words(distribution: Distribution) -> str:
@@ -253,7 +267,14 @@ def _words(distribution: Distribution) -> str:
 
 
 def _factor(ratio: float) -> str:
+    if ratio >= LONG_RATIO:
+        return ratio_text(ratio)
     return f"{ratio:.2f}" if abs(ratio - 1) > 0.02 else f"{ratio:.5f}"
+
+
+def ratio_text(ratio: float) -> str:
+    """A standard deviation over its theory for tables and pictures; one wild value makes it 1e28."""
+    return f"{ratio:.4f}" if ratio < LONG_RATIO else f"{ratio:.4g}"
 
 
 def _std_is_off(std: float, known: Theory, n: int, off: float) -> bool:
@@ -372,7 +393,8 @@ def _judge_runs(measured: Measured, expected: Distribution, stored: Stored) -> l
     runs = [
         run
         for run in measured.runs
-        if _is_unlikely(run, measured, cell(expected, stored.dtype, run.value)[1] + lattice)
+        if math.isfinite(run.value)  # NaN and infinities are flagged as such
+        and _is_unlikely(run, measured, cell(expected, stored.dtype, run.value)[1] + lattice)
     ]
     return [_run_words(runs, stored.shape)] if runs else []
 
@@ -701,7 +723,7 @@ def _row(one: Checked) -> tuple[str, ...]:
     found, known = one.measured, one.theory
     if found is None or not found.finite:
         return name, stored.dtype, shape, *[""] * (len(COLUMNS) - 3)
-    ratio = f"{found.std / known.std:.4f}" if known is not None and known.std else ""
+    ratio = ratio_text(found.std / known.std) if known is not None and known.std else ""
     distance = not math.isnan(found.ks) and bool(ratio)
     return (
         name,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fastinit.check import Checked, ks_limit, std_limits
+from fastinit.check import Checked, ks_limit, ratio_text, std_limits
 from fastinit.checks import counted, printable
 from fastinit.initializers import Distribution
 from fastinit.measure import REACH, Measured
@@ -198,20 +198,23 @@ def _draw_overview(figure: Any, ordered: Sequence[Checked], height: float) -> No
 def _left_out(others: Sequence[Checked], has_theory: bool) -> str:
     missing = sum(one.stored is None for one in others)
     unmeasured = sum(one.stored is not None and one.measured is None for one in others)
+    broken = sum(one.measured is not None and not one.measured.finite for one in others)
     constant = sum(
-        (one.measured is not None and not _varies(one))
-        or (one.theory is not None and one.theory.std == 0)
+        one.measured is not None
+        and one.measured.finite > 0
+        and (not _varies(one) or (one.theory is not None and one.theory.std == 0))
         for one in others
     )
-    unknown = len(others) - missing - unmeasured - constant
+    unknown = len(others) - missing - unmeasured - constant - broken
     words = [
         f"{constant:,} constant" * bool(constant),
+        f"{broken:,} without a finite value" * bool(broken),
         f"{unknown:,} without theory" * bool(unknown),
         f"{unmeasured:,} not measured" * bool(unmeasured),
         f"{missing:,} missing in the file" * bool(missing),
     ]
     left_out = ", ".join(filter(None, words))
-    start = "" if has_theory else "No theory is known, so values are shown as they are. "
+    start = "" if has_theory else "No theory is known: the points show what was measured. "
     return start + (f"Not shown as points: {left_out}." if left_out else "All are shown.")
 
 
@@ -298,11 +301,17 @@ def _draw_distances(axes: Any, shown: Sequence[tuple[int, Checked]]) -> None:
 def _draw_plain(
     axes: Any, shown: Sequence[tuple[int, Checked]], of: Callable[[Measured], float], label: str
 ) -> None:
+    from matplotlib.ticker import LogFormatter
+
     heights = [of(one.measured) for _, one in shown if one.measured is not None]
     axes.set_ylabel(label, fontsize=9)
     if not heights:
         return
     axes.set_yscale("log")
+    # The usual labels, such as 6 x 10^-2, would push the name of the axis out of the picture.
+    axes.yaxis.set_major_formatter(LogFormatter())
+    axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
+    axes.tick_params(which="both", labelsize=8)
     positive = [y for y in heights if y > 0] or [1.0]
     axes.set_ylim(min(positive) / 2, max(positive) * 2)
     _points(axes, shown, [max(y, min(positive)) for y in heights])
@@ -384,15 +393,16 @@ def _numbers(one: Checked) -> str:
     if known is None or not known.std:
         return text
     ratio, distance = found.std / known.std, found.ks / ks_limit(found.finite)
-    return f"{text}\nstd / theory {ratio:.4f}, KS / limit {distance:.2g}"
+    return f"{text}\nstd / theory {ratio_text(ratio)}, KS / limit {distance:.2g}"
 
 
 def _draw_bars(axes: Any, one: Checked) -> None:
     found = one.measured
     assert found is not None  # `_varies` left out the others
-    heights = found.counts / (max(1, found.finite) * np.diff(found.edges))
-    axes.stairs(heights, found.edges, fill=True, color=BARS)
     low, high = _shown_range(one, found)
+    counts, edges = _shown_bars(found, low, high)
+    heights = counts / (max(1, found.finite) * np.diff(edges))
+    axes.stairs(heights, edges, fill=True, color=BARS)
     highest = float(heights.max())
     if one.distribution is not None and one.theory is not None and one.theory.std > 0:
         x, density = _density(one.distribution, low, high)
@@ -404,6 +414,22 @@ def _draw_bars(axes: Any, one: Checked) -> None:
     axes.xaxis.get_major_locator().set_params(nbins=4)
     axes.xaxis.get_offset_text().set_fontsize(7)
     axes.ticklabel_format(axis="x", scilimits=(-3, 4), useOffset=True)
+
+
+def _shown_bars(found: Measured, low: float, high: float) -> tuple[Any, Any]:
+    """The counts and edges of the bins between `low` and `high`; the outermost hold all that lies beyond."""
+    first = int(np.searchsorted(found.edges, low))
+    last = int(np.searchsorted(found.edges, high, "right")) - 1
+    if last <= first:
+        return found.counts, found.edges
+    counts, edges = found.counts[first:last].copy(), found.edges[first : last + 1].copy()
+    if first > 0:
+        counts[0] += found.counts[:first].sum()
+        edges[0] = low
+    if last < found.counts.size:
+        counts[-1] += found.counts[last:].sum()
+        edges[-1] = high
+    return counts, edges
 
 
 def _shown_range(one: Checked, found: Measured) -> tuple[float, float]:
