@@ -34,9 +34,9 @@ FASTINIT_INLINE void F(add_to_moments)(const F(sums) * s, unsigned lanes, fastin
     F(store)(low, s->low);
     F(store)(high, s->high);
     for (unsigned i = 0; i < lanes; i++) {
-        m->sum += sum[i];
-        m->squares += squares[i];
-        m->low = low[i] < m->low ? low[i] : m->low;
-        m->high = high[i] > m->high ? high[i] : m->high;
+        m->sum += (double)sum[i];
+        m->squares += (double)squares[i];
+        m->low = (double)low[i] < m->low ? (double)low[i] : m->low;
+        m->high = (double)high[i] > m->high ? (double)high[i] : m->high;
     }
 }

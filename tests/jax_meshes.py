@@ -151,6 +151,37 @@ def check_committed_keys() -> None:
         assert OURS(KEY, SHAPE).sharding == THEIRS(KEY, SHAPE).sharding
 
 
+def check_shardings_within_shard_map() -> None:
+    """Those that name no axes are JAX's too; others are refused by name."""
+    for mesh in meshes():
+
+        def local(to: P, mesh: Mesh = mesh) -> jax.Array:
+            with jax.set_mesh(mesh):
+                return jax.shard_map(
+                    lambda key: OURS(key, SHAPE, None, to), in_specs=P(), out_specs=P(), check_vma=False
+                )(KEY)  # fmt: skip
+
+        for spec in (P(), P(None)):
+            np.testing.assert_array_equal(np.asarray(local(spec)), WHOLE)
+        refuses(ValueError, lambda local=local: local(P("x")), "out_sharding must not name axes")
+
+
+def check_shardings_of_more_dimensions() -> None:
+    """Entries beyond those of the shape may be None, as in JAX."""
+    long, named = P(*[None] * len(SHAPE), None), P(*[None] * len(SHAPE), "x")
+    for mesh in meshes():
+        with jax.set_mesh(mesh):
+            for make in (OURS, jax.jit(OURS, static_argnums=(1, 2, 3))):
+                array, theirs = make(KEY, SHAPE, None, long), THEIRS(KEY, SHAPE, None, long)
+                assert array.sharding.is_equivalent_to(theirs.sharding, len(SHAPE))
+                np.testing.assert_array_equal(np.asarray(array), WHOLE)
+                refuses(
+                    ValueError,
+                    lambda make=make: make(KEY, SHAPE, None, named),
+                    "out_sharding must not name axes beyond the dimensions",
+                )
+
+
 def check_meshes_without_devices() -> None:
     """Those of `jax.typeof` where no mesh is in context, and those of `use_abstract_mesh`."""
     nowhere = jax.typeof(jnp.ones(2)).sharding
@@ -285,4 +316,6 @@ if __name__ == "__main__":
         check_memory()
         check_committed_keys()
         check_meshes_without_devices()
+        check_shardings_within_shard_map()
+        check_shardings_of_more_dimensions()
     print("all equal")

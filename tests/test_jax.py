@@ -356,6 +356,11 @@ class TestErrors:
         ):
             jax.jit(lambda stddev: face.normal(stddev)(KEY, (2, 3)))(1.0)
 
+    def test_traced_bounds(self) -> None:
+        """Values cannot be multiplied into other bounds, so no error says so."""
+        with pytest.raises(TypeError, match=r"^upper must be .* outside jax.jit, got \S+(\n|$)"):
+            jax.jit(lambda upper: face.truncated_normal(upper=upper)(KEY, (2, 3)))(1.0)
+
     @pytest.mark.parametrize(
         "trace", [lambda init: init, lambda i: jax.jit(i, static_argnums=(1, 2))]
     )

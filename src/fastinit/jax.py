@@ -345,9 +345,9 @@ class _VarianceScaling(laws.VarianceScaling):
 def _number(name: str, value: Any) -> float:
     """A factory's argument as a float; scalars of JAX and NumPy are numbers here, as they are to JAX."""
     if isinstance(value, jax.core.Tracer):
+        advice = "" if name in ("lower", "upper") else f": make the initializer with {name}=1 and multiply its values"  # fmt: skip
         raise TypeError(
-            f"{name} must be a number that is known outside jax.jit, got {value!r}: "
-            f"make the initializer with {name}=1 and multiply its values"
+            f"{name} must be a number that is known outside jax.jit, got {value!r}{advice}"
         )
     if isinstance(value, (jax.Array, np.ndarray)) and value.ndim == 0:
         value = value.item()
@@ -440,6 +440,13 @@ def make_array(
     traced = isinstance(words, jax.core.Tracer)
     if sharding is None:
         sharding = _sharding_in_context(words, traced)
+    if isinstance(sharding, NamedSharding) and len(sharding.spec) > len(shape):
+        if any(sharding.spec.partitions[len(shape) :]):
+            raise ValueError(
+                f"out_sharding must not name axes beyond the dimensions of {shape}, got {sharding.spec}"
+            )
+        partitions = sharding.spec.partitions[: len(shape)]
+        sharding = sharding.update(spec=sharding.spec.update(partitions=partitions))
     if isinstance(sharding, NamedSharding) and AxisType.Explicit in sharding.mesh.axis_types:
         sharding = sharding.update(spec=_whole_spec(sharding.spec, len(shape)))
     if traced:
@@ -516,7 +523,7 @@ def _sharded(
 def named_sharding(name: str, sharding: Any, traced: bool) -> Any:
     """A sharding with its mesh: that in context for a PartitionSpec or, outside of tracing, an abstract mesh.
 
-    None for a sharding whose mesh has no axes.
+    None for a sharding whose mesh has no axes, and for one that names no axes within `jax.shard_map`.
     """
     if isinstance(sharding, PartitionSpec):
         mesh = jax.sharding.get_abstract_mesh() if traced else _mesh_of_devices()
@@ -537,6 +544,14 @@ def named_sharding(name: str, sharding: Any, traced: bool) -> Any:
         raise ValueError(f"{name} must not have unconstrained dimensions, got {sharding.spec}")
     if sharding.spec.unreduced or sharding.spec.reduced:
         raise ValueError(f"{name} must not have reduced or unreduced axes, got {sharding.spec}")
+    context = jax.sharding.get_abstract_mesh()
+    if context.manual_axes and context.manual_axes == context.axis_names:
+        if any(sharding.spec.partitions):
+            raise ValueError(
+                f"{name} must not name axes of the mesh within jax.shard_map, "
+                f"where each device makes an array of its own, got {sharding.spec}"
+            )
+        return None
     if not traced and isinstance(sharding.mesh, jax.sharding.AbstractMesh):
         mesh = _mesh_of_devices()
         if mesh is None or mesh.shape != sharding.mesh.shape:
