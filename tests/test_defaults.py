@@ -253,8 +253,8 @@ def test_the_command_line_prints_them(tmp_path: Path) -> None:
         "default by name: normal:stddev=0.02 for 2 tensors: '*.weight' (2)",
     ]
     warning = (
-        "fastinit: warning: m.safetensors: 1 tensor has a name that tells no initializer, and ones were "
-        "taken: '*.odd' (1); rules give others"
+        "fastinit: warning: m.safetensors: 1 tensor has a name that tells no initializer, and the number "
+        "of axes decided (ones): '*.odd' (1); rules give others"
     )
     spec = run("spec", path.name, cwd=tmp_path)
     totals = "7 tensors, 31 parameters, 128 B"

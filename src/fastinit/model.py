@@ -113,7 +113,7 @@ class Model:
         Warns
         -----
         UserWarning
-            Names of stored tensors tell no initializer, and ones were taken; a folder's
+            Names of stored tensors tell no initializer, and the number of axes decided; a folder's
             config.json cannot be used, and the header of its .safetensors was; files of an
             index hold tensors that it does not map to them.
 
