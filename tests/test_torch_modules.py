@@ -364,7 +364,7 @@ class Lost(nn.Module):
     [
         ("*.wieght", "rules: '*.wieght' matches no parameter; near names: '"),
         ("layer.0.bias", "rules: 'layer.0.bias' matches no parameter; near names: 'layers.0.bias'"),
-        ("head.weight", "rules: 'head.weight' matches only 'head.weight', which is tied to 'tokens.weight': name that"),
+        ("head.weight", "rules: 'head.weight' matches only 'head.weight', which is tied to 'tokens.weight': use that name"),
         ("head*t", "rules: 'head*t' matches only 'head.weight', which is tied to 'tokens.weight'"),
     ],
 )  # fmt: skip

@@ -63,7 +63,7 @@ def check_patterns(
         if tied is not None and alias is not None:
             raise ValueError(
                 f"{argument}: {shortened(pattern)} matches only {shortened(alias)}, which is tied to "
-                f"{shortened(tied[alias])}: name that"
+                f"{shortened(tied[alias])}: use that name"
             )
         raise ValueError(
             f"{argument}: {shortened(pattern)} matches no {what}{near_words(pattern, names)}"

@@ -54,13 +54,14 @@ def init_module_(
     Raises
     ------
     ValueError, TypeError
-        A parameter without a rule, a buffer on the meta device, or a buffer that no ``state_dict``
-        keeps and no rule of None says to have its values, in a module that cannot initialise
-        itself; an initializer that a parameter cannot have, such as one that scales by fans for a
-        vector; a pattern that matches no parameter, with the names near it, or only a further name
-        of a tied one, with that; a seed that is not given. Nothing is written then. Also, after
-        other parameters are set: parameters and such buffers that their module leaves as they
-        were, and sharded ones that it takes apart or draws in a way that depends on the shards.
+        In a module that cannot initialise itself: a parameter without a rule, a buffer on the meta
+        device, or a buffer that no ``state_dict`` keeps and that has no rule of None. An
+        initializer that a parameter cannot have, such as one that scales by fans for a vector. A
+        pattern that matches no parameter, with the names near it, or only a further name of a
+        tied one, with the name to use. A seed that is not given. Nothing is written in these cases.
+
+        After other parameters are set: parameters and such buffers that their module leaves as
+        they were, and sharded ones that it takes apart or draws in a way that depends on the shards.
 
     Notes
     -----
