@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 import fastinit as fi
+from cases import NUMPY_DTYPES as DTYPES
 from fastinit import copies, plot
 from fastinit.check import Checked, check_tensors, judge, ks_limit, table
 from fastinit.files import Stored
@@ -30,14 +31,6 @@ from fastinit.tensor import Tensor
 from fastinit.theory import bounds, cdf, cell, decode_table, theory
 from machine import need_matplotlib
 
-DTYPES = {
-    "float32": np.dtype(np.float32),
-    "float64": np.dtype(np.float64),
-    "float16": np.dtype(np.float16),
-    "bfloat16": np.dtype(ml_dtypes.bfloat16),
-    "float8_e4m3fn": np.dtype(ml_dtypes.float8_e4m3fn),
-    "float8_e5m2": np.dtype(ml_dtypes.float8_e5m2),
-}
 CODED = ["float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"]
 LAWS = [
     fi.Uniform(-0.05, 0.05),

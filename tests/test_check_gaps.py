@@ -12,12 +12,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 import fastinit as fi
+from cases import NUMPY_DTYPES as DTYPES
 from fastinit import check
 from fastinit.check import Checked, check_tensors, table, totals
 from fastinit.files import Stored
@@ -25,21 +25,8 @@ from fastinit.measure import measure
 from fastinit.runs import Run
 from test_cli import run
 
-DTYPES = {
-    "float32": np.dtype(np.float32),
-    "float64": np.dtype(np.float64),
-    "float16": np.dtype(np.float16),
-    "bfloat16": np.dtype(ml_dtypes.bfloat16),
-    "float8_e4m3fn": np.dtype(ml_dtypes.float8_e4m3fn),
-    "float8_e5m2": np.dtype(ml_dtypes.float8_e5m2),
-}
 I64 = "not measured: its dtype is not one of float32, float64, float16, bfloat16, float8_e4m3fn, float8_e5m2"
 USUAL = fi.Normal(0.0, 0.02)
-
-
-@pytest.fixture(params=DTYPES)
-def dtype(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 def normal(shape: tuple[int, ...], dtype: str = "float32", seed: int = 0, std: float = 0.02) -> Any:

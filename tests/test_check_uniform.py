@@ -10,25 +10,17 @@ import math
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 import fastinit as fi
+from cases import NUMPY_DTYPES as DTYPES
 from fastinit.check import check_tensors
 from fastinit.files import Stored
 from fastinit.measure import Measured
 from fastinit.theory import bounds, grid, probabilities, theory
 
-DTYPES = {
-    "float32": np.dtype(np.float32),
-    "float64": np.dtype(np.float64),
-    "float16": np.dtype(np.float16),
-    "bfloat16": np.dtype(ml_dtypes.bfloat16),
-    "float8_e4m3fn": np.dtype(ml_dtypes.float8_e4m3fn),
-    "float8_e5m2": np.dtype(ml_dtypes.float8_e5m2),
-}
 CODED = list(DTYPES)[2:]
 ENDS = [(-0.1, 0.1), (0.0, 1.0), (-1.0, 0.0), (-0.5, 0.5), (1.0, 2.0), (0.3, 0.9), (-3.0, -2.0)]
 

@@ -5,22 +5,13 @@ from __future__ import annotations
 import math
 import threading
 
-import ml_dtypes
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 import fastinit as fi
+from cases import NUMPY_DTYPES as DTYPES
 from fastinit.moments import Moments
-
-DTYPES = {
-    "float32": np.float32,
-    "float64": np.float64,
-    "float16": np.float16,
-    "bfloat16": ml_dtypes.bfloat16,
-    "float8_e4m3fn": ml_dtypes.float8_e4m3fn,
-    "float8_e5m2": ml_dtypes.float8_e5m2,
-}
 
 
 def check(x: NDArray, expected: fi.Initializer, *, mean: float | None = None) -> None:
