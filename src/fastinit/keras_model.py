@@ -19,7 +19,7 @@ from fastinit._kernel import DTYPE_SIZES
 from fastinit.checks import shortened, shown
 from fastinit.fill import Array, expected_dtypes
 from fastinit.initializers import Constant, Initializer, Normal, VarianceScaling, prepare
-from fastinit.rules import check_patterns
+from fastinit.rules import check_matches
 from fastinit.streams import Seed, seed_value
 
 #: Keras's initializers whose values depend on arguments, shape and dtype alone; Keras makes them.
@@ -177,8 +177,7 @@ def init_model_(model: Any, *, seed: Seed, rules: Rules | None = None, strict: b
     weights, tied = _find_weights(model)
     rules = _checked_rules(rules or {})
     if strict:
-        patterns = [key for key, rule in rules.items() if isinstance(key, str) and rule is not None]
-        check_patterns("rules", patterns, [weight.path for weight in weights], tied)
+        check_matches(rules, [weight.path for weight in weights], tied)
     _check_types(rules, model, weights)
     known: dict[int, Any] = {}
     plan: list[tuple[Weight, Fill]] = []

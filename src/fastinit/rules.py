@@ -70,6 +70,17 @@ def check_patterns(
         )
 
 
+def check_matches(
+    rules: Mapping[str | type, object],
+    names: Collection[str],
+    tied: Mapping[str, str],
+    what: str = "tensor",
+) -> None:
+    """The same for the patterns among rules of patterns and types, but for those of None, which may match nothing."""
+    patterns = [key for key, rule in rules.items() if isinstance(key, str) and rule is not None]
+    check_patterns("rules", patterns, names, tied, what)
+
+
 def check_fans(name: str, init: Initializer, shape: tuple[int, ...], advice: str) -> None:
     """Refuse an initializer that scales by fans for a tensor of fewer than two axes, whose fans nobody defines."""
     if isinstance(init, VarianceScaling) and len(shape) < 2:

@@ -12,7 +12,7 @@ from torch import nn
 from fastinit.choices import AxesName
 from fastinit.fill import expected_dtypes
 from fastinit.initializers import Initializer, prepare
-from fastinit.rules import check_fans, check_patterns
+from fastinit.rules import check_fans, check_matches
 from fastinit.streams import Seed, seed_value
 from fastinit.torch.hooks import find_hooks, run_hooks
 from fastinit.torch.memory import DTYPES, fill_tensor, is_fake, local_part, zero_row_
@@ -102,11 +102,8 @@ def init_module_(
     parameters = find_slots(inner)
     ruled = _ruled(parameters, rules or {})
     if strict:
-        patterns = [
-            key for key, rule in (rules or {}).items() if isinstance(key, str) and rule is not None
-        ]
         names = [slot.name for slot in parameters]  # buffers take no initializers
-        check_patterns("rules", patterns, names, _tied(inner, parameters), "parameter")
+        check_matches(rules or {}, names, _tied(inner, parameters), "parameter")
     _check_memory(slot for slot in parameters if ruled.get(slot.name) is not None)
     _run_own_code(inner, parameters, ruled, rules or {}, value)
     for slot in parameters:
