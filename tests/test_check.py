@@ -44,11 +44,6 @@ LAWS = [
 ]
 
 
-@pytest.fixture(params=DTYPES)
-def dtype(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 def distribution_of(law: fi.Distribution) -> Any:
     """SciPy's form of it."""
     match law:

@@ -25,11 +25,6 @@ CODED = list(DTYPES)[2:]
 ENDS = [(-0.1, 0.1), (0.0, 1.0), (-1.0, 0.0), (-0.5, 0.5), (1.0, 2.0), (0.3, 0.9), (-3.0, -2.0)]
 
 
-@pytest.fixture(params=DTYPES)
-def dtype(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 def check_one(
     folder: Path, values: NDArray[Any], dtype: str, expected: fi.Distribution
 ) -> tuple[tuple[str, ...], Measured]:

@@ -31,7 +31,6 @@ from fastinit.fill import (
 from fastinit.spec import (
     initializer_table,
     is_skipped,
-    own_rules,
     parse_rule,
     part_table,
     read_tensors,
@@ -73,11 +72,10 @@ class Model:
         if not isinstance(tensors, Iterable):
             raise TypeError(f"tensors must be an iterable of fastinit.Tensor, got {shown(tensors)}")
         self._tensors: dict[str, Tensor] = {}
-        self._defaults: dict[str, Default] = {}
+        self._defaults: Mapping[str, Default] = {}
         self._rules: Sequence[Mapping[str, Any]] = ()  # of what it was loaded from
-        self._lost: Sequence[
-            str
-        ] = ()  # names of tensors that a file's provenance has, and no header
+        # Names of tensors that a file's provenance has, and no header.
+        self._lost: Sequence[str] = ()
         for tensor in tensors:
             if not isinstance(tensor, Tensor):
                 raise TypeError(f"tensors must be fastinit.Tensor, got {shown(tensor)}")
@@ -127,10 +125,10 @@ class Model:
         if isinstance(rules, str):
             raise TypeError(f"rules must be a list of texts, got the text {shown(rules)}")
         parsed = [parse_rule(rule) for rule in rules]
-        tensors, defaults = read_tensors(_path("source", source), parsed, strict)
-        model = cls(tensors)
-        model._defaults = defaults
-        model._rules = [*parsed, *own_rules(_path("source", source))]
+        found = read_tensors(_path("source", source), parsed, strict)
+        model = cls(found.tensors)
+        model._defaults = found.defaults
+        model._rules = [*parsed, *found.rules]
         return model
 
     def with_tensors(self, tensors: Iterable[Tensor]) -> Model:

@@ -10,10 +10,10 @@ import re
 import tomllib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, cast
+from types import MappingProxyType
+from typing import Any, NamedTuple, cast
 
 from fastinit import _kernel, initializers
 from fastinit.architectures import config_tensors
@@ -252,24 +252,31 @@ def parse_rule(text: str) -> dict[str, Any]:
     return rule | {"init": init}
 
 
+class Description(NamedTuple):
+    """What a file says of a model."""
+
+    tensors: list[Tensor]
+    defaults: Mapping[str, Default] = MappingProxyType({})  # initializers that names alone gave
+    rules: Sequence[Mapping[str, Any]] = ()  # of a spec
+
+
 def read_tensors(
     path: Path, rules: Sequence[Mapping[str, Any]] = (), strict: bool = True
-) -> tuple[list[Tensor], dict[str, Default]]:
+) -> Description:
     """The tensors that a file describes: a spec, a Hugging Face config, or stored tensors.
 
     `rules` come before what the file says. `strict` refuses rules that select no tensor, in the
-    file too, unless that says otherwise. With the tensors come those of their initializers that
-    are defaults by name.
+    file too, unless that says otherwise.
     """
     if path.is_dir() and (path / "config.json").is_file():
         path = _config_or_folder(path)
     if path.suffix == ".toml":
-        return _spec_tensors(path, _read_toml(path), rules, strict), {}
+        return _spec_tensors(path, _read_toml(path), rules, strict)
     if path.suffix == ".json" and not is_index(path.name):
         spec = read_json(path)
         if isinstance(spec, dict) and "model_type" in spec:
-            return _ruled_tensors(path, _config_tables(path, spec), rules, strict), {}
-        return _spec_tensors(path, spec, rules, strict), {}
+            return Description(_ruled_tensors(path, _config_tables(path, spec), rules, strict))
+        return _spec_tensors(path, spec, rules, strict)
     return _stored_tensors(path, rules, strict)
 
 
@@ -280,7 +287,7 @@ def _config_or_folder(folder: Path) -> Path:
         spec = read_json(path)
         if isinstance(spec, dict) and "model_type" in spec:
             _config_tables(path, spec)
-        elif not (isinstance(spec, dict) and {"tensors", "tensors_from"} & spec.keys()):
+        elif not (isinstance(spec, dict) and TENSOR_LISTS & spec.keys()):
             raise ValueError(f"{path}: expected a model_type, or the tensors of a spec; got none")
     except (ValueError, TypeError) as error:
         if not any(name.endswith(".safetensors") for name in os.listdir(folder)):
@@ -293,9 +300,7 @@ def _config_or_folder(folder: Path) -> Path:
     return path
 
 
-def _stored_tensors(
-    path: Path, rules: Sequence[Mapping[str, Any]], strict: bool
-) -> tuple[list[Tensor], dict[str, Default]]:
+def _stored_tensors(path: Path, rules: Sequence[Mapping[str, Any]], strict: bool) -> Description:
     """The tensors of files, with the initializers of rules, or those that names suggest."""
     found = [(stored, _stored_table(stored)) for stored in read_stored(path)]
     if strict:
@@ -313,7 +318,7 @@ def _stored_tensors(
         raise ValueError(f"{path}: {no_default(unknown)}")
     if sentence := not_known(defaults):
         warnings.warn(f"{path}: {sentence}", stacklevel=2)
-    return _tensors(path, tables), defaults
+    return Description(_tensors(path, tables), defaults)
 
 
 #: Of a key in TOML; specs have no use for more than 4.
@@ -372,7 +377,7 @@ def _stored_table(stored: Stored) -> dict[str, Any]:
 
 def _spec_tensors(
     path: Path, spec: Any, rules: Sequence[Mapping[str, Any]], strict: bool
-) -> list[Tensor]:
+) -> Description:
     """Of a tensor, the command line's rule counts before its own table, then the spec's rule, the spec, and what is stored."""
     if path.suffix == ".json" and isinstance(spec, dict) and not spec.keys() & TENSOR_LISTS:
         raise ValueError(
@@ -412,7 +417,7 @@ def _spec_tensors(
         given = {k: v for k, v in defaults.items() if k != "dtype" or is_fillable(one["dtype"])}
         tables.append({**one, **given, **_rule(one, own_rules)})
     tables += [{**defaults, **_rule(one, own_rules), **one} for one in listed]
-    return _ruled_tensors(path, tables, rules, strict)
+    return Description(_ruled_tensors(path, tables, rules, strict), rules=own_rules)
 
 
 #: A doubled brace, a range such as ``{0..31}``, or a brace that is neither.
@@ -516,19 +521,6 @@ def _rule(table: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]) -> dict[
     )
     rule = next(selecting, {})
     return {key: value for key, value in rule.items() if key not in ("match", "min_axes")}
-
-
-def own_rules(path: Path) -> list[Mapping[str, Any]]:
-    """The rules of a file that `read_tensors` has read; none if it is not a spec."""
-    path = path / "config.json" if path.is_dir() else path
-    spec: Any = {}
-    with suppress(ValueError, FileNotFoundError):  # then `read_tensors` took headers instead
-        if path.suffix == ".toml":
-            spec = _read_toml(path)
-        elif path.suffix == ".json" and not is_index(path.name):
-            spec = read_json(path)
-    is_spec = isinstance(spec, dict) and "model_type" not in spec
-    return list(spec.get("rules", [])) if is_spec and spec.keys() & TENSOR_LISTS else []
 
 
 def is_skipped(stored: Stored, rules: Sequence[Mapping[str, Any]]) -> bool:
