@@ -25,7 +25,7 @@ from fastinit.checks import (
 )
 from fastinit.copies import copies
 from fastinit.dtypes import constant_value, not_measured
-from fastinit.exact import first_difference
+from fastinit.exact import first_difference, index_of
 from fastinit.files import Stored
 from fastinit.initializers import Distribution, Normal, TruncatedNormal, Uniform
 from fastinit.measure import BUFFER_BYTES, FEW, HUGE, Measured, measure
@@ -461,12 +461,9 @@ def _run_words(runs: Sequence[Run], shape: tuple[int, ...]) -> str:
 
 
 def _at(element: int, shape: tuple[int, ...]) -> str:
-    """The index of an element; not by NumPy, which has fewer axes than files may have."""
-    where: list[int] = []
-    for size in reversed(shape):
-        element, index = divmod(element, size)
-        where.insert(0, index)
-    return f"{where[0]:,}" if len(where) == 1 else f"{tuple(where)}"
+    """The index of an element, without the parentheses of one number."""
+    where = index_of(element, shape)
+    return f"{where[0]:,}" if len(where) == 1 else f"{where}"
 
 
 def _repeat_words(measured: Measured, shape: tuple[int, ...]) -> list[str]:
@@ -618,8 +615,7 @@ def _compare(stored: Stored, tensor: Tensor) -> tuple[str, ...]:
     for begin in range(0, stored.nbytes, PIECE):
         element = first_difference(stored, source, begin)
         if element is not None:
-            where = tuple(map(int, np.unravel_index(element, stored.shape)))
-            value = constant_value(tensor.resolve())
+            value, where = constant_value(tensor.resolve()), index_of(element, stored.shape)
             return (f"not {value:g} throughout: element {where} differs",)
     return ()
 

@@ -17,6 +17,15 @@ from fastinit.threads import Progress, get_num_threads, share
 from fastinit.write import PIECE, Source
 
 
+def index_of(element: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The index of an element in C order; not by NumPy, which has fewer axes than files may have."""
+    where: list[int] = []
+    for size in reversed(shape):
+        element, index = divmod(element, size)
+        where.insert(0, index)
+    return tuple(where)
+
+
 def first_difference(stored: Stored, source: Source, begin: int) -> int | None:
     """The first element that differs from its description in the `PIECE` bytes from byte `begin` on, if one does."""
     size = min(PIECE, stored.nbytes - begin)
@@ -78,6 +87,5 @@ def differences(
     report = None if progress is None else lambda _: progress(compared, total)
     share(compare, first_piece[-1], threads, report)
     for number, element in first.items():
-        where = np.unravel_index(element, pairs[number][1].shape)
-        found[number] = f"differs from element {tuple(map(int, where))} on"
+        found[number] = f"differs from element {index_of(element, pairs[number][1].shape)} on"
     return [f"{shortened(pairs[number][0].name)}: {text}" for number, text in sorted(found.items())]
