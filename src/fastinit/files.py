@@ -289,9 +289,8 @@ def read_safetensors(path: Path) -> tuple[list[Stored], dict[str, str]]:
     if not isinstance(header, dict):
         raise ValueError(f"{path}: expected a JSON object as header, got {type(header).__name__}")
     metadata = header.pop("__metadata__", None)
-    metadata = (
-        {} if metadata is None else metadata
-    )  # null is no metadata to the package safetensors
+    if metadata is None:  # null is no metadata to the package safetensors
+        metadata = {}
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise ValueError(f"{path}: __metadata__ must be an object of texts")
     start = 8 + length

@@ -373,8 +373,7 @@ class _Codes:
 
     def collision(self) -> float:
         """The probability that two of the values are equal; after `finish`."""
-        shares = self.counts / max(1, self.counts.sum())
-        return float((shares * shares).sum())
+        return _collision(self.counts)
 
     def _on_bounds(self, counts: NDArray[np.int64]) -> float:
         if self.expected is None:
@@ -521,20 +520,24 @@ class _Floats:
         if not math.isfinite(value):
             return 1.0
         i = int(min(max((value - self.center) * (BINS / (2 * self.half)) + BINS / 2, 0), BINS - 1))
-        return float(
-            self.bins[max(0, i - 1) : i + 2].max() / self.bins.sum()
-        )  # it may be on an edge
+        # It may be on an edge.
+        return float(self.bins[max(0, i - 1) : i + 2].max() / self.bins.sum())
 
     def collision(self) -> float:
         """At least the probability that two of the values are equal: that they are in one bin."""
-        shares = self.bins / max(1, self.bins.sum())
-        return float((shares * shares).sum())
+        return _collision(self.bins)
 
     def _distance(self, n: int) -> float:
         if self.expected is None or not n:
             return math.nan
         least, most = _edge_cdf(self.expected, self.dtype)
         return _largest_distance(np.cumsum(self.bins)[:-1] / n, least, most)
+
+
+def _collision(counts: NDArray[np.int64]) -> float:
+    """The probability that two values are in one of the bins that they are counted by."""
+    shares = counts / max(1, counts.sum())
+    return float((shares * shares).sum())
 
 
 def _largest_distance(ours: Reals, least: Reals, most: Reals) -> float:

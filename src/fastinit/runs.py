@@ -183,9 +183,7 @@ class Pages:
         varied = (heads[1:] != heads[0]).any(axis=0)
         self.count += self._held
         mixed = heads[:, varied] * _FACTORS
-        mixed ^= mixed >> np.uint64(
-            32
-        )  # else the hash would be linear, and structured values collide
+        mixed ^= mixed >> np.uint64(32)  # a linear hash would have structured values collide
         self._keys.append((mixed * _FACTORS).sum(axis=0, dtype=np.uint64))
         self._where.append(at[varied])
         self._held = 0
