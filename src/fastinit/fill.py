@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from types import EllipsisType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -15,15 +15,18 @@ from fastinit import _kernel
 from fastinit._kernel import DTYPE_SIZES
 from fastinit.checks import check_int, counted, shown
 from fastinit.choices import DtypeName
-from fastinit.streams import Seed, Stream, stream_key
+from fastinit.streams import Seed, Stream, seed_value, stream_key
 from fastinit.threads import get_num_threads, share
+
+if TYPE_CHECKING:
+    from fastinit.computed import Prepared
 
 Array = NDArray[Any]
 IndexItem = int | np.integer[Any] | slice | EllipsisType
 Index = IndexItem | tuple[IndexItem, ...]
 
-#: Makes the kernel's distribution for one dtype, such as "float32".
-Prepare = Callable[[str], "_kernel.Distribution"]
+#: Makes the prepared distribution for one dtype, such as "float32".
+Prepare = Callable[[str], "_kernel.Distribution | Prepared"]
 
 #: Elements per task of a threaded fill: 2 MiB of float32, a huge page, and 0.2 to 1.5 milliseconds, so
 #: that Ctrl-C is answered at once and the last tasks end together. Half of it costs uniforms 3 %.
@@ -203,6 +206,36 @@ def select_axis(axis: int, n: int, item: Any) -> tuple[int, int, int]:
     return i % n, 1, 1
 
 
+class Box(NamedTuple):
+    """Elements of a tensor, and on which of its axes those of an output lie."""
+
+    ranges: tuple[range, ...]  # one for each axis of the tensor
+    axes: tuple[int, ...]  # one for each axis of the output
+
+    def view(self, out: Array) -> Array:
+        """`out` with the axes of the tensor, of one element where it has no such axis."""
+        ordered = out.transpose(sorted(range(out.ndim), key=self.axes.__getitem__))
+        kept = (axis in self.axes for axis in range(len(self.ranges)))
+        return ordered[tuple(slice(None) if is_kept else np.newaxis for is_kept in kept) + (...,)]
+
+    def part(self, shape: tuple[int, ...], index: Index) -> Box:
+        """The part of an index; `shape` is that of the output."""
+        ranges, axes = list(self.ranges), []
+        for axis, item in zip(self.axes, expand(shape, index), strict=True):
+            start, step, count = select_axis(axis, len(ranges[axis]), item)
+            whole = ranges[axis]
+            begin, step = whole.start + start * whole.step, step * whole.step
+            ranges[axis] = range(begin, begin + step * count, step)
+            if isinstance(item, slice):
+                axes.append(axis)
+        return Box(tuple(ranges), tuple(axes))
+
+
+def select_box(shape: tuple[int, ...], index: Index) -> Box:
+    """The box of an index."""
+    return Box(tuple(map(range, shape)), tuple(range(len(shape)))).part(shape, index)
+
+
 def fill_array(
     out: Array,
     dtype: str,
@@ -220,8 +253,12 @@ def fill_array(
     first, steps = check_part(out, shape, index)
     threads = None if threads is None else check_int("threads", threads, 1)
     distribution = prepare(dtype)
-    key = stream_key(seed, stream)
     out = np.asarray(out)  # subclasses may index and reshape as they like
+    if not isinstance(distribution, _kernel.Distribution):
+        box = select_box(shape, ... if index is None else index)
+        distribution.fill(out, seed_value(seed), stream, shape, box, threads)
+        return
+    key = stream_key(seed, stream)
     if index is None and out.flags.c_contiguous:
         if out.size <= TASK:  # what follows takes as long as a thousand elements
             _kernel.fill(distribution, key, 0, out, 0, out.size)

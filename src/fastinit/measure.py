@@ -17,6 +17,7 @@ from fastinit.checks import check_int, shortened
 from fastinit.files import Stored
 from fastinit.initializers import Distribution
 from fastinit.runs import KEY, Pages, Repeat, Run, Runs
+from fastinit.rounding import decode_table
 from fastinit.theory import (
     CODES,
     Reals,
@@ -24,7 +25,6 @@ from fastinit.theory import (
     bounds,
     cdf,
     cumulative,
-    decode_table,
     grid,
     midpoints,
     moments,
