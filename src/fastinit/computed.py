@@ -42,11 +42,17 @@ class Evaluation:
         # The expression is kept beside its values: another one could get its id.
         self._values: dict[Hashable, tuple[Distribution, NDArray[Any]]] = {}
 
-    def key(self, number: int) -> int:
+    def key(self, number: int, stream: Stream | None = None) -> int:
         """The generator's key of the draw of this number: 1 is that of the stream's own name."""
-        if number == 1:
-            return stream_key(self.seed, self.stream)
-        return stream_key(self.seed, f"{stream_name(self.stream).decode()}#{number}")
+        return stream_key(self.seed, self._name(number, stream))
+
+    def _name(self, number: int, stream: Stream | None) -> Stream:
+        stream = self.stream if stream is None else stream
+        return stream if number == 1 else f"{stream_name(stream).decode()}#{number}"
+
+    def of(self, number: int, stream: Stream | None = None) -> Evaluation:
+        """The evaluation of what takes this draw for the only one."""
+        return Evaluation(self.seed, self._name(number, stream), self.real)
 
     def values(
         self, distribution: Distribution, shape: tuple[int, ...], ranges: Ranges

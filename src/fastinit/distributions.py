@@ -276,7 +276,9 @@ class Identity(Computed):
 
     def resolve(self, shape: Sequence[int]) -> Distribution:
         if len(shape) != 2:
-            raise ValueError(f"shape must have two axes to be an identity matrix, got {shown(shape)}")
+            raise ValueError(
+                f"shape must have two axes to be an identity matrix, got {shown(shape)}"
+            )
         return self
 
     def limits(self) -> tuple[int, int] | None:

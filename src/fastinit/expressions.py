@@ -53,7 +53,8 @@ class Draw(Computed):
     Parameters
     ----------
     of : Distribution
-        A distribution whose elements do not depend on each other, such as `Normal`.
+        One whose elements do not depend on each other, such as `Normal`, or one of whole tensors,
+        such as `Orthogonal`, which takes no `first` and no `steps`.
     number : int
         Which draw of the tensor it is: 1 takes the stream of the tensor's name, k the one that is
         named ``NAME#k``.
@@ -62,15 +63,22 @@ class Draw(Computed):
     steps : tuple of int, optional
         The step in the stream along each axis: element (i, j, ...) is that at ``first + i *
         steps[0] + j * steps[1] + ...``. By default elements lie in C order.
+    stream : str, optional
+        The name of another tensor, whose draw it is: for copies of it, and for what is computed from it.
     """
 
     of: Distribution
     number: int = 1
     first: int = 0
     steps: tuple[int, ...] | None = None
+    stream: str | None = None
 
     def __post_init__(self) -> None:
-        _check_drawn("of", self.of)
+        _check_operand("of", self.of)
+        if not is_drawn(self.of) and (self.first or self.steps is not None):
+            raise TypeError(
+                f"first and steps need a distribution whose elements are drawn one by one, got {shown(self.of)}"
+            )
         object.__setattr__(self, "number", check_int("number", self.number, 1))
         object.__setattr__(self, "first", check_int("first", self.first, 0, 2**64 - 1))
         if self.steps is not None:
@@ -83,24 +91,22 @@ class Draw(Computed):
     def compute(
         self, shape: tuple[int, ...], ranges: Ranges, evaluation: Evaluation
     ) -> NDArray[Any]:
+        if not is_drawn(self.of):
+            of = self.of.resolve(shape)
+            return evaluation.of(self.number, self.stream).values(of, shape, ranges)
         strides = c_strides(shape) if self.steps is None else self.steps
         if len(strides) != len(shape):
             raise ValueError(f"steps must have a step for each axis of {shape}, got {self.steps}")
         first = self.first + sum(r.start * step for r, step in zip(ranges, strides, strict=True))
         steps = [r.step * step for r, step in zip(ranges, strides, strict=True)]
-        key = evaluation.key(self.number)
+        key = evaluation.key(self.number, self.stream)
         return self.of.draw(first, steps, [len(r) for r in ranges], key, evaluation.real)
 
 
-def _check_drawn(name: str, value: object) -> None:
-    """Refuse what has no elements that are drawn one by one."""
-    _check_operand(name, value)
-    cls: Any = type(value)
-    own_draw = cls.draw is not Distribution.draw
-    if isinstance(value, Computed) and not own_draw:
-        raise TypeError(
-            f"{name} must be a distribution whose elements are drawn one by one, got {shown(value)}"
-        )
+def is_drawn(distribution: Distribution) -> bool:
+    """Whether the elements of a distribution are drawn one by one."""
+    cls: Any = type(distribution)
+    return not isinstance(distribution, Computed) or cls.draw is not Distribution.draw
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -456,5 +462,3 @@ def _sum_last(values: NDArray[Any], kept: int) -> NDArray[np.float64]:
         rest = squares[..., 2 * half :]
         squares = np.concatenate((squares[..., :half] + squares[..., half : 2 * half], rest), -1)
     return squares.sum(axis=-1)
-
-

@@ -20,14 +20,20 @@ def fold(name: str, operands: list[Distribution | float]) -> Distribution | None
         match name, operands:
             case "neg", [Distribution() as x]:
                 return _scaled(x, -1.0)
-            case ("add", [Distribution() as x, float(b)]) | ("add", [float(b), Distribution() as x]):
+            case ("add", [Distribution() as x, float(b)]) | (
+                "add",
+                [float(b), Distribution() as x],
+            ):
                 return _shifted(x, b)
             case "sub", [Distribution() as x, float(b)]:
                 return _shifted(x, -b)
             case "sub", [float(b), Distribution() as x]:
                 negative = _scaled(x, -1.0)
                 return None if negative is None else _shifted(negative, b)
-            case ("mul", [Distribution() as x, float(a)]) | ("mul", [float(a), Distribution() as x]):
+            case ("mul", [Distribution() as x, float(a)]) | (
+                "mul",
+                [float(a), Distribution() as x],
+            ):
                 return _scaled(x, a)
             case "div", [Distribution() as x, float(a)]:
                 return _scaled(x, 1 / a)

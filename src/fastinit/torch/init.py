@@ -63,8 +63,10 @@ SAMPLING = (
     "xavier_normal_",
     "xavier_uniform_",
 )
-#: PyTorch's functions, whose code `patched` replaces.
-PUBLIC: dict[str, Any] = {name: getattr(torch.nn.init, name) for name in SAMPLING}
+#: PyTorch's functions, whose code `patched` and `record` replace.
+PUBLIC: dict[str, Any] = {
+    name: getattr(torch.nn.init, name) for name in (*SAMPLING, "dirac_", "eye_")
+}
 if {
     (f.__module__, f.__code__.co_filename, "fastinit_call" in f.__code__.co_names)
     for f in (*PUBLIC.values(), zeros_)
@@ -291,7 +293,7 @@ def sparse_(
 
 @_kernel.in_default_arithmetic
 @lru_cache(maxsize=1024, typed=True)  # PyTorch tells True from 1.0
-def _law(name: str, *arguments: Any) -> Initializer:
+def initializer_of(name: str, *arguments: Any) -> Initializer:
     """The initializer of a function and its arguments; an error where it has none."""
     mode: Mode
     if name == "uniform_":
@@ -330,7 +332,7 @@ def _sample(
     scalars = not name.startswith("kaiming")
     numbers = (a.item() if scalars and _is_scalar(a) else a for a in arguments)
     try:
-        initializer = _law(name, *numbers)
+        initializer = initializer_of(name, *numbers)
         prepare(initializer, tuple(tensor.shape), DTYPES[tensor.dtype])
     except (ValueError, TypeError, ArithmeticError, AttributeError) as error:
         # Where the dtype has no value between the bounds, PyTorch would give values outside.
