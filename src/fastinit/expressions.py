@@ -141,7 +141,8 @@ class Known(Computed):
         return hash(self._identity())
 
     def __repr__(self) -> str:
-        values = shown(self.values.tolist()) if self.values.size <= 16 else "..."
+        few = self.values.size <= 16
+        values = shown(self.values.tolist()) if few else f"digest {self._identity()[2].hex()[:16]}"
         return f"Known({values}, dtype={self.dtype!r}, shape={self.values.shape})"
 
     def _identity(self) -> tuple[Any, ...]:
@@ -384,12 +385,18 @@ def apply_op(name: str, *operands: Distribution | float) -> Distribution:
             return Constant(value) if math.isfinite(value) else Known(np.array(value))
     draws = [x for x in given if isinstance(x, Draw)]
     plain = [x.of if isinstance(x, Draw) else x for x in given]
-    folded = fold(name, [_number(x) if _number(x) is not None else x for x in plain])
+    folded = fold(name, list(map(_plain, plain)))
     if folded is not None:
         return replace(draws[0], of=folded) if draws else folded
     if name not in UNARY and name not in BINARY:
         raise ValueError(f"{name} of {shown(operands)} has no distribution that is known here")
     return made
+
+
+def _plain(x: Distribution | float) -> Distribution | float:
+    """The number of a constant; others as they are."""
+    number = _number(x)
+    return x if number is None else number
 
 
 def _number(x: Distribution | float) -> float | None:
@@ -450,11 +457,11 @@ class Norm(Computed):
 
 def _sum_last(values: NDArray[Any], kept: int) -> NDArray[np.float64]:
     """Sums of squares over the axes after the first ones, in halves: NumPy's own order depends on memory layout."""
-    squares = values.astype(np.float64).reshape(*values.shape[:kept], -1) ** 2
+    summed = math.prod(values.shape[kept:])
+    squares = values.astype(np.float64).reshape(*values.shape[:kept], summed) ** 2
     while squares.shape[-1] > 1:
         half = squares.shape[-1] // 2
         rest = squares[..., 2 * half :]
         squares = np.concatenate((squares[..., :half] + squares[..., half : 2 * half], rest), -1)
-    return squares.sum(axis=-1)
-
-
+    sums: NDArray[np.float64] = squares.sum(axis=-1)
+    return sums

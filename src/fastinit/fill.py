@@ -215,8 +215,9 @@ class Box(NamedTuple):
     def view(self, out: Array) -> Array:
         """`out` with the axes of the tensor, of one element where it has no such axis."""
         ordered = out.transpose(sorted(range(out.ndim), key=self.axes.__getitem__))
-        kept = (axis in self.axes for axis in range(len(self.ranges)))
-        return ordered[tuple(slice(None) if is_kept else np.newaxis for is_kept in kept) + (...,)]
+        axes = range(len(self.ranges))
+        items = [slice(None) if axis in self.axes else np.newaxis for axis in axes]
+        return ordered[(*items, ...)]
 
     def part(self, shape: tuple[int, ...], index: Index) -> Box:
         """The part of an index; `shape` is that of the output."""

@@ -20,14 +20,20 @@ def fold(name: str, operands: list[Distribution | float]) -> Distribution | None
         match name, operands:
             case "neg", [Distribution() as x]:
                 return _scaled(x, -1.0)
-            case ("add", [Distribution() as x, float(b)]) | ("add", [float(b), Distribution() as x]):
+            case ("add", [Distribution() as x, float(b)]) | (
+                "add",
+                [float(b), Distribution() as x],
+            ):
                 return _shifted(x, b)
             case "sub", [Distribution() as x, float(b)]:
                 return _shifted(x, -b)
             case "sub", [float(b), Distribution() as x]:
                 negative = _scaled(x, -1.0)
                 return None if negative is None else _shifted(negative, b)
-            case ("mul", [Distribution() as x, float(a)]) | ("mul", [float(a), Distribution() as x]):
+            case ("mul", [Distribution() as x, float(a)]) | (
+                "mul",
+                [float(a), Distribution() as x],
+            ):
                 return _scaled(x, a)
             case "div", [Distribution() as x, float(a)]:
                 return _scaled(x, 1 / a)
@@ -44,7 +50,7 @@ def fold(name: str, operands: list[Distribution | float]) -> Distribution | None
             case "exp", [Uniform(low, high)] if low < high:
                 return LogUniform(math.exp(low), math.exp(high))
             case "erfinv", [Uniform(low, high)] if -1 <= low < high <= 1:
-                return _normal(0.0, math.sqrt(0.5), _quantile(low), _quantile(high))
+                return _normal(0.0, 1 / math.sqrt(2), _quantile(low), _quantile(high))
     return None
 
 
@@ -96,8 +102,10 @@ def _cut(x: Distribution, low: float, high: float) -> Distribution | None:
             lower, upper = -math.inf, math.inf
         case TruncatedNormal(mean, stddev, lower=lower, upper=upper) if stddev > 0:
             pass
-        case Uniform(left, right):
+        case Uniform(left, right) | LogUniform(left, right):
             return x if low <= left and right <= high else None
+        case Exponential():
+            return x if low <= 0 and high == math.inf else None
         case _:
             return None
     whole = normal_probability(lower, upper)

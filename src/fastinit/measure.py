@@ -16,8 +16,8 @@ from fastinit._kernel import DTYPE_SIZES
 from fastinit.checks import check_int, shortened
 from fastinit.files import Stored
 from fastinit.initializers import Distribution
-from fastinit.runs import KEY, Pages, Repeat, Run, Runs
 from fastinit.rounding import decode_table
+from fastinit.runs import KEY, Pages, Repeat, Run, Runs
 from fastinit.theory import (
     CODES,
     Reals,
