@@ -105,6 +105,8 @@ class Tensor:
         self._normalize_stream()
         self._normalize_part()
         check_fans(self.name, self.init, self.whole, FANS_ADVICE)
+        if isinstance(self.init, Computed):
+            self.init.resolve(self.whole)
         self._check_dtype()
 
     def _check_dtype(self) -> None:
