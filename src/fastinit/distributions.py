@@ -128,6 +128,11 @@ class RandomIntegers(Computed):
                 f"values must be in the range of int64 or of uint64, got low={self.low}, high={self.high}"
             )
 
+    def resolve(self, shape: Sequence[int]) -> Distribution:
+        if math.prod(shape) > 2**63:
+            raise ValueError(f"shape must have at most 2**63 elements, got {shown(tuple(shape))}")
+        return self
+
     def limits(self) -> tuple[int, int]:
         return self.low, self.high - 1
 

@@ -40,8 +40,7 @@ def decode_table(dtype: str) -> NDArray[np.float32]:
         return codes.astype(np.uint16).view(np.float16).astype(np.float32)
     if dtype == "float8_e8m0fnu":
         powers = np.ldexp(np.float32(1), codes[:255].astype(np.int32) - 127)
-        powers = np.append(powers, np.float32(np.nan))
-        return powers
+        return np.append(powers, np.float32(np.nan))
     bits, bias, is_fnuz = _EIGHT_BITS[dtype]
     exponent, fraction = codes >> bits & (127 >> bits), codes & (1 << bits) - 1
     digits = np.where(exponent > 0, (1 << bits) + fraction, fraction)
