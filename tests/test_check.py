@@ -27,8 +27,8 @@ from fastinit import copies, plot
 from fastinit.check import Checked, check_tensors, judge, ks_limit, table
 from fastinit.files import Stored
 from fastinit.measure import SHOWN_BINS, measure
-from fastinit.tensor import Tensor
 from fastinit.rounding import decode_table
+from fastinit.tensor import Tensor
 from fastinit.theory import bounds, cdf, cell, theory
 from machine import need_matplotlib
 

@@ -141,7 +141,8 @@ class Prepared:
             with np.errstate(all="ignore"):
                 values = evaluation.in_box().values(self.distribution, shape, chosen)
                 made = encode(values, self.dtype)
-            whole[(*part, ...)].view(made.dtype)[...] = made
+            items: tuple[Any, ...] = (*part, ...)  # the latter for an array of no axes
+            whole[items].view(made.dtype)[...] = made
 
         tiles = Tiles(whole.shape)
         threads = get_num_threads() if threads is None else threads

@@ -128,6 +128,11 @@ class RandomIntegers(Computed):
                 f"values must be in the range of int64 or of uint64, got low={self.low}, high={self.high}"
             )
 
+    def resolve(self, shape: Sequence[int]) -> Distribution:
+        if math.prod(shape) > 2**63:
+            raise ValueError(f"shape must have at most 2**63 elements, got {shown(tuple(shape))}")
+        return self
+
     def limits(self) -> tuple[int, int]:
         return self.low, self.high - 1
 
@@ -142,9 +147,7 @@ class RandomIntegers(Computed):
         return values.view(np.int64) if self.low < 0 else values
 
 
-def _numbers(
-    first: int, steps: Sequence[int], counts: Sequence[int], key: int
-) -> NDArray[np.uint64]:
+def _numbers(first: int, steps: Sequence[int], counts: Sequence[int], key: int) -> NDArray[Any]:
     """The number of 64 bits of each element: of raw words 2 e and 2 e + 1, the latter in the upper half."""
     out = np.empty(counts, np.uint64)
     if not out.size:
@@ -163,20 +166,21 @@ def _numbers(
     return out
 
 
-def _pairs(key: int, first: int, n: int) -> NDArray[np.uint64]:
+def _pairs(key: int, first: int, n: int) -> NDArray[Any]:
     words = np.empty(2 * n, np.uint32)
     _kernel.random_words(key, 2 * first, words)
     return words[0::2].astype(np.uint64) | words[1::2].astype(np.uint64) << 32
 
 
-def _high_half(n: NDArray[np.uint64], count: int) -> NDArray[np.uint64]:
+def _high_half(n: NDArray[Any], count: int) -> NDArray[Any]:
     """``n * count >> 64``, in halves of 32 bits."""
     mask, shift = np.uint64(2**32 - 1), np.uint64(32)
     low, high = np.uint64(count % 2**32), np.uint64(count >> 32)
     n_low, n_high = n & mask, n >> shift
     first = (n_low * low >> shift) + n_high * low
     second = n_low * high + (first & mask)
-    return n_high * high + (first >> shift) + (second >> shift)
+    result: NDArray[Any] = n_high * high + (first >> shift) + (second >> shift)
+    return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +295,8 @@ class Identity(Computed):
     ) -> NDArray[Any]:
         self.resolve(shape)
         rows, columns = (np.array(r) for r in ranges)
-        return (rows[:, np.newaxis] == columns) * self.gain
+        values: NDArray[np.float64] = (rows[:, np.newaxis] == columns) * self.gain
+        return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,7 +345,7 @@ class Dirac(Computed):
         is_one = outputs % max(1, shape[0] // self.groups) == inputs
         for where, size in zip(spatial, shape[2:], strict=True):
             is_one = is_one & (where == size // 2)
-        return is_one * 1.0
+        return np.asarray(is_one, np.float64)
 
 
 def _finite(name: str, value: Any) -> float:

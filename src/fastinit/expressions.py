@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,6 +85,22 @@ class Draw(Computed):
         if self.steps is not None:
             steps = tuple(check_int("steps", step, -(2**63), 2**63 - 1) for step in self.steps)
             object.__setattr__(self, "steps", steps)
+        if self.stream is not None and not isinstance(self.stream, str):
+            raise TypeError(f"stream must be a text, got {shown(self.stream)}")
+
+    def resolve(self, shape: Sequence[int]) -> Distribution:
+        strides = c_strides(tuple(shape)) if self.steps is None else self.steps
+        if len(strides) != len(shape):
+            raise ValueError(f"steps must be {len(shape)} for shape {shape}, got {self.steps}")
+        if math.prod(shape):
+            reach = [(n - 1) * step for n, step in zip(shape, strides, strict=True)]
+            lowest, highest = (self.first + sum(f(0, x) for x in reach) for f in (min, max))
+            if lowest < 0 or highest >= 2**64:
+                raise ValueError(
+                    "first and steps must select positions in [0, 2**64), got some in "
+                    f"[{lowest}, {highest}] for shape {shape}"
+                )
+        return self
 
     def limits(self) -> tuple[int, int] | None:
         return _limits(self.of)
@@ -95,8 +112,6 @@ class Draw(Computed):
             of = self.of.resolve(shape)
             return evaluation.of(self.number, self.stream).values(of, shape, ranges)
         strides = c_strides(shape) if self.steps is None else self.steps
-        if len(strides) != len(shape):
-            raise ValueError(f"steps must have a step for each axis of {shape}, got {self.steps}")
         first = self.first + sum(r.start * step for r, step in zip(ranges, strides, strict=True))
         steps = [r.step * step for r, step in zip(ranges, strides, strict=True)]
         key = evaluation.key(self.number, self.stream)
@@ -147,7 +162,8 @@ class Known(Computed):
         return hash(self._identity())
 
     def __repr__(self) -> str:
-        values = shown(self.values.tolist()) if self.values.size <= 16 else "..."
+        few = self.values.size <= 16
+        values = shown(self.values.tolist()) if few else f"digest {self._identity()[2].hex()[:16]}"
         return f"Known({values}, dtype={self.dtype!r}, shape={self.values.shape})"
 
     def _identity(self) -> tuple[Any, ...]:
@@ -170,14 +186,13 @@ class Known(Computed):
             return 0, 0
         return int(self.values.min()), int(self.values.max())
 
+    def resolve(self, shape: Sequence[int]) -> Distribution:
+        _check_broadcast("values", self.values.shape, shape)
+        return self
+
     def compute(
         self, shape: tuple[int, ...], ranges: Ranges, evaluation: Evaluation
     ) -> NDArray[Any]:
-        if self.values.ndim > len(shape):
-            raise ValueError(f"values of shape {self.values.shape} must broadcast to {shape}")
-        for n, wanted in zip(self.values.shape[::-1], shape[::-1], strict=False):
-            if n not in (1, wanted):
-                raise ValueError(f"values of shape {self.values.shape} must broadcast to {shape}")
         return decode(take(self.values, shape, ranges), self.dtype)
 
 
@@ -202,6 +217,12 @@ class Op(Computed):
         count = 1 if self.name in UNARY else 2
         if len(self.operands) != count:
             raise ValueError(f"{self.name} has {count} operands, got {len(self.operands)}")
+
+    def resolve(self, shape: Sequence[int]) -> Distribution:
+        for operand in self.operands:
+            if isinstance(operand, Distribution):
+                operand.resolve(shape)
+        return self
 
     def limits(self) -> tuple[int, int] | None:
         return (0, 1) if self.name == "less" else None
@@ -228,6 +249,12 @@ def _operand(value: Any) -> Distribution | float:
     if isinstance(value, (int, float, np.integer, np.floating)):
         return float(value)
     raise TypeError(f"operands must be distributions or numbers, got {shown(value)}")
+
+
+def _check_broadcast(name: str, shape: tuple[int, ...], wanted: Sequence[int]) -> None:
+    pairs = zip(shape[::-1], tuple(wanted)[::-1], strict=False)
+    if len(shape) > len(wanted) or any(n not in (1, w) for n, w in pairs):
+        raise ValueError(f"{name} of shape {shape} must broadcast to {tuple(wanted)}")
 
 
 def _check_operand(name: str, value: object) -> None:
@@ -273,6 +300,13 @@ class Parts(Computed):
 
     def _identity(self) -> tuple[Any, ...]:
         return self.base, tuple((repr(index), part) for index, part in self.parts)
+
+    def resolve(self, shape: Sequence[int]) -> Distribution:
+        self.base.resolve(shape)
+        for index, part in self.parts:
+            box = select_box(tuple(shape), index)
+            part.resolve(tuple(len(box.ranges[axis]) for axis in box.axes))
+        return self
 
     def limits(self) -> tuple[int, int] | None:
         found = [_limits(self.base), *(_limits(part) for _, part in self.parts)]
@@ -325,7 +359,8 @@ class _Placed:
 
 
 def _items(index: Any) -> Index:
-    return tuple(index) if isinstance(index, (tuple, list)) else (index,)
+    items = tuple(index) if isinstance(index, (tuple, list)) else (index,)
+    return tuple(int(item) if isinstance(item, np.integer) else item for item in items)
 
 
 def intersect(r: range, selected: range) -> range:
@@ -390,12 +425,18 @@ def apply_op(name: str, *operands: Distribution | float) -> Distribution:
             return Constant(value) if math.isfinite(value) else Known(np.array(value))
     draws = [x for x in given if isinstance(x, Draw)]
     plain = [x.of if isinstance(x, Draw) else x for x in given]
-    folded = fold(name, [_number(x) if _number(x) is not None else x for x in plain])
+    folded = fold(name, list(map(_plain, plain)))
     if folded is not None:
         return replace(draws[0], of=folded) if draws else folded
     if name not in UNARY and name not in BINARY:
         raise ValueError(f"{name} of {shown(operands)} has no distribution that is known here")
     return made
+
+
+def _plain(x: Distribution | float) -> Distribution | float:
+    """The number of a constant; others as they are."""
+    number = _number(x)
+    return x if number is None else number
 
 
 def _number(x: Distribution | float) -> float | None:
@@ -431,6 +472,12 @@ class Norm(Computed):
         axes = {check_int("axes", axis, -ndim, ndim - 1) % ndim for axis in self.axes}
         object.__setattr__(self, "axes", tuple(sorted(axes)))
 
+    def resolve(self, shape: Sequence[int]) -> Distribution:
+        self.of.resolve(self.shape)
+        kept = tuple(1 if a in self.axes else n for a, n in enumerate(self.shape))
+        _check_broadcast("a norm", kept, shape)
+        return self
+
     def compute(
         self, shape: tuple[int, ...], ranges: Ranges, evaluation: Evaluation
     ) -> NDArray[Any]:
@@ -456,9 +503,11 @@ class Norm(Computed):
 
 def _sum_last(values: NDArray[Any], kept: int) -> NDArray[np.float64]:
     """Sums of squares over the axes after the first ones, in halves: NumPy's own order depends on memory layout."""
-    squares = values.astype(np.float64).reshape(*values.shape[:kept], -1) ** 2
+    summed = math.prod(values.shape[kept:])
+    squares = values.astype(np.float64).reshape(*values.shape[:kept], summed) ** 2
     while squares.shape[-1] > 1:
         half = squares.shape[-1] // 2
         rest = squares[..., 2 * half :]
         squares = np.concatenate((squares[..., :half] + squares[..., half : 2 * half], rest), -1)
-    return squares.sum(axis=-1)
+    sums: NDArray[np.float64] = squares.sum(axis=-1)
+    return sums

@@ -44,6 +44,11 @@ _NATIVE: dict[np.dtype[Any], DtypeName] = {
     np.dtype("float64"): "float64",
     np.dtype("float16"): "float16",
 }
+#: Further ones, which computed distributions of integers and known values fill.
+_EXACT = {
+    np.dtype(name): name
+    for name in ("bool", "complex64", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64)))
+}
 _FROM_ML_DTYPES = tuple(name for name in DTYPE_SIZES if name not in _NATIVE.values())
 
 
@@ -55,8 +60,11 @@ def dtype_size(name: str) -> int:
     return size
 
 
-def output_dtype(dtype: DTypeLike) -> np.dtype[Any]:
-    """The NumPy dtype of a new array; bfloat16 and the 8-bit ones need the package ml_dtypes."""
+def output_dtype(dtype: DTypeLike, is_computed: bool = False) -> np.dtype[Any]:
+    """The NumPy dtype of a new array; bfloat16 and the 8-bit ones need the package ml_dtypes.
+
+    Computed distributions take integers, too.
+    """
     if isinstance(dtype, str) and dtype in _FROM_ML_DTYPES:
         try:
             import ml_dtypes
@@ -73,13 +81,14 @@ def output_dtype(dtype: DTypeLike) -> np.dtype[Any]:
         raise
     except Exception as error:  # NumPy asks the object for its attributes, and for its text
         raise TypeError(f"dtype must be {expected_dtypes()}, got {shown(dtype)}") from error
-    dtype_name(result, "dtype")
+    if not (is_computed and result in _EXACT):
+        dtype_name(result, "dtype")
     return result
 
 
-def new_array(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+def new_array(shape: tuple[int, ...], dtype: DTypeLike, is_computed: bool = False) -> Array:
     """An uninitialised C-contiguous array."""
-    made = output_dtype(dtype)
+    made = output_dtype(dtype, is_computed)
     if math.prod(filter(None, shape)) * made.itemsize > sys.maxsize:
         raise ValueError(f"shape must fit the address space as {made.name}, got {shown(shape)}")
     return np.empty(shape, made)
@@ -103,11 +112,15 @@ def expected_dtypes() -> str:
     return f"{', '.join(rest)} or {last}"
 
 
-def check_output(out: Any) -> str:
-    """Refuse anything but a writable float array without overlap and masks; return the dtype's name."""
+def check_output(out: Any, is_computed: bool = False) -> str:
+    """Refuse anything but a writable float array without overlap and masks; return the dtype's name.
+
+    Computed distributions take arrays of integers, too.
+    """
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a numpy.ndarray, got {type(out).__name__}")
-    name = dtype_name(out.dtype, "out.dtype")
+    exact = _EXACT.get(out.dtype) if is_computed else None
+    name = exact or dtype_name(out.dtype, "out.dtype")
     if not out.flags.writeable:
         raise ValueError("out must be writable, got a read-only array")
     # Asked of plain arrays too, it costs a small fill 15 %.
@@ -215,8 +228,9 @@ class Box(NamedTuple):
     def view(self, out: Array) -> Array:
         """`out` with the axes of the tensor, of one element where it has no such axis."""
         ordered = out.transpose(sorted(range(out.ndim), key=self.axes.__getitem__))
-        kept = (axis in self.axes for axis in range(len(self.ranges)))
-        return ordered[tuple(slice(None) if is_kept else np.newaxis for is_kept in kept) + (...,)]
+        axes = range(len(self.ranges))
+        items = [slice(None) if axis in self.axes else np.newaxis for axis in axes]
+        return ordered[(*items, ...)]
 
     def part(self, shape: tuple[int, ...], index: Index) -> Box:
         """The part of an index; `shape` is that of the output."""

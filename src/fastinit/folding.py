@@ -50,7 +50,7 @@ def fold(name: str, operands: list[Distribution | float]) -> Distribution | None
             case "exp", [Uniform(low, high)] if low < high:
                 return LogUniform(math.exp(low), math.exp(high))
             case "erfinv", [Uniform(low, high)] if -1 <= low < high <= 1:
-                return _normal(0.0, math.sqrt(0.5), _quantile(low), _quantile(high))
+                return _normal(0.0, 1 / math.sqrt(2), _quantile(low), _quantile(high))
     return None
 
 
@@ -102,8 +102,10 @@ def _cut(x: Distribution, low: float, high: float) -> Distribution | None:
             lower, upper = -math.inf, math.inf
         case TruncatedNormal(mean, stddev, lower=lower, upper=upper) if stddev > 0:
             pass
-        case Uniform(left, right):
+        case Uniform(left, right) | LogUniform(left, right):
             return x if low <= left and right <= high else None
+        case Exponential():
+            return x if low <= 0 and high == math.inf else None
         case _:
             return None
     whole = normal_probability(lower, upper)

@@ -84,7 +84,7 @@ class Initializer:
             independent. A non-negative integer is named by its decimal digits.
         dtype : dtype
             float32, float64, float16; "bfloat16", "float8_e4m3fn" and "float8_e5m2" need
-            ``ml_dtypes``.
+            ``ml_dtypes``. `RandomIntegers` and others of whole numbers also take integers and bool.
         threads : int, optional
             At most so many threads, `get_num_threads()` by default. The values
             do not depend on it.
@@ -107,7 +107,7 @@ class Initializer:
         distribution, dtype and i: see ``fastinit.h``. The same holds for
         `fill` and `shard`, for any part, memory layout and number of threads.
         """
-        out = new_array(normalize_shape(shape), dtype)
+        out = new_array(normalize_shape(shape), dtype, isinstance(self, Computed))
         return self.fill(out, seed=seed, stream=stream, threads=threads)
 
     def fill(
@@ -151,7 +151,7 @@ class Initializer:
         if shape is None and index is not None:
             raise ValueError("index needs shape, the shape of the whole tensor; got shape=None")
         dims = getattr(out, "shape", ()) if shape is None else normalize_shape(shape)
-        dtype = check_output(out)
+        dtype = check_output(out, isinstance(self, Computed))
         fill_array(out, dtype, partial(prepare, self, dims), seed, stream, dims, index, threads)
         return out
 
@@ -183,7 +183,8 @@ class Initializer:
             raise TypeError("seed must be given to make a shard, got None")
         dims = normalize_shape(shape)
         _, counts, _, kept = select(dims, index)
-        out = new_array(tuple(counts[axis] for axis in kept), dtype)
+        sizes = tuple(counts[axis] for axis in kept)
+        out = new_array(sizes, dtype, isinstance(self, Computed))
         return self.fill(out, seed=seed, stream=stream, shape=dims, index=index, threads=threads)
 
 

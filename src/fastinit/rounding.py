@@ -39,9 +39,8 @@ def decode_table(dtype: str) -> NDArray[np.float32]:
     if dtype == "float16":
         return codes.astype(np.uint16).view(np.float16).astype(np.float32)
     if dtype == "float8_e8m0fnu":
-        powers = np.ldexp(np.float32(1), codes.astype(np.int32) - 127)
-        powers[255] = np.nan
-        return powers
+        powers = np.ldexp(np.float32(1), codes[:255].astype(np.int32) - 127)
+        return np.append(powers, np.float32(np.nan))
     bits, bias, is_fnuz = _EIGHT_BITS[dtype]
     exponent, fraction = codes >> bits & (127 >> bits), codes & (1 << bits) - 1
     digits = np.where(exponent > 0, (1 << bits) + fraction, fraction)
@@ -61,11 +60,13 @@ def decode_table(dtype: str) -> NDArray[np.float32]:
 def decode(bits: NDArray[Any], dtype: str) -> NDArray[Any]:
     """Numbers from the bits of a stored dtype: integers and bools as they are, floats as float64."""
     if dtype in _NATIVE:
-        numbers = bits.view(_NATIVE[dtype])
+        numbers: NDArray[Any] = bits.view(_NATIVE[dtype])
         return numbers if dtype == "complex64" else numbers.astype(np.float64)
     if dtype.startswith(("float", "bfloat")):
-        return decode_table(dtype)[bits].astype(np.float64)
-    return bits.view(dtype)
+        values: NDArray[Any] = decode_table(dtype)[bits]
+        return values.astype(np.float64)
+    integers: NDArray[Any] = bits.view(dtype)
+    return integers
 
 
 def encode(values: NDArray[Any], dtype: str) -> NDArray[Any]:
@@ -84,8 +85,8 @@ def encode(values: NDArray[Any], dtype: str) -> NDArray[Any]:
     return values.astype(dtype, copy=False)
 
 
-def _to_bfloat16(x: NDArray[np.float64]) -> NDArray[np.uint16]:
-    bits = np.ascontiguousarray(x).view(np.uint64)
+def _to_bfloat16(x: NDArray[np.float64]) -> NDArray[Any]:
+    bits: NDArray[Any] = np.ascontiguousarray(x).view(np.uint64)
     sign = bits >> 63 << 15
     bits = bits & (2**63 - 1)
     # The fraction loses 45 bits, and the exponent its other bias.
@@ -98,8 +99,7 @@ def _to_bfloat16(x: NDArray[np.float64]) -> NDArray[np.uint16]:
         codes.reshape(-1)[small] = units.astype(np.int64)
     np.minimum(codes, 0x7F80, out=codes)
     codes[np.isnan(x)] = 0x7FC0
-    result: NDArray[np.uint16] = (codes.astype(np.uint64) | sign).astype(np.uint16)
-    return result
+    return (codes.astype(np.uint64) | sign).astype(np.uint16)
 
 
 @cache
@@ -114,16 +114,17 @@ def _grid(dtype: str) -> tuple[NDArray[np.float64], NDArray[np.uint8], NDArray[n
     return values, codes, middle, beyond.get(dtype, 128)
 
 
-def _to_8_bits(x: NDArray[np.float64], dtype: str) -> NDArray[np.uint8]:
+def _to_8_bits(x: NDArray[np.float64], dtype: str) -> NDArray[Any]:
     _, codes, middle, beyond = _grid(dtype)
     all_codes = np.append(codes, np.uint8(beyond))
     magnitude = np.abs(x)
     below = np.searchsorted(middle, magnitude, "left")
     above = np.searchsorted(middle, magnitude, "right")  # another one on a midpoint
-    chosen = all_codes[np.where(all_codes[below] & 1, above, below)]
+    chosen: NDArray[Any] = all_codes[np.where(all_codes[below] & 1, above, below)]
     if dtype == "float8_e8m0fnu":
         return np.where((x > 0) & (chosen != beyond), chosen, np.uint8(255))
-    chosen[np.isnan(x)] = 0x80 if dtype.endswith("fnuz") else 0x7F
-    if dtype.endswith("fnuz"):
-        return chosen | (np.signbit(x) & (chosen != 0)).astype(np.uint8) << 7
-    return chosen | np.signbit(x).astype(np.uint8) << 7
+    is_fnuz = dtype.endswith("fnuz")
+    chosen[np.isnan(x)] = 0x80 if is_fnuz else 0x7F
+    is_negative = np.signbit(x) & (chosen != 0) if is_fnuz else np.signbit(x)
+    chosen |= is_negative.astype(np.uint8) << 7
+    return chosen
