@@ -153,15 +153,19 @@ class Tensor:
         whole = normalize_shape(self.whole_shape)
         index = None if self.index is None else _plain_index(whole, self.index)
         _, counts, _, kept = select(whole, ... if index is None else index)
-        given = f"whole_shape {whole}, index {shown(self.index)} and axis_order {shown(self.axis_order)}"
         if len(kept) != len(self.shape):
             raise ValueError(
-                f"shape must have {counted(len(kept), 'size')}, as {given} give; got {self.shape}"
+                f"shape must have {counted(len(kept), 'size')}, as {self._part_text(whole)} give; got {self.shape}"
             )
         fitting = self._ordered([counts[axis] for axis in kept])
         if fitting != self.shape:
-            raise ValueError(f"shape must be {fitting}, that of {given}; got {self.shape}")
+            raise ValueError(
+                f"shape must be {fitting}, that of {self._part_text(whole)}; got {self.shape}"
+            )
         self._set(whole_shape=None if index is None else whole, index=index)
+
+    def _part_text(self, whole: tuple[int, ...]) -> str:
+        return f"whole_shape {whole}, index {shown(self.index)} and axis_order {shown(self.axis_order)}"
 
     def _ordered(self, numbers: Sequence[int]) -> tuple[int, ...]:
         """Numbers of the axes of ``whole[index]``, in the order of the tensor's own axes."""
