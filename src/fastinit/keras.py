@@ -211,24 +211,24 @@ def _jax(
     """An array of JAX, or an operation of the function that is being traced."""
     import jax
 
-    from fastinit import jax as face
+    from fastinit import jax_arrays
 
     # JAX does not say whether it traces; this is its cheapest operation.
     traced = isinstance(jax.lax.iota("int32", 1), jax.core.Tracer)
     sharding = None
     if layout is not None:
         sharding = getattr(layout, "backend_layout", layout)
-        sharding = face.named_sharding("layout", sharding, traced)
+        sharding = jax_arrays.named_sharding("layout", sharding, traced)
     if isinstance(seed, keras.random.SeedGenerator):
-        read: face.Reader = _read_state
+        read: jax_arrays.Reader = _read_state
         words = _next_of_jax(seed, traced, layout is not None)
     else:
-        read = face.read_key
+        read = jax_arrays.read_key
         words = np.array(divmod(seed % 2**64, 2**32), np.uint32)
         if traced:
             words = jax.numpy.asarray(words)
     made = jax.dtypes.canonicalize_dtype(dtype)  # float32 for float64, without jax_enable_x64
-    return face.make_array(distribution, shape, made, words, sharding, read)
+    return jax_arrays.make_array(distribution, shape, made, words, sharding, read)
 
 
 def _next_of_jax(generator: Any, traced: bool, spread: bool) -> Any:

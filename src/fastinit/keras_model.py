@@ -496,11 +496,11 @@ def _jax_array(weight: Weight, fill: Initializer, seed: int) -> Any:
     """An array on the devices of the weight's value; each device makes its shard."""
     import jax
 
-    from fastinit import jax as integration
+    from fastinit.jax_arrays import make_array
 
     old = weight.variable.value
     named = isinstance(old.sharding, jax.sharding.NamedSharding)
-    made = integration.make_array(
+    made = make_array(
         fill,
         tuple(old.shape),
         old.dtype,
