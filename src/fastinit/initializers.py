@@ -44,6 +44,7 @@ from fastinit.fill import (
     new_array,
     select,
 )
+from fastinit.rounding import decode, encode
 from fastinit.streams import Seed, Stream
 
 
@@ -249,6 +250,11 @@ class Computed(Distribution):
     def check_dtype(self, dtype: str) -> None:
         """Refuse a dtype that cannot have the values: any float will do, an integer dtype takes integers in its range."""
         if dtype in DTYPE_SIZES:
+            reach = self.reach()
+            if reach is not None and not np.isfinite(decode(encode(np.array(reach), dtype), dtype)):
+                raise ValueError(
+                    f"values could exceed the largest finite number of the dtype: {shown(self)} in {dtype}"
+                )
             return
         limits, possible = self.limits(), integer_limits(dtype)
         if possible is None or limits is None:
@@ -264,6 +270,10 @@ class Computed(Distribution):
 
     def limits(self) -> tuple[int, int] | None:
         """The least and the largest value where all are integers; None otherwise."""
+        return None
+
+    def reach(self) -> float | None:
+        """What no absolute value exceeds, where that is known and finite."""
         return None
 
 
