@@ -75,6 +75,8 @@ def encode(values: NDArray[Any], dtype: str) -> NDArray[Any]:
     What is too large becomes infinite, or NaN in a dtype without infinity. Integers must be in the
     range of an integer dtype.
     """
+    if not values.ndim:  # of which NumPy makes scalars
+        return encode(values.reshape(1), dtype).reshape(())
     if dtype in _NATIVE:
         with np.errstate(over="ignore", invalid="ignore"):
             return values.astype(_NATIVE[dtype], copy=False)
