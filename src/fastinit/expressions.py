@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastinit._kernel import DTYPE_SIZES
 from fastinit.checks import check_choice, check_int, shown
 from fastinit.computed import BOX, Evaluation, Ranges, take
-from fastinit.dtypes import constant_value, stored_dtype
+from fastinit.dtypes import constant_bytes, constant_value, stored_dtype
 from fastinit.fans import normalize_shape
-from fastinit.fill import Index, c_strides, select_box
+from fastinit.fill import Array, Index, c_strides, select_box
 from fastinit.folding import fold
-from fastinit.initializers import Computed, Constant, Distribution
+from fastinit.initializers import Computed, Constant, Distribution, positions, prepare
 from fastinit.rounding import decode
 
 __all__ = ["Computed", "Draw", "Known", "Norm", "Op", "Parts", "apply_op"]
@@ -100,10 +101,13 @@ class Draw(Computed):
                     "first and steps must select positions in [0, 2**64), got some in "
                     f"[{lowest}, {highest}] for shape {shape}"
                 )
+        is_plain = self.number == 1 and self.first == 0 and self.stream is None
+        if is_plain and list(strides) == c_strides(tuple(shape)):
+            return self.of.resolve(shape)
         return self
 
-    def limits(self) -> tuple[int, int] | None:
-        return _limits(self.of)
+    def check_dtype(self, dtype: str) -> None:
+        _check_dtype(self.of, dtype)
 
     def compute(
         self, shape: tuple[int, ...], ranges: Ranges, evaluation: Evaluation
@@ -111,11 +115,35 @@ class Draw(Computed):
         if not is_drawn(self.of):
             of = self.of.resolve(shape)
             return evaluation.of(self.number, self.stream).values(of, shape, ranges)
-        strides = c_strides(shape) if self.steps is None else self.steps
-        first = self.first + sum(r.start * step for r, step in zip(ranges, strides, strict=True))
-        steps = [r.step * step for r, step in zip(ranges, strides, strict=True)]
+        first, steps = positions(ranges, c_strides(shape) if self.steps is None else self.steps)
         key = evaluation.key(self.number, self.stream)
-        return self.of.draw(first, steps, [len(r) for r in ranges], key, evaluation.real)
+        counts = [len(r) for r in ranges]
+        return self.of.draw(self.first + first, steps, counts, key, evaluation.real)
+
+    def paint(
+        self,
+        out: Array,
+        shape: tuple[int, ...],
+        ranges: Ranges,
+        evaluation: Evaluation,
+        dtype: str,
+    ) -> None:
+        if isinstance(self.of, Computed):
+            Computed.paint(self, out, shape, ranges, evaluation, dtype)
+            return
+        first, steps = positions(ranges, c_strides(shape) if self.steps is None else self.steps)
+        key = evaluation.key(self.number, self.stream)
+        self.of.paint_stream(out, self.first + first, steps, key, dtype)
+
+
+def _check_dtype(distribution: Distribution, dtype: str) -> None:
+    """Refuse a dtype that cannot have the values of a draw, or of a part of a tensor."""
+    if isinstance(distribution, Computed):
+        distribution.check_dtype(dtype)
+    elif dtype in DTYPE_SIZES:
+        prepare(distribution, (), dtype)
+    else:
+        constant_bytes(stored_dtype(dtype), distribution)
 
 
 def is_drawn(distribution: Distribution) -> bool:
@@ -262,13 +290,6 @@ def _check_operand(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a distribution, got {shown(value)}")
 
 
-def _limits(distribution: Distribution) -> tuple[int, int] | None:
-    """The least and the largest value where all are integers."""
-    if isinstance(distribution, Constant) and distribution.value.is_integer():
-        return int(distribution.value), int(distribution.value)
-    return distribution.limits() if isinstance(distribution, Computed) else None
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts(Computed):
     """A tensor some of whose parts have distributions of their own.
@@ -308,28 +329,38 @@ class Parts(Computed):
             part.resolve(tuple(len(box.ranges[axis]) for axis in box.axes))
         return self
 
-    def limits(self) -> tuple[int, int] | None:
-        found = [_limits(self.base), *(_limits(part) for _, part in self.parts)]
-        known = [limits for limits in found if limits is not None]
-        if len(known) < len(found):
-            return None
-        return min(low for low, _ in known), max(high for _, high in known)
-
     def compute(
         self, shape: tuple[int, ...], ranges: Ranges, evaluation: Evaluation
     ) -> NDArray[Any]:
-        sizes = tuple(map(len, ranges))
-        placed = [_Placed(shape, ranges, index, part) for index, part in self.parts]
-        placed = [one for one in placed if one.is_inside]
-        last_full = max((i for i, one in enumerate(placed) if one.sizes == sizes), default=-1)
-        limits = self.limits()
-        kind = np.float64 if limits is None else np.int64 if limits[0] < 0 else np.uint64
-        values = np.empty(sizes, kind)
-        if last_full < 0:
-            values[...] = evaluation.values(self.base, shape, ranges)
-        for one in placed[max(0, last_full) :]:
-            one.write(values, evaluation)
+        values = np.empty([len(r) for r in ranges])
+        for one in self._placed(shape, ranges):
+            made = evaluation.values(one.distribution, one.shape, one.ranges)
+            one.view(values)[...] = made
         return values
+
+    def check_dtype(self, dtype: str) -> None:
+        for distribution in (self.base, *(part for _, part in self.parts)):
+            _check_dtype(distribution, dtype)
+
+    def paint(
+        self,
+        out: Array,
+        shape: tuple[int, ...],
+        ranges: Ranges,
+        evaluation: Evaluation,
+        dtype: str,
+    ) -> None:
+        for one in self._placed(shape, ranges):
+            one.distribution.paint(one.view(out), one.shape, one.ranges, evaluation, dtype)
+
+    def _placed(self, shape: tuple[int, ...], ranges: Ranges) -> list[_Placed]:
+        """What lies in a box, in the order in which it is written, from the last that covers all of it on."""
+        parts = [(..., self.base), *self.parts]
+        placed = [_Placed(shape, ranges, index, part) for index, part in parts]
+        placed = [one for one in placed if one.is_inside]
+        sizes = tuple(map(len, ranges))
+        full = [i for i, one in enumerate(placed) if one.sizes == sizes]
+        return placed[full[-1] :] if full else []
 
 
 class _Placed:
@@ -348,14 +379,14 @@ class _Placed:
         self.shape = tuple(len(selected[axis]) for axis in kept)
         self.ranges = tuple(_positions(common[axis], selected[axis]) for axis in kept)
         places = [_positions(c, r) for c, r in zip(common, ranges, strict=True)]
-        self._kept = kept
-        self._box = tuple(slice(r.start, r.stop, r.step) for r in places)
+        self._box = tuple(
+            slice(r.start, r.stop, r.step) if axis in kept else r.start
+            for axis, r in enumerate(places)
+        )
 
-    def write(self, values: NDArray[Any], evaluation: Evaluation) -> None:
-        made = evaluation.values(self.distribution, self.shape, self.ranges)
-        made = np.broadcast_to(made, [len(r) for r in self.ranges])
-        axes = range(values.ndim)
-        values[self._box] = made[tuple(slice(None) if a in self._kept else None for a in axes)]
+    def view(self, out: Array) -> Array:
+        """The elements of the part in an array of the box, with the axes of the part."""
+        return out[(*self._box, ...)]
 
 
 def _items(index: Any) -> Index:
