@@ -440,7 +440,9 @@ def exponential(dtype: str, key: int, index: int, n: int, scale: float) -> Array
 
 def integers(key: int, index: int, n: int, low: int, high: int) -> list[int]:
     w = random_words(key, 2 * index, 2 * n).tolist()
-    return [low + ((a | b << 32) * (high - low) >> 64) for a, b in zip(w[0::2], w[1::2], strict=True)]
+    return [
+        low + ((a | b << 32) * (high - low) >> 64) for a, b in zip(w[0::2], w[1::2], strict=True)
+    ]
 
 
 def random_integers(dtype: str, key: int, index: int, n: int, low: float, high: float) -> Array:
