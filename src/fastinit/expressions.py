@@ -212,6 +212,19 @@ class Known(Computed):
     ) -> NDArray[Any]:
         return decode(take(self.values, shape, ranges), self.dtype)
 
+    def paint(
+        self,
+        out: Array,
+        shape: tuple[int, ...],
+        ranges: Ranges,
+        evaluation: Evaluation,
+        dtype: str,
+    ) -> None:
+        if dtype == self.dtype:  # every bit, those of NaN too
+            out.view(self.values.dtype)[...] = take(self.values, shape, ranges)
+        else:
+            Computed.paint(self, out, shape, ranges, evaluation, dtype)
+
 
 @dataclass(frozen=True, slots=True)
 class Op(Computed):
