@@ -27,8 +27,9 @@ from fastinit import copies, plot
 from fastinit.check import Checked, check_tensors, judge, ks_limit, table
 from fastinit.files import Stored
 from fastinit.measure import SHOWN_BINS, measure
+from fastinit.rounding import decode_table
 from fastinit.tensor import Tensor
-from fastinit.theory import bounds, cdf, cell, decode_table, theory
+from fastinit.theory import bounds, cdf, cell, theory
 from machine import need_matplotlib
 
 CODED = ["float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"]

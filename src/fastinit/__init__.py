@@ -23,6 +23,14 @@ from fastinit import _kernel, tf_contrib
 from fastinit._kernel import STREAM_VERSION
 from fastinit.checks import check_int, shown
 from fastinit.choices import Isa
+from fastinit.distributions import (
+    Dirac,
+    Exponential,
+    Identity,
+    LogUniform,
+    Orthogonal,
+    RandomIntegers,
+)
 from fastinit.fans import calculate_gain, compute_fans, truncated_std
 from fastinit.fill import Index
 from fastinit.initializers import (
@@ -62,11 +70,17 @@ __version__ = "0.1.0"
 __all__ = [
     "STREAM_VERSION",
     "Constant",
+    "Dirac",
     "Distribution",
+    "Exponential",
+    "Identity",
     "Index",
     "Initializer",
+    "LogUniform",
     "Model",
     "Normal",
+    "Orthogonal",
+    "RandomIntegers",
     "Seed",
     "Stream",
     "Tensor",

@@ -164,18 +164,25 @@ def _code(dtype: StoredDtype, value: float) -> int | None:
 def constant_array(
     shape: tuple[int, ...], dtype: StoredDtype, distribution: Distribution
 ) -> NDArray[Any]:
-    """A new array of a constant; NumPy learns the smaller floats from the package ml_dtypes, a byte for each element."""
+    """A new array of a constant."""
     value = constant_value(distribution)
     assert value is not None
+    out = new_stored_array(shape, dtype)
+    out[...] = int(value) if dtype.is_integer else value
+    return out
+
+
+def new_stored_array(shape: tuple[int, ...], dtype: StoredDtype) -> NDArray[Any]:
+    """A new array of any dtype; NumPy learns the smaller floats from the package ml_dtypes, a byte for each element."""
     if dtype.npy is not None and not dtype.npy.startswith("|V"):
-        return np.full(shape, int(value) if dtype.is_integer else value, dtype.name)
+        return np.empty(shape, dtype.name)
     try:
         import ml_dtypes
     except ImportError as error:
         raise ImportError(
             f"dtype {dtype.name!r} needs the package ml_dtypes: pip install ml_dtypes"
         ) from error
-    return np.full(shape, value, getattr(ml_dtypes, dtype.name))
+    return np.empty(shape, getattr(ml_dtypes, dtype.name))
 
 
 def not_measured(name: str) -> str:

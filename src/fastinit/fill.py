@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from types import EllipsisType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -15,15 +15,18 @@ from fastinit import _kernel
 from fastinit._kernel import DTYPE_SIZES
 from fastinit.checks import check_int, counted, shown
 from fastinit.choices import DtypeName
-from fastinit.streams import Seed, Stream, stream_key
+from fastinit.streams import Seed, Stream, seed_value, stream_key
 from fastinit.threads import get_num_threads, share
+
+if TYPE_CHECKING:
+    from fastinit.computed import Prepared
 
 Array = NDArray[Any]
 IndexItem = int | np.integer[Any] | slice | EllipsisType
 Index = IndexItem | tuple[IndexItem, ...]
 
-#: Makes the kernel's distribution for one dtype, such as "float32".
-Prepare = Callable[[str], "_kernel.Distribution"]
+#: Makes the prepared distribution for one dtype, such as "float32".
+Prepare = Callable[[str], "_kernel.Distribution | Prepared"]
 
 #: Elements per task of a threaded fill: 2 MiB of float32, a huge page, and 0.2 to 1.5 milliseconds, so
 #: that Ctrl-C is answered at once and the last tasks end together. Half of it costs uniforms 3 %.
@@ -41,6 +44,11 @@ _NATIVE: dict[np.dtype[Any], DtypeName] = {
     np.dtype("float64"): "float64",
     np.dtype("float16"): "float16",
 }
+#: Further ones, which computed distributions of integers and known values fill.
+_EXACT = {
+    np.dtype(name): name
+    for name in ("bool", "complex64", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64)))
+}
 _FROM_ML_DTYPES = tuple(name for name in DTYPE_SIZES if name not in _NATIVE.values())
 
 
@@ -52,8 +60,11 @@ def dtype_size(name: str) -> int:
     return size
 
 
-def output_dtype(dtype: DTypeLike) -> np.dtype[Any]:
-    """The NumPy dtype of a new array; bfloat16 and the 8-bit ones need the package ml_dtypes."""
+def output_dtype(dtype: DTypeLike, is_computed: bool = False) -> np.dtype[Any]:
+    """The NumPy dtype of a new array; bfloat16 and the 8-bit ones need the package ml_dtypes.
+
+    Computed distributions take integers, too.
+    """
     if isinstance(dtype, str) and dtype in _FROM_ML_DTYPES:
         try:
             import ml_dtypes
@@ -70,13 +81,14 @@ def output_dtype(dtype: DTypeLike) -> np.dtype[Any]:
         raise
     except Exception as error:  # NumPy asks the object for its attributes, and for its text
         raise TypeError(f"dtype must be {expected_dtypes()}, got {shown(dtype)}") from error
-    dtype_name(result, "dtype")
+    if not (is_computed and result in _EXACT):
+        dtype_name(result, "dtype")
     return result
 
 
-def new_array(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+def new_array(shape: tuple[int, ...], dtype: DTypeLike, is_computed: bool = False) -> Array:
     """An uninitialised C-contiguous array."""
-    made = output_dtype(dtype)
+    made = output_dtype(dtype, is_computed)
     if math.prod(filter(None, shape)) * made.itemsize > sys.maxsize:
         raise ValueError(f"shape must fit the address space as {made.name}, got {shown(shape)}")
     return np.empty(shape, made)
@@ -100,11 +112,15 @@ def expected_dtypes() -> str:
     return f"{', '.join(rest)} or {last}"
 
 
-def check_output(out: Any) -> str:
-    """Refuse anything but a writable float array without overlap and masks; return the dtype's name."""
+def check_output(out: Any, is_computed: bool = False) -> str:
+    """Refuse anything but a writable float array without overlap and masks; return the dtype's name.
+
+    Computed distributions take arrays of integers, too.
+    """
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a numpy.ndarray, got {type(out).__name__}")
-    name = dtype_name(out.dtype, "out.dtype")
+    exact = _EXACT.get(out.dtype) if is_computed else None
+    name = exact or dtype_name(out.dtype, "out.dtype")
     if not out.flags.writeable:
         raise ValueError("out must be writable, got a read-only array")
     # Asked of plain arrays too, it costs a small fill 15 %.
@@ -203,6 +219,37 @@ def select_axis(axis: int, n: int, item: Any) -> tuple[int, int, int]:
     return i % n, 1, 1
 
 
+class Box(NamedTuple):
+    """Elements of a tensor, and on which of its axes those of an output lie."""
+
+    ranges: tuple[range, ...]  # one for each axis of the tensor
+    axes: tuple[int, ...]  # one for each axis of the output
+
+    def view(self, out: Array) -> Array:
+        """`out` with the axes of the tensor, of one element where it has no such axis."""
+        ordered = out.transpose(sorted(range(out.ndim), key=self.axes.__getitem__))
+        axes = range(len(self.ranges))
+        items = [slice(None) if axis in self.axes else np.newaxis for axis in axes]
+        return ordered[(*items, ...)]
+
+    def part(self, shape: tuple[int, ...], index: Index) -> Box:
+        """The part of an index; `shape` is that of the output."""
+        ranges, axes = list(self.ranges), []
+        for axis, item in zip(self.axes, expand(shape, index), strict=True):
+            start, step, count = select_axis(axis, len(ranges[axis]), item)
+            whole = ranges[axis]
+            begin, step = whole.start + start * whole.step, step * whole.step
+            ranges[axis] = range(begin, begin + step * count, step)
+            if isinstance(item, slice):
+                axes.append(axis)
+        return Box(tuple(ranges), tuple(axes))
+
+
+def select_box(shape: tuple[int, ...], index: Index) -> Box:
+    """The box of an index."""
+    return Box(tuple(map(range, shape)), tuple(range(len(shape)))).part(shape, index)
+
+
 def fill_array(
     out: Array,
     dtype: str,
@@ -220,8 +267,12 @@ def fill_array(
     first, steps = check_part(out, shape, index)
     threads = None if threads is None else check_int("threads", threads, 1)
     distribution = prepare(dtype)
-    key = stream_key(seed, stream)
     out = np.asarray(out)  # subclasses may index and reshape as they like
+    if not isinstance(distribution, _kernel.Distribution):
+        box = select_box(shape, ... if index is None else index)
+        distribution.fill(out, seed_value(seed), stream, shape, box, threads)
+        return
+    key = stream_key(seed, stream)
     if index is None and out.flags.c_contiguous:
         if out.size <= TASK:  # what follows takes as long as a thousand elements
             _kernel.fill(distribution, key, 0, out, 0, out.size)

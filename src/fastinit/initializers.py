@@ -8,7 +8,11 @@ from dataclasses import KW_ONLY, dataclass, replace
 from functools import lru_cache, partial, wraps
 from typing import Any, Self, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fastinit import _kernel
+from fastinit._kernel import DTYPE_SIZES
 from fastinit.checks import check_bounds, check_choice, check_positive, check_real, shown
 from fastinit.choices import (
     CORRECTIONS,
@@ -20,6 +24,7 @@ from fastinit.choices import (
     Dtype,
     Mode,
 )
+from fastinit.computed import Evaluation, Prepared, Ranges
 from fastinit.fans import (
     NAMED_AXES,
     TRUNCATED_STD_2,
@@ -29,7 +34,16 @@ from fastinit.fans import (
     normalize_axes,
     normalize_shape,
 )
-from fastinit.fill import Array, Index, check_output, fill_array, new_array, select
+from fastinit.fill import (
+    Array,
+    Index,
+    c_strides,
+    check_output,
+    fill_array,
+    fill_strided,
+    new_array,
+    select,
+)
 from fastinit.streams import Seed, Stream
 
 
@@ -70,7 +84,7 @@ class Initializer:
             independent. A non-negative integer is named by its decimal digits.
         dtype : dtype
             float32, float64, float16; "bfloat16", "float8_e4m3fn" and "float8_e5m2" need
-            ``ml_dtypes``.
+            ``ml_dtypes``. `RandomIntegers` and others of whole numbers also take integers and bool.
         threads : int, optional
             At most so many threads, `get_num_threads()` by default. The values
             do not depend on it.
@@ -93,7 +107,7 @@ class Initializer:
         distribution, dtype and i: see ``fastinit.h``. The same holds for
         `fill` and `shard`, for any part, memory layout and number of threads.
         """
-        out = new_array(normalize_shape(shape), dtype)
+        out = new_array(normalize_shape(shape), dtype, isinstance(self, Computed))
         return self.fill(out, seed=seed, stream=stream, threads=threads)
 
     def fill(
@@ -137,7 +151,7 @@ class Initializer:
         if shape is None and index is not None:
             raise ValueError("index needs shape, the shape of the whole tensor; got shape=None")
         dims = getattr(out, "shape", ()) if shape is None else normalize_shape(shape)
-        dtype = check_output(out)
+        dtype = check_output(out, isinstance(self, Computed))
         fill_array(out, dtype, partial(prepare, self, dims), seed, stream, dims, index, threads)
         return out
 
@@ -169,14 +183,17 @@ class Initializer:
             raise TypeError("seed must be given to make a shard, got None")
         dims = normalize_shape(shape)
         _, counts, _, kept = select(dims, index)
-        out = new_array(tuple(counts[axis] for axis in kept), dtype)
+        sizes = tuple(counts[axis] for axis in kept)
+        out = new_array(sizes, dtype, isinstance(self, Computed))
         return self.fill(out, seed=seed, stream=stream, shape=dims, index=index, threads=threads)
 
 
 @_kernel.in_default_arithmetic
 @lru_cache(maxsize=1024)
-def prepare(initializer: Initializer, shape: tuple[int, ...], dtype: str) -> _kernel.Distribution:
-    """The kernel's distribution; cached because it costs more than a small fill."""
+def prepare(
+    initializer: Initializer, shape: tuple[int, ...], dtype: str
+) -> _kernel.Distribution | Prepared:
+    """The prepared distribution; cached because it costs more than a small fill."""
     return initializer.resolve(shape).prepare(dtype)
 
 
@@ -188,9 +205,76 @@ class Distribution(Initializer):
     def resolve(self, shape: Sequence[int]) -> Distribution:
         return self
 
-    def prepare(self, dtype: str) -> _kernel.Distribution:
-        """The kernel's form of it for one dtype."""
+    def prepare(self, dtype: str) -> _kernel.Distribution | Prepared:
+        """The form of it for one dtype that fills: the kernel's, or that of an expression."""
         raise NotImplementedError
+
+    def draw(
+        self, first: int, steps: Sequence[int], counts: Sequence[int], key: int, real: str
+    ) -> NDArray[Any]:
+        """Elements of a stream: from `first` on, `steps` apart along each axis of an array of the sizes `counts`."""
+        out = np.empty(counts, real)
+        prepared = prepare(self, (), real)
+        assert isinstance(prepared, _kernel.Distribution)
+        fill_strided(out, prepared, key, first, steps, 1)
+        return out.astype(np.float64)
+
+    def compute(
+        self, shape: tuple[int, ...], ranges: Ranges, evaluation: Evaluation
+    ) -> NDArray[Any]:
+        """The values of the elements of a tensor of `shape` that `ranges` select, one range for each axis.
+
+        They are float64, or integers where all values are, and broadcast to the sizes of the ranges.
+        """
+        strides = c_strides(shape)
+        first = sum(r.start * step for r, step in zip(ranges, strides, strict=True))
+        steps = [r.step * step for r, step in zip(ranges, strides, strict=True)]
+        counts = [len(r) for r in ranges]
+        return self.draw(first, steps, counts, evaluation.key(1), evaluation.real)
+
+
+class Computed(Distribution):
+    """A distribution whose values NumPy computes from the kernel's draws, in float64, and rounds once.
+
+    Its values are a pure function of seed, stream and position as all are; where NumPy calls the
+    machine's own functions (exp and log, say), the last bit may differ between machines.
+    """
+
+    __slots__ = ()
+
+    def prepare(self, dtype: str) -> Prepared:
+        self.check_dtype(dtype)
+        return Prepared(self, dtype)
+
+    def check_dtype(self, dtype: str) -> None:
+        """Refuse a dtype that cannot have the values: any float will do, an integer dtype takes integers in its range."""
+        if dtype in DTYPE_SIZES:
+            return
+        limits, possible = self.limits(), integer_limits(dtype)
+        if possible is None or limits is None:
+            raise ValueError(
+                f"{dtype} takes only constants, known values of the same dtype and, if it is an integer "
+                f"dtype, integers, got {shown(self)}"
+            )
+        if not possible[0] <= limits[0] <= limits[1] <= possible[1]:
+            raise ValueError(
+                f"{dtype} takes integers in [{possible[0]}, {possible[1]}], "
+                f"got some in [{limits[0]}, {limits[1]}]"
+            )
+
+    def limits(self) -> tuple[int, int] | None:
+        """The least and the largest value where all are integers; None otherwise."""
+        return None
+
+
+def integer_limits(dtype: str) -> tuple[int, int] | None:
+    """The least and the largest integer of a dtype of integers, with bool; None for others."""
+    if dtype == "bool":
+        return 0, 1
+    if not dtype.startswith(("int", "uint")):
+        return None
+    limits = np.iinfo(dtype)
+    return int(limits.min), int(limits.max)
 
 
 def _set_real(obj: object, **fields: Any) -> None:
@@ -258,6 +342,11 @@ class Constant(Distribution):
 
     def prepare(self, dtype: str) -> _kernel.Distribution:
         return _kernel.normal(dtype, self.value, 0.0)
+
+    def draw(
+        self, first: int, steps: Sequence[int], counts: Sequence[int], key: int, real: str
+    ) -> NDArray[Any]:
+        return np.full(counts, self.value)
 
 
 @_taking_both("low", "high", "give both ends", or_one_by_name=False)

@@ -16,6 +16,7 @@ from fastinit._kernel import DTYPE_SIZES
 from fastinit.checks import check_int, shortened
 from fastinit.files import Stored
 from fastinit.initializers import Distribution
+from fastinit.rounding import decode_table
 from fastinit.runs import KEY, Pages, Repeat, Run, Runs
 from fastinit.theory import (
     CODES,
@@ -24,7 +25,6 @@ from fastinit.theory import (
     bounds,
     cdf,
     cumulative,
-    decode_table,
     grid,
     midpoints,
     moments,

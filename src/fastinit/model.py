@@ -14,8 +14,9 @@ import numpy as np
 from fastinit import _kernel, files
 from fastinit.check import Checked, check_tensors, name_problems, with_name_problems
 from fastinit.checks import check_choice, check_int, counted, readable_bytes, shortened, shown
+from fastinit.computed import Prepared
 from fastinit.defaults import Default
-from fastinit.dtypes import constant_array, is_fillable, stored_dtype
+from fastinit.dtypes import constant_array, is_fillable, new_stored_array, stored_dtype
 from fastinit.exact import differences
 from fastinit.files import Layout, Stored, is_path, read_stored
 from fastinit.fill import (
@@ -28,6 +29,7 @@ from fastinit.fill import (
     select,
     zero_row,
 )
+from fastinit.initializers import Computed
 from fastinit.spec import (
     initializer_table,
     is_skipped,
@@ -185,9 +187,10 @@ class Model:
         tensor = self[name]
         _, counts, _, kept = select(tensor.shape, ... if index is None else index)
         value, shape = seed_value(_given(seed)), tuple(counts[axis] for axis in kept)
-        if not is_fillable(tensor.dtype):
-            return constant_array(shape, stored_dtype(tensor.dtype), tensor.resolve())
-        out = new_array(shape, tensor.dtype)
+        if is_fillable(tensor.dtype):
+            out = new_array(shape, tensor.dtype)
+        else:
+            out = new_stored_array(shape, stored_dtype(tensor.dtype))
         self._fill(tensor, out, value, index, threads)
         return out
 
@@ -228,9 +231,9 @@ class Model:
                 raise ValueError(f"index names a tensor that is not in arrays: {shown(name)}")
         for name, out in arrays.items():
             tensor = self[name]
-            dtype = None if _takes_constant(tensor, out) else check_output(out)
+            dtype = tensor.dtype if _has_own_dtype(tensor, out) else check_output(out)
             check_part(out, tensor.shape, parts.get(name))
-            if dtype is not None:
+            if is_fillable(dtype):
                 tensor.prepare(dtype)
         for name, out in arrays.items():
             self._fill(self[name], out, value, parts.get(name), threads)
@@ -238,16 +241,34 @@ class Model:
     def _fill(
         self, tensor: Tensor, out: Array, seed: int, index: Index | None, threads: int | None
     ) -> None:
-        if _takes_constant(tensor, out):
-            out[...] = constant_array((), stored_dtype(tensor.dtype), tensor.resolve())
-            return
         threads = None if threads is None else check_int("threads", threads, 1)
-        distribution = tensor.prepare(check_output(out))
-        begin, strides = tensor.positions
-        first, steps = check_part(out, tensor.shape, index, strides)
-        fill_strided(np.asarray(out), distribution, tensor.key(seed), begin + first, steps, threads)
+        has_own_dtype, resolved = _has_own_dtype(tensor, out), tensor.resolve()
+        if has_own_dtype and not isinstance(resolved, Computed):
+            out[...] = constant_array((), stored_dtype(tensor.dtype), resolved)
+            return
+        distribution = tensor.prepare(tensor.dtype if has_own_dtype else check_output(out))
+        if isinstance(distribution, Prepared):
+            check_part(out, tensor.shape, index)
+            box = tensor.box(... if index is None else index)
+            plain = np.asarray(out)
+            distribution.fill(plain, seed, tensor.stream_name, tensor.whole, box, threads)
+        else:
+            self._draw(tensor, distribution, np.asarray(out), seed, index, threads)
         if tensor.padding_idx is not None:
             zero_row(out, tensor.padding_idx, tensor.shape, index)
+
+    def _draw(
+        self,
+        tensor: Tensor,
+        distribution: _kernel.Distribution,
+        out: Array,
+        seed: int,
+        index: Index | None,
+        threads: int | None,
+    ) -> None:
+        begin, strides = tensor.positions
+        first, steps = check_part(out, tensor.shape, index, strides)
+        fill_strided(out, distribution, tensor.key(seed), begin + first, steps, threads)
 
     def write(
         self,
@@ -474,8 +495,8 @@ def _output_format(given: str, target: Path, format: str | None, count: int) -> 
     return named
 
 
-def _takes_constant(tensor: Tensor, out: Any) -> bool:
-    """Whether an array has the dtype of a tensor that takes constants only."""
+def _has_own_dtype(tensor: Tensor, out: Any) -> bool:
+    """Whether an array has the dtype of a tensor that is none of those that take any distribution."""
     if is_fillable(tensor.dtype) or not isinstance(out, np.ndarray):
         return False
     if out.dtype.name != tensor.dtype:

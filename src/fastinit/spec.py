@@ -15,12 +15,21 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
-from fastinit import _kernel, initializers
+from fastinit import _kernel, distributions, initializers
 from fastinit.architectures import config_tensors
 from fastinit.checks import check_int, shortened, shown
 from fastinit.choices import StoredDtypeName, is_stored_dtype_name
 from fastinit.defaults import Default, default_for, no_default, not_known
 from fastinit.dtypes import DTYPES, is_fillable
+from fastinit.expression_tables import (
+    DEEPEST,
+    expression_from,
+    expression_table,
+    is_expression,
+    slice_from,
+    slice_text,
+)
+from fastinit.expression_tables import KEYS as EXPRESSIONS
 from fastinit.fans import MAX_DIMS, check_axes_name
 from fastinit.files import (
     Stored,
@@ -46,7 +55,15 @@ CLASSES: dict[str, Any] = {
     "normal": initializers.Normal,
     "truncated_normal": initializers.TruncatedNormal,
     "variance_scaling": VarianceScaling,
+    "log_uniform": distributions.LogUniform,
+    "exponential": distributions.Exponential,
+    "random_integers": distributions.RandomIntegers,
+    "orthogonal": distributions.Orthogonal,
+    "identity": distributions.Identity,
+    "dirac": distributions.Dirac,
 }
+#: How a text becomes an argument, by the type of its field.
+CONVERTERS: dict[str, Callable[[str], Any]] = {"float": float, "int": int}
 #: Arguments about axes, which the ready-made initializers take too, and how a text becomes one: axes are single integers there.
 AXES_ARGUMENTS: dict[str, Callable[[str], Any]] = {
     "axes": str,
@@ -102,7 +119,10 @@ def _arguments(name: str, given: object) -> dict[str, Callable[[str], Any]]:
         known = ", ".join(sorted({*READY_MADE, *CLASSES}))
         raise ValueError(f"expected one of {known}, got {shown(given)}")
     own: dict[str, Callable[[str], Any]]
-    own = {field.name: type(field.default) for field in dataclasses.fields(CLASSES[name])}
+    own = {
+        field.name: CONVERTERS.get(str(field.type), str)
+        for field in dataclasses.fields(CLASSES[name])
+    }
     return own | AXES_ARGUMENTS if CLASSES[name] is VarianceScaling else own
 
 
@@ -124,12 +144,16 @@ def _make(name: str, values: dict[str, Any]) -> Initializer:
     return made
 
 
-def initializer_from(value: Any) -> Initializer:
-    """An initializer from a text, or from a table of its name and arguments."""
+def initializer_from(value: Any, depth: int = 0) -> Initializer:
+    """An initializer from a text, or from a table of its name and arguments, which may hold others."""
     if isinstance(value, str):
         return parse_initializer(value)
     if isinstance(value, dict) and isinstance(value.get("name"), str):
-        return _from_table(value)
+        if value["name"] not in EXPRESSIONS:
+            return _from_table(value)
+        if depth == DEEPEST:
+            raise ValueError(f"init must have at most {DEEPEST} tables within each other, got more")
+        return expression_from(value, lambda inner: initializer_from(inner, depth + 1))
     raise ValueError(f"init must be a name, or a table with one, got {shown(value)}")
 
 
@@ -147,8 +171,14 @@ def _from_table(table: dict[str, Any]) -> Initializer:
     return _make(name, values)
 
 
-def initializer_table(init: Initializer) -> dict[str, Any]:
+def initializer_table(init: Initializer, depth: int = 0) -> dict[str, Any]:
     """The table of an initializer's name and its arguments; of its axes, those that it was given."""
+    if is_expression(init):
+        if depth == DEEPEST:
+            raise ValueError(
+                f"a spec holds at most {DEEPEST} operations after each other, got more"
+            )
+        return expression_table(init, lambda inner: initializer_table(inner, depth + 1))
     name = next((name for name, cls in CLASSES.items() if type(init) is cls), None)
     if name is None or not dataclasses.is_dataclass(init):
         raise TypeError(f"an initializer of one's own has no text: {shown(init)}")
@@ -194,14 +224,7 @@ def part_table(tensor: Tensor) -> dict[str, Any]:
 
 def _item_text(item: Any) -> int | str:
     """An item of an index: an int, or a slice as NumPy writes it, such as ``"0:1024"``."""
-    if not isinstance(item, slice):
-        return int(item)
-    ends = [item.start, item.stop] + ([] if item.step is None else [item.step])
-    return ":".join("" if end is None else str(end) for end in ends)
-
-
-#: A slice as NumPy writes it.
-_SLICE = re.compile(r"(-?[0-9]{1,20})?:(-?[0-9]{1,20})?(?::(-?[0-9]{1,20})?)?")
+    return slice_text(item) if isinstance(item, slice) else int(item)
 
 
 def _index_from(value: Any) -> tuple[Any, ...]:
@@ -210,9 +233,9 @@ def _index_from(value: Any) -> tuple[Any, ...]:
         raise ValueError(f"index must be a list such as ['0:1024', 3], got {shown(value)}")
     items: list[Any] = []
     for item in value:
-        match = _SLICE.fullmatch(item) if isinstance(item, str) else None
-        if match is not None:
-            item = slice(*(None if end is None else int(end) for end in match.groups()))
+        found = slice_from(item) if isinstance(item, str) else None
+        if found is not None:
+            item = found
         elif type(item) is not int:
             raise ValueError(f"index must have ints and slices such as '0:1024', got {shown(item)}")
         items.append(item)

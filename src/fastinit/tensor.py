@@ -10,10 +10,11 @@ from typing import Any
 from fastinit import _kernel
 from fastinit.checks import check_int, counted, shown
 from fastinit.choices import AxesName, StoredDtypeName
+from fastinit.computed import Prepared
 from fastinit.dtypes import constant_bytes, stored_dtype
 from fastinit.fans import check_axes_name, normalize_axes, normalize_shape
-from fastinit.fill import Index, IndexItem, expand, select, select_axis
-from fastinit.initializers import Distribution, Initializer, prepare
+from fastinit.fill import Box, Index, IndexItem, expand, select, select_axis, select_box
+from fastinit.initializers import Computed, Distribution, Initializer, prepare
 from fastinit.rules import check_fans
 from fastinit.streams import Stream, stream_key, stream_name
 
@@ -104,6 +105,8 @@ class Tensor:
         self._normalize_stream()
         self._normalize_part()
         check_fans(self.name, self.init, self.whole, FANS_ADVICE)
+        if isinstance(self.init, Computed):
+            self.init.resolve(self.whole)
         self._check_dtype()
 
     def _check_dtype(self) -> None:
@@ -112,7 +115,11 @@ class Tensor:
         dtype.nbytes(self.size)
         if dtype.fillable:
             return
-        constant_bytes(dtype, self.resolve())
+        distribution = self.resolve()
+        if isinstance(distribution, Computed):
+            distribution.check_dtype(dtype.name)
+        else:
+            constant_bytes(dtype, distribution)
         if self.padding_idx is not None:
             raise ValueError(f"padding_idx is for float dtypes, got {dtype.name}")
 
@@ -146,15 +153,19 @@ class Tensor:
         whole = normalize_shape(self.whole_shape)
         index = None if self.index is None else _plain_index(whole, self.index)
         _, counts, _, kept = select(whole, ... if index is None else index)
-        given = f"whole_shape {whole}, index {shown(self.index)} and axis_order {shown(self.axis_order)}"
         if len(kept) != len(self.shape):
             raise ValueError(
-                f"shape must have {counted(len(kept), 'size')}, as {given} give; got {self.shape}"
+                f"shape must have {counted(len(kept), 'size')}, as {self._part_text(whole)} give; got {self.shape}"
             )
         fitting = self._ordered([counts[axis] for axis in kept])
         if fitting != self.shape:
-            raise ValueError(f"shape must be {fitting}, that of {given}; got {self.shape}")
+            raise ValueError(
+                f"shape must be {fitting}, that of {self._part_text(whole)}; got {self.shape}"
+            )
         self._set(whole_shape=None if index is None else whole, index=index)
+
+    def _part_text(self, whole: tuple[int, ...]) -> str:
+        return f"whole_shape {whole}, index {shown(self.index)} and axis_order {shown(self.axis_order)}"
 
     def _ordered(self, numbers: Sequence[int]) -> tuple[int, ...]:
         """Numbers of the axes of ``whole[index]``, in the order of the tensor's own axes."""
@@ -184,9 +195,14 @@ class Tensor:
         first, _, steps, kept = select(self.whole, ... if self.index is None else self.index)
         return first, list(self._ordered([steps[axis] for axis in kept]))
 
+    @property
+    def stream_name(self) -> Stream:
+        """The stream of its values."""
+        return self.name if self.stream is None else self.stream
+
     def key(self, seed: int) -> int:
         """The key of the generator, from a seed and the stream."""
-        return stream_key(seed, self.name if self.stream is None else self.stream)
+        return stream_key(seed, self.stream_name)
 
     @property
     def init_with_axes(self) -> Initializer:
@@ -197,8 +213,14 @@ class Tensor:
         """The plain distribution of its elements."""
         return self.init_with_axes.resolve(self.whole)
 
-    def prepare(self, dtype: str | None = None) -> _kernel.Distribution:
-        """The kernel's distribution, for another dtype than its own if one is given."""
+    def box(self, index: Index = ...) -> Box:
+        """The elements of the whole that a part of it has, and their axes."""
+        box = select_box(self.whole, ... if self.index is None else self.index)
+        box = Box(box.ranges, tuple(box.axes[axis] for axis in self._order))
+        return box.part(self.shape, index)
+
+    def prepare(self, dtype: str | None = None) -> _kernel.Distribution | Prepared:
+        """The prepared distribution, for another dtype than its own if one is given."""
         return prepare(self.init_with_axes, self.whole, dtype or self.dtype)
 
     @property

@@ -15,6 +15,7 @@ from fastinit.checks import shown
 from fastinit.dtypes import constant_value
 from fastinit.fans import gauss_legendre, truncated_moments
 from fastinit.initializers import Constant, Distribution, Normal, TruncatedNormal, Uniform
+from fastinit.rounding import decode_table
 
 Reals = NDArray[np.float64]
 
@@ -305,35 +306,6 @@ def rescaled(distribution: Distribution, factor: float) -> Distribution:
 CODES = {"float16": "<u2", "bfloat16": "<u2", "float8_e4m3fn": "u1", "float8_e5m2": "u1"}
 
 
-def decode_table(dtype: str) -> NDArray[np.float32]:
-    """The value of every code of a 16- or 8-bit dtype: element c is that of code c.
-
-    Parameters
-    ----------
-    dtype : str
-        "float16", "bfloat16", "float8_e4m3fn" or "float8_e5m2".
-
-    Returns
-    -------
-    numpy.ndarray
-        float32, shape (65536,) or (256,).
-    """
-    codes = np.arange(256 if dtype.startswith("float8") else 65536, dtype=np.uint32)
-    if dtype == "bfloat16":
-        return (codes << 16).view(np.float32)
-    if dtype == "float8_e4m3fn":
-        exponent, fraction = codes >> 3 & 15, codes & 7
-        digits = np.where(exponent > 0, 8 + fraction, fraction)
-        powers = np.maximum(exponent, 1).astype(np.int32) - 10
-        values: NDArray[np.float32] = np.ldexp(digits.astype(np.float32), powers)
-        values[codes & 127 == 127] = np.nan
-        values[128:] *= -1
-        return values
-    # float8_e5m2 is the upper byte of a float16.
-    halves = (codes << 8 if dtype == "float8_e5m2" else codes).astype(np.uint16)
-    return halves.view(np.float16).astype(np.float32)
-
-
 @cache
 def grid(dtype: str) -> tuple[Reals, NDArray[np.int64]]:
     """The finite numbers of a dtype in rising order, and which of them each code is (-1: none)."""
@@ -426,3 +398,11 @@ def spacing(x: Reals, dtype: str) -> Reals:
     held = np.minimum(np.abs(x), np.finfo(dtype).max)
     spacing: Reals = np.spacing(held.astype(dtype)).astype(np.float64)
     return spacing
+
+
+def normal_probability(lower: float, upper: float) -> float:
+    """The probability of a standard normal between two numbers, also far out."""
+    if lower > 0:
+        lower, upper = -upper, -lower
+    below = [0.5 * math.erfc(-end / math.sqrt(2)) for end in (lower, upper)]
+    return below[1] - below[0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -27,9 +28,11 @@ import numpy as np
 
 from fastinit import _kernel
 from fastinit.checks import check_callback, check_int, readable_bytes, shortened
-from fastinit.dtypes import constant_bytes, is_fillable, stored_dtype
+from fastinit.computed import Prepared, flat_boxes
+from fastinit.dtypes import constant_bytes, stored_dtype
 from fastinit.files import Layout
-from fastinit.fill import Array, c_strides, dtype_size, fill_strided, merge, stream_order
+from fastinit.fill import Array, c_strides, fill_strided, merge, stream_order
+from fastinit.initializers import Computed
 from fastinit.tensor import Tensor
 from fastinit.threads import Progress, get_num_threads, share
 
@@ -466,14 +469,16 @@ class Source:
         self.tensor, self.key = tensor, tensor.key(seed)
         self.is_transposed = False
         self.repeated = b""  # the bytes of a constant, in a dtype that takes nothing else
-        if not is_fillable(tensor.dtype):
-            self.repeated = constant_bytes(stored_dtype(tensor.dtype), tensor.resolve())
+        dtype = stored_dtype(tensor.dtype)
+        resolved = tensor.resolve()
+        if not dtype.fillable and not isinstance(resolved, Computed):
+            self.repeated = constant_bytes(dtype, resolved)
             return
+        self._seed, self._itemsize = seed, dtype.bits // 8
         try:
             self.distribution = tensor.prepare()
         except ValueError as error:
             raise ValueError(f"tensor {shortened(tensor.name)}: {error}") from None
-        self._itemsize = dtype_size(tensor.dtype)
         self._first, steps = tensor.positions
         # Axes as few as they can be: sizes, steps in the stream, and elements from one position to the next here.
         self._axes = merge(tensor.shape, steps, c_strides(tensor.shape)) or [(1, 1, 1)]
@@ -487,16 +492,27 @@ class Source:
                 out[i :: len(self.repeated)] = byte
             return
         at, count = begin // self._itemsize, len(out) // self._itemsize
-        if self._axes[0][1:] == (1, 1):
+        if isinstance(self.distribution, Prepared):
+            self._compute(self.distribution, out.view(f"u{self._itemsize}"), at)
+        elif self._axes[0][1:] == (1, 1):
             _kernel.fill(self.distribution, self.key, self._first + at, out, 0, count)
         else:
-            self._fill_boxes(out.view(f"u{self._itemsize}"), at)
+            self._fill_boxes(self.distribution, out.view(f"u{self._itemsize}"), at)
         row = self.tensor.padding_idx
         if row is not None:
             nbytes = self.tensor.nbytes // self.tensor.shape[0]
             out[max(nbytes * row - begin, 0) : max(nbytes * (row + 1) - begin, 0)] = 0
 
-    def _fill_boxes(self, items: Array, begin: int) -> None:
+    def _compute(self, distribution: Prepared, items: Array, begin: int) -> None:
+        """Compute the elements from `begin` on, in the largest boxes."""
+        tensor = self.tensor
+        for at, ranges in flat_boxes(tensor.shape, begin, begin + items.size):
+            sizes = [len(r) for r in ranges]
+            part = items[at - begin : at - begin + math.prod(sizes)].reshape(sizes)
+            box = tensor.box(tuple(slice(r.start, r.stop) for r in ranges))
+            distribution.fill(part, self._seed, tensor.stream_name, tensor.whole, box, 1)
+
+    def _fill_boxes(self, distribution: _kernel.Distribution, items: Array, begin: int) -> None:
         """Fill the elements from `begin` on, in the largest boxes, so that neighbours in the stream are made together."""
         at, stop = begin, begin + items.size
         sizes, steps, rows = (list(numbers) for numbers in zip(*self._axes, strict=True))
@@ -506,15 +522,17 @@ class Source:
             count = min(left, (stop - at) // row)
             first = self._first + sum(at // row % n * step for n, step, row in self._axes)
             box = items[at - begin : at - begin + count * row].reshape(count, *sizes[axis + 1 :])
-            self._fill_box(box, first, steps[axis:])
+            self._fill_box(distribution, box, first, steps[axis:])
             at += count * row
 
-    def _fill_box(self, box: Array, first: int, steps: Sequence[int]) -> None:
+    def _fill_box(
+        self, distribution: _kernel.Distribution, box: Array, first: int, steps: Sequence[int]
+    ) -> None:
         order = stream_order(steps)
         box = box.transpose(order)
         # Transposed, in the order of the stream first: to write each element to its place takes three times as long.
         made = np.empty(box.shape, box.dtype) if self.is_transposed else box
-        fill_strided(made, self.distribution, self.key, first, [steps[axis] for axis in order], 1)
+        fill_strided(made, distribution, self.key, first, [steps[axis] for axis in order], 1)
         if made is not box:
             box[...] = made
 

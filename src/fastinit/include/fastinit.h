@@ -32,6 +32,13 @@
  *           the seed as 8 bytes, little endian, followed by the name in UTF-8.
  *   A stream given as an integer >= 0 is the name made of its decimal digits.
  *
+ *   Names. The stream of a tensor is named after the tensor. A tensor that is made of
+ *   several draws, such as the sum of two normals, takes its first draw from that
+ *   stream. Draw k, for k = 2, 3, ..., has a stream of its own, with a key of its own:
+ *   its name is the name of the tensor's stream, then "#", then k in decimal digits.
+ *   The second draw of the tensor "layers.0.weight" is the stream "layers.0.weight#2".
+ *   A tensor whose own name ends like this shares the stream of that draw.
+ *
  * 2. Words
  *
  *   Philox4x32-10 (Salmon, Moraes, Dror, Shaw, SC'11) turns a counter

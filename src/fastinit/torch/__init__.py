@@ -35,6 +35,8 @@ from fastinit.torch.init import (
 )
 from fastinit.torch.modules import init_module_
 from fastinit.torch.patch import patched
+from fastinit.torch.record import record
+from fastinit.torch.tensors import recorded_tensors
 
 __all__ = [
     "calculate_gain",
@@ -48,6 +50,8 @@ __all__ = [
     "ones_",
     "orthogonal_",
     "patched",
+    "record",
+    "recorded_tensors",
     "sparse_",
     "trunc_normal_",
     "uniform_",

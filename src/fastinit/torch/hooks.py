@@ -26,7 +26,7 @@ from fastinit.torch.memory import (
     pieces,
 )
 from fastinit.torch.patch import patched
-from fastinit.torch.slots import Slot, clean
+from fastinit.torch.slots import Slot, clean, listed
 
 Hook = tuple[str, nn.Module, Callable[[], object]]  # a path, its module, and what sets its tensors
 
@@ -106,9 +106,8 @@ def _model_around(path: str, modules: dict[str, nn.Module]) -> Any:
 
 def _refuse(names: Sequence[str]) -> None:
     if names:
-        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
         raise ValueError(
-            f"neither rules nor their modules set {', '.join(sorted(names)[:8])}{more}: give a parameter "
+            f"neither rules nor their modules set {listed(names)}: give a parameter "
             "a rule, give a buffer's module a reset_parameters that computes it, or give None by a "
             "rule where the values are right already (never on the meta device or after to_empty)"
         )

@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from fastinit import _kernel
 from fastinit.checks import check_choice, check_positive
 from fastinit.choices import DistributionName, Mode
+from fastinit.distributions import Orthogonal
 from fastinit.fill import expected_dtypes
 from fastinit.initializers import (
     Initializer,
@@ -63,8 +64,10 @@ SAMPLING = (
     "xavier_normal_",
     "xavier_uniform_",
 )
-#: PyTorch's functions, whose code `patched` replaces.
-PUBLIC: dict[str, Any] = {name: getattr(torch.nn.init, name) for name in SAMPLING}
+#: PyTorch's functions, whose code `patched` and `record` replace.
+PUBLIC: dict[str, Any] = {
+    name: getattr(torch.nn.init, name) for name in (*SAMPLING, "dirac_", "eye_")
+}
 if {
     (f.__module__, f.__code__.co_filename, "fastinit_call" in f.__code__.co_names)
     for f in (*PUBLIC.values(), zeros_)
@@ -260,17 +263,11 @@ def orthogonal_(
 ) -> Tensor:
     """Fill a tensor with a (semi-)orthogonal matrix, as ``torch.nn.init.orthogonal_`` does.
 
-    The normal matrix is drawn here, and factorised by PyTorch; for dtypes narrower than float32
-    in float32. The rest is that of `uniform_`, but that a DTensor takes what PyTorch can do.
+    The values are those of ``fastinit.Orthogonal``: the normal matrix of the stream, factorised in
+    float64 by NumPy's LAPACK, whose last bits may differ between machines. Of a DTensor each process
+    computes the whole and keeps its part. The rest is that of `uniform_`.
     """
-    arguments = (gain,)
-    if not is_filled_here(tensor, seed is not None) or tensor.element_size() >= 4:
-        return _draw_normals("orthogonal_", tensor, arguments, generator, seed, stream)
-    seed, stream = _seed_and_stream(tensor, generator, seed, stream)
-    wide = torch.empty_like(tensor, dtype=torch.float32, requires_grad=False)
-    _draw_normals("orthogonal_", wide, arguments, None, seed, stream)
-    with torch.no_grad():
-        return tensor.copy_(wide)
+    return _sample("orthogonal_", tensor, (gain,), generator, seed, stream)
 
 
 def sparse_(
@@ -284,14 +281,15 @@ def sparse_(
 ) -> Tensor:
     """Fill a matrix with normal values, and zeros in a part of each column, as ``torch.nn.init.sparse_`` does.
 
-    Which elements are zero depends on the seed too. The rest is that of `orthogonal_`.
+    Which elements are zero depends on the seed too. The normal values are drawn here, the rest is
+    PyTorch's; a DTensor takes what PyTorch can do. Parameters are otherwise those of `uniform_`.
     """
     return _draw_normals("sparse_", tensor, (sparsity, std), generator, seed, stream)
 
 
 @_kernel.in_default_arithmetic
 @lru_cache(maxsize=1024, typed=True)  # PyTorch tells True from 1.0
-def _law(name: str, *arguments: Any) -> Initializer:
+def initializer_of(name: str, *arguments: Any) -> Initializer:
     """The initializer of a function and its arguments; an error where it has none."""
     mode: Mode
     if name == "uniform_":
@@ -301,6 +299,8 @@ def _law(name: str, *arguments: Any) -> Initializer:
     if name == "trunc_normal_":
         mean, std, low, high = arguments
         return TruncatedNormal.within(low, high, mean=mean, stddev=std)
+    if name == "orthogonal_":
+        return Orthogonal(*arguments)
     if name.startswith("xavier"):
         (gain,) = arguments
         mode = "fan_avg"
@@ -324,13 +324,13 @@ def _sample(
     """Fill a tensor, or leave it to PyTorch's function of the same name."""
     if not is_filled_here(tensor, seed is not None):
         return _leave(name, tensor, arguments, generator, seed)
-    if tensor.dim() < 2 and name.startswith(("xavier", "kaiming")):
+    if tensor.dim() < 2 and name.startswith(("xavier", "kaiming", "orthogonal")):
         return ORIGINAL[name](tensor, *arguments)  # its error
     # Tensors of no dimension are numbers to PyTorch's methods, though not to its kaiming_*.
     scalars = not name.startswith("kaiming")
     numbers = (a.item() if scalars and _is_scalar(a) else a for a in arguments)
     try:
-        initializer = _law(name, *numbers)
+        initializer = initializer_of(name, *numbers)
         prepare(initializer, tuple(tensor.shape), DTYPES[tensor.dtype])
     except (ValueError, TypeError, ArithmeticError, AttributeError) as error:
         # Where the dtype has no value between the bounds, PyTorch would give values outside.

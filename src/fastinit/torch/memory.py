@@ -15,12 +15,15 @@ from torch.autograd import forward_ad
 from torch.autograd.graph import increment_version
 from torch.overrides import has_torch_function_variadic
 
+from fastinit import dtypes
 from fastinit._kernel import DTYPE_SIZES
 from fastinit.fill import Array, fill_array, may_overlap, zero_row
 from fastinit.initializers import Initializer, prepare
 from fastinit.streams import Stream
 
 DTYPES = {getattr(torch, name): name for name in DTYPE_SIZES}
+#: Also of the dtypes that only constants, known values and integers fill.
+STORED_DTYPES = {getattr(torch, name): name for name in dtypes.DTYPES if hasattr(torch, name)}
 
 
 def is_dtensor(tensor: Tensor) -> bool:
@@ -108,10 +111,13 @@ def is_memory(tensor: Tensor) -> bool:
 
 
 def fill_tensor(tensor: Tensor, initializer: Initializer, seed: int, stream: Stream) -> None:
-    """Fill a tensor, and of a DTensor what is local. Fake tensors have nothing to fill."""
+    """Fill a tensor, and of a DTensor what is local. Fake tensors have nothing to fill.
+
+    Dtypes that are not in `DTYPES` take a `Computed` of their values.
+    """
     if is_fake(tensor):
         return
-    shape, dtype = tuple(tensor.shape), DTYPES[tensor.dtype]
+    shape, dtype = tuple(tensor.shape), STORED_DTYPES[tensor.dtype]
     local = local_tensor(tensor)
     if local.is_inference() and not torch.is_inference_mode_enabled():
         raise RuntimeError("tensor must not be one of inference mode outside of it: clone it")

@@ -16,6 +16,7 @@ from fastinit.rules import check_fans, check_matches
 from fastinit.streams import Seed, seed_value
 from fastinit.torch.hooks import find_hooks, run_hooks
 from fastinit.torch.memory import DTYPES, fill_tensor, is_fake, local_part, zero_row_
+from fastinit.torch.replay import Replay
 from fastinit.torch.slots import Slot, clean, find_buffers, find_slots
 
 Rules = Mapping[str | type, Initializer | None]
@@ -105,10 +106,12 @@ def init_module_(
         names = [slot.name for slot in parameters]  # buffers take no initializers
         check_matches(rules or {}, names, _tied(inner, parameters), "parameter")
     _check_memory(slot for slot in parameters if ruled.get(slot.name) is not None)
-    _run_own_code(inner, parameters, ruled, rules or {}, value)
+    replay = Replay(inner, {*ruled, *_kept_buffers(find_buffers(inner), rules or {})})
+    _run_own_code(inner, parameters, ruled, replay.names, rules or {}, value)
+    replay.fill(value)
     for slot in parameters:
         initializer = ruled.get(slot.name)
-        if slot.name in ruled and initializer is None:
+        if slot.name in replay.names or (slot.name in ruled and initializer is None):
             continue
         if initializer is not None and not slot.alias:
             fill_tensor(slot.tensor, initializer, value, slot.name)
@@ -175,13 +178,14 @@ def _run_own_code(
     module: nn.Module,
     parameters: Sequence[Slot],
     ruled: Mapping[str, Initializer | None],
+    recorded: Collection[str],
     rules: Rules,
     seed: int,
 ) -> None:
     """Let modules set their buffers, and the parameters that have no rule."""
     buffers = find_buffers(module)
     kept = _kept_buffers(buffers, rules)
-    settled = {*ruled, *_stored_buffers(buffers, kept, parameters, ruled)}
+    settled = {*ruled, *recorded, *_stored_buffers(buffers, kept, parameters, ruled)}
     slots = [*parameters, *buffers]
     required = [slot for slot in slots if slot.name not in settled and _is_required(slot, kept)]
     hooks = find_hooks(module, slots, settled, required)

@@ -1,23 +1,43 @@
-"""The functions of ``torch.nn.init`` run this library's code for a while, whoever holds them."""
+"""The functions of ``torch.nn.init`` run this library's code for a while: they sample from it, or are recorded."""
 
 from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import CodeType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import has_torch_function_variadic
 
+from fastinit.distributions import Dirac, Identity, Orthogonal
+from fastinit.initializers import Distribution
 from fastinit.torch import init
-from fastinit.torch.init import ORIGINAL, PUBLIC
+from fastinit.torch.init import ORIGINAL, PUBLIC, SAMPLING, initializer_of
 
 _lock = threading.Lock()
-_depth = 0
+_depth = 0  # of contexts in which the functions have other code
+_sampling = 0  # of those in which they sample from this library
+
+
+class Recording(Protocol):
+    """What records functions that look at values, or that stand for an initializer."""
+
+    def draw(self, tensor: Tensor, init: Distribution) -> Tensor: ...
+    def make(self, tensor: Tensor, init: Distribution) -> Tensor: ...
+    def run(
+        self, tensor: Tensor, name: str, function: Callable[[Tensor, int, str], object]
+    ) -> Tensor: ...
+    def seen(self, module: nn.Module) -> None: ...
+    def value(self, tensor: Tensor) -> Tensor: ...
+
+
+#: What records the calls of this thread.
+current_recorder: ContextVar[Recording | None] = ContextVar("current_recorder", default=None)
 
 
 @contextmanager
@@ -39,27 +59,37 @@ def patched() -> Iterator[None]:
     >>> with patched():
     ...     layer = torch.nn.Linear(1024, 1024)
     """
+    with _replaced(samples=True):
+        yield
+
+
+@contextmanager
+def recorded_by(recorder: Recording) -> Iterator[None]:
+    """Let the calls of this thread be recorded; those of others run PyTorch's code."""
+    with _replaced(samples=False):
+        token = current_recorder.set(recorder)
+        try:
+            yield
+        finally:
+            current_recorder.reset(token)
+
+
+@contextmanager
+def _replaced(samples: bool) -> Iterator[None]:
     try:
-        _open()
+        _change_depth(1, samples)
         yield
     finally:
-        _close()
+        _change_depth(-1, samples)
 
 
-def _open() -> None:
-    global _depth
+def _change_depth(change: int, samples: bool) -> None:
+    global _depth, _sampling
     with _lock:
-        _depth += 1
-        if _depth == 1:
-            _set_code(_OURS)
-
-
-def _close() -> None:
-    global _depth
-    with _lock:
-        _depth -= 1
-        if not _depth:
-            _set_code(_THEIRS)
+        _sampling += change * samples
+        was_open, _depth = _depth > 0, _depth + change
+        if (_depth > 0) != was_open:
+            _set_code(_OURS if _depth else _THEIRS)
 
 
 def _set_code(codes: dict[str, CodeType]) -> None:
@@ -74,12 +104,39 @@ _TAKEN = {"kaiming_uniform_", "normal_", "uniform_"}
 
 
 def fastinit_call(name: str, arguments: dict[str, Any]) -> Tensor:
-    """What a function of ``torch.nn.init`` does in the context."""
+    """What a function of ``torch.nn.init`` does in a context."""
+    recorder = current_recorder.get()
+    if recorder is not None:
+        return _record(recorder, name, arguments)
+    if not _sampling or name not in SAMPLING:
+        return ORIGINAL[name](**arguments)
     if name in _TAKEN and has_torch_function_variadic(arguments["tensor"]):
         return ORIGINAL[name](**arguments)
     face: Any = getattr(init, name)
     made: Tensor = face(**arguments)
     return made
+
+
+def _record(recorder: Recording, name: str, arguments: dict[str, Any]) -> Tensor:
+    """Record what PyTorch's code would loop over or look at; other functions call what is recorded."""
+    tensor = arguments["tensor"]
+    if name == "trunc_normal_":
+        bounds = (arguments[key] for key in ("mean", "std", "a", "b"))
+        return recorder.draw(tensor, initializer_of(name, *bounds).resolve(tensor.shape))
+    if name == "orthogonal_" and tensor.dim() > 1:
+        return recorder.draw(tensor, Orthogonal(arguments["gain"]))
+    if name == "sparse_" and tensor.dim() == 2:
+        sparsity, std = arguments["sparsity"], arguments["std"]
+
+        def run(whole: Tensor, seed: int, stream: str) -> Tensor:
+            return init.sparse_(whole, sparsity, std, seed=seed, stream=stream)
+
+        return recorder.run(tensor, name, run)
+    if name == "eye_" and tensor.dim() == 2 and tensor.is_meta:
+        return recorder.make(tensor, Identity())
+    if name == "dirac_" and tensor.dim() in (3, 4, 5) and tensor.is_meta:
+        return recorder.make(tensor, Dirac(arguments["groups"]))
+    return ORIGINAL[name](**arguments)
 
 
 def _template() -> Tensor:

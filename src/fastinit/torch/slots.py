@@ -37,7 +37,9 @@ class Slot:
     @property
     def is_stored(self) -> bool:
         """Whether a ``state_dict`` has it."""
-        return self.leaf not in self.owner._non_persistent_buffers_set
+        return self.leaf not in self.owner._non_persistent_buffers_set and self.leaf not in vars(
+            self.owner
+        )
 
     @property
     def padding_row(self) -> int | None:
@@ -75,3 +77,18 @@ def _slots(spaces: Iterable[tuple[str, nn.Module, dict[str, Tensor | None]]]) ->
                 name = names.setdefault(id(tensor), clean(f"{path}.{leaf}".lstrip(".")))
                 slots.append(Slot(owner, leaf, name, alias))
     return slots
+
+
+def find_attributes(module: nn.Module) -> list[Slot]:
+    """All places of tensors that are neither parameters nor buffers."""
+    return _slots(
+        (path, owner, {leaf: x for leaf, x in vars(owner).items() if isinstance(x, Tensor)})
+        for path, owner in module.named_modules()
+    )
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names for an error: the first eight, and how many more there are."""
+    first = sorted(names)
+    more = f" and {len(first) - 8} more" if len(first) > 8 else ""
+    return f"{', '.join(first[:8])}{more}"

@@ -1,0 +1,513 @@
+"""Expressions: distributions made of draws, known values and arithmetic, as a recorded model asks for them."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastinit.checks import check_choice, check_int, shown
+from fastinit.computed import BOX, Evaluation, Ranges, take
+from fastinit.dtypes import constant_value, stored_dtype
+from fastinit.fans import normalize_shape
+from fastinit.fill import Index, c_strides, select_box
+from fastinit.folding import fold
+from fastinit.initializers import Computed, Constant, Distribution
+from fastinit.rounding import decode
+
+__all__ = ["Computed", "Draw", "Known", "Norm", "Op", "Parts", "apply_op"]
+
+#: The operations of one operand, and those of two.
+UNARY: dict[str, Any] = {
+    "neg": np.negative,
+    "abs": np.abs,
+    "exp": np.exp,
+    "expm1": np.expm1,
+    "log": np.log,
+    "log1p": np.log1p,
+    "sqrt": np.sqrt,
+    "reciprocal": np.reciprocal,
+}
+BINARY: dict[str, Any] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "pow": np.power,
+    "minimum": np.minimum,
+    "maximum": np.maximum,
+    "less": np.less,
+}
+#: Operations whose loops NumPy chooses by the layout of memory: they get contiguous operands, whatever the box.
+_CALLED = {"exp", "expm1", "log", "log1p", "pow"}
+
+
+@dataclass(frozen=True, slots=True)
+class Draw(Computed):
+    """The values of a distribution at positions of one's own in the stream, or from another stream of the tensor.
+
+    Parameters
+    ----------
+    of : Distribution
+        One whose elements do not depend on each other, such as `Normal`, or one of whole tensors,
+        such as `Orthogonal`, which takes no `first` and no `steps`.
+    number : int
+        Which draw of the tensor it is: 1 takes the stream of the tensor's name, k the one that is
+        named ``NAME#k``.
+    first : int
+        The position in the stream of the first element.
+    steps : tuple of int, optional
+        The step in the stream along each axis: element (i, j, ...) is that at ``first + i *
+        steps[0] + j * steps[1] + ...``. By default elements lie in C order.
+    stream : str, optional
+        The name of another tensor, whose draw it is: for copies of it, and for what is computed from it.
+    """
+
+    of: Distribution
+    number: int = 1
+    first: int = 0
+    steps: tuple[int, ...] | None = None
+    stream: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_operand("of", self.of)
+        if not is_drawn(self.of) and (self.first or self.steps is not None):
+            raise TypeError(
+                f"first and steps need a distribution whose elements are drawn one by one, got {shown(self.of)}"
+            )
+        object.__setattr__(self, "number", check_int("number", self.number, 1))
+        object.__setattr__(self, "first", check_int("first", self.first, 0, 2**64 - 1))
+        if self.steps is not None:
+            steps = tuple(check_int("steps", step, -(2**63), 2**63 - 1) for step in self.steps)
+            object.__setattr__(self, "steps", steps)
+        if self.stream is not None and not isinstance(self.stream, str):
+            raise TypeError(f"stream must be a text, got {shown(self.stream)}")
+
+    def resolve(self, shape: Sequence[int]) -> Distribution:
+        strides = c_strides(tuple(shape)) if self.steps is None else self.steps
+        if len(strides) != len(shape):
+            raise ValueError(f"steps must be {len(shape)} for shape {shape}, got {self.steps}")
+        if math.prod(shape):
+            reach = [(n - 1) * step for n, step in zip(shape, strides, strict=True)]
+            lowest, highest = (self.first + sum(f(0, x) for x in reach) for f in (min, max))
+            if lowest < 0 or highest >= 2**64:
+                raise ValueError(
+                    "first and steps must select positions in [0, 2**64), got some in "
+                    f"[{lowest}, {highest}] for shape {shape}"
+                )
+        return self
+
+    def limits(self) -> tuple[int, int] | None:
+        return _limits(self.of)
+
+    def compute(
+        self, shape: tuple[int, ...], ranges: Ranges, evaluation: Evaluation
+    ) -> NDArray[Any]:
+        if not is_drawn(self.of):
+            of = self.of.resolve(shape)
+            return evaluation.of(self.number, self.stream).values(of, shape, ranges)
+        strides = c_strides(shape) if self.steps is None else self.steps
+        first = self.first + sum(r.start * step for r, step in zip(ranges, strides, strict=True))
+        steps = [r.step * step for r, step in zip(ranges, strides, strict=True)]
+        key = evaluation.key(self.number, self.stream)
+        return self.of.draw(first, steps, [len(r) for r in ranges], key, evaluation.real)
+
+
+def is_drawn(distribution: Distribution) -> bool:
+    """Whether the elements of a distribution are drawn one by one."""
+    cls: Any = type(distribution)
+    return not isinstance(distribution, Computed) or cls.draw is not Distribution.draw
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Known(Computed):
+    """Values that are known.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Of a dtype that safetensors has, and of a shape that broadcasts to the tensor's. They are copied.
+    dtype : str, optional
+        Of values that NumPy holds as unsigned integers of their bits, such as "bfloat16".
+    """
+
+    values: NDArray[Any]
+    dtype: str = ""
+
+    def __post_init__(self) -> None:
+        values = np.array(self.values, order="C")
+        dtype = stored_dtype(self.dtype or values.dtype.name)
+        if dtype.bits < 8:
+            raise ValueError(f"dtype must be of whole bytes, got {dtype.name}")
+        is_own = dtype.npy is not None and not dtype.npy.startswith("|V")
+        if values.dtype.name == dtype.name and is_own:
+            values = values.astype(dtype.name)  # in native byte order
+        elif values.dtype.name in (dtype.name, f"uint{dtype.bits}"):
+            values = values.view(dtype.name if is_own else f"u{dtype.bits // 8}")
+        else:
+            raise ValueError(f"values must be of {dtype.name} or its bits, got {values.dtype.name}")
+        values.flags.writeable = False
+        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "dtype", dtype.name)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Known) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def __repr__(self) -> str:
+        few = self.values.size <= 16
+        values = shown(self.values.tolist()) if few else f"digest {self._identity()[2].hex()[:16]}"
+        return f"Known({values}, dtype={self.dtype!r}, shape={self.values.shape})"
+
+    def _identity(self) -> tuple[Any, ...]:
+        data = hashlib.blake2b(self.values.data if self.values.size else b"").digest()
+        return self.dtype, self.values.shape, data
+
+    @property
+    def numbers(self) -> NDArray[Any]:
+        """The values as float64, complex64, integers or bools."""
+        return decode(self.values, self.dtype)
+
+    def check_dtype(self, dtype: str) -> None:
+        if dtype != self.dtype:
+            Computed.check_dtype(self, dtype)
+
+    def limits(self) -> tuple[int, int] | None:
+        if self.values.dtype.kind not in "iub" or self.dtype.startswith(("float", "bfloat")):
+            return None
+        if not self.values.size:
+            return 0, 0
+        return int(self.values.min()), int(self.values.max())
+
+    def resolve(self, shape: Sequence[int]) -> Distribution:
+        _check_broadcast("values", self.values.shape, shape)
+        return self
+
+    def compute(
+        self, shape: tuple[int, ...], ranges: Ranges, evaluation: Evaluation
+    ) -> NDArray[Any]:
+        return decode(take(self.values, shape, ranges), self.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Op(Computed):
+    """Arithmetic, element by element, in float64.
+
+    Parameters
+    ----------
+    name : str
+        Of one operand: neg, abs, exp, expm1, log, log1p, sqrt, reciprocal. Of two: add, sub, mul, div,
+        pow, minimum, maximum, and less, which is 1 where the first is below the second, and 0 elsewhere.
+    operands : tuple of Distribution or float
+    """
+
+    name: str
+    operands: tuple[Distribution | float, ...]
+
+    def __post_init__(self) -> None:
+        check_choice("name", self.name, (*UNARY, *BINARY))
+        object.__setattr__(self, "operands", tuple(map(_operand, self.operands)))
+        count = 1 if self.name in UNARY else 2
+        if len(self.operands) != count:
+            raise ValueError(f"{self.name} has {count} operands, got {len(self.operands)}")
+
+    def resolve(self, shape: Sequence[int]) -> Distribution:
+        for operand in self.operands:
+            if isinstance(operand, Distribution):
+                operand.resolve(shape)
+        return self
+
+    def limits(self) -> tuple[int, int] | None:
+        return (0, 1) if self.name == "less" else None
+
+    def compute(
+        self, shape: tuple[int, ...], ranges: Ranges, evaluation: Evaluation
+    ) -> NDArray[Any]:
+        values = [
+            np.float64(operand)
+            if isinstance(operand, float)
+            else evaluation.values(operand, shape, ranges).astype(np.float64, copy=False)
+            for operand in self.operands
+        ]
+        if self.name in _CALLED:
+            sizes = np.broadcast_shapes(*(value.shape for value in values))
+            values = [np.ascontiguousarray(np.broadcast_to(value, sizes)) for value in values]
+        result = (UNARY | BINARY)[self.name](*values)
+        return np.asarray(result, np.float64)
+
+
+def _operand(value: Any) -> Distribution | float:
+    if isinstance(value, Distribution):
+        return value
+    if isinstance(value, (int, float, np.integer, np.floating)):
+        return float(value)
+    raise TypeError(f"operands must be distributions or numbers, got {shown(value)}")
+
+
+def _check_broadcast(name: str, shape: tuple[int, ...], wanted: Sequence[int]) -> None:
+    pairs = zip(shape[::-1], tuple(wanted)[::-1], strict=False)
+    if len(shape) > len(wanted) or any(n not in (1, w) for n, w in pairs):
+        raise ValueError(f"{name} of shape {shape} must broadcast to {tuple(wanted)}")
+
+
+def _check_operand(name: str, value: object) -> None:
+    if not isinstance(value, Distribution):
+        raise TypeError(f"{name} must be a distribution, got {shown(value)}")
+
+
+def _limits(distribution: Distribution) -> tuple[int, int] | None:
+    """The least and the largest value where all are integers."""
+    if isinstance(distribution, Constant) and distribution.value.is_integer():
+        return int(distribution.value), int(distribution.value)
+    return distribution.limits() if isinstance(distribution, Computed) else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts(Computed):
+    """A tensor some of whose parts have distributions of their own.
+
+    Parameters
+    ----------
+    base : Distribution
+        Of all elements that are in no part.
+    parts : sequence of (index, Distribution)
+        ``whole[index]`` has this distribution, and the shape of ``whole[index]``; a later one
+        overrides an earlier one. Its draws are where it says: `Draw` has `first` and `steps`.
+    """
+
+    base: Distribution
+    parts: tuple[tuple[Index, Distribution], ...]
+
+    def __post_init__(self) -> None:
+        _check_operand("base", self.base)
+        pairs = tuple((_items(index), part) for index, part in self.parts)
+        for _, part in pairs:
+            _check_operand("parts", part)
+        object.__setattr__(self, "parts", pairs)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Parts) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:  # slices have no hash in Python 3.11
+        return hash(self._identity())
+
+    def _identity(self) -> tuple[Any, ...]:
+        return self.base, tuple((repr(index), part) for index, part in self.parts)
+
+    def resolve(self, shape: Sequence[int]) -> Distribution:
+        self.base.resolve(shape)
+        for index, part in self.parts:
+            box = select_box(tuple(shape), index)
+            part.resolve(tuple(len(box.ranges[axis]) for axis in box.axes))
+        return self
+
+    def limits(self) -> tuple[int, int] | None:
+        found = [_limits(self.base), *(_limits(part) for _, part in self.parts)]
+        known = [limits for limits in found if limits is not None]
+        if len(known) < len(found):
+            return None
+        return min(low for low, _ in known), max(high for _, high in known)
+
+    def compute(
+        self, shape: tuple[int, ...], ranges: Ranges, evaluation: Evaluation
+    ) -> NDArray[Any]:
+        sizes = tuple(map(len, ranges))
+        placed = [_Placed(shape, ranges, index, part) for index, part in self.parts]
+        placed = [one for one in placed if one.is_inside]
+        last_full = max((i for i, one in enumerate(placed) if one.sizes == sizes), default=-1)
+        limits = self.limits()
+        kind = np.float64 if limits is None else np.int64 if limits[0] < 0 else np.uint64
+        values = np.empty(sizes, kind)
+        if last_full < 0:
+            values[...] = evaluation.values(self.base, shape, ranges)
+        for one in placed[max(0, last_full) :]:
+            one.write(values, evaluation)
+        return values
+
+
+class _Placed:
+    """The elements of a part that lie in a box: where in the box, and where in the part."""
+
+    def __init__(
+        self, shape: tuple[int, ...], ranges: Ranges, index: Index, part: Distribution
+    ) -> None:
+        selected, kept = select_box(shape, index)
+        common = [intersect(r, s) for r, s in zip(ranges, selected, strict=True)]
+        self.distribution = part
+        self.is_inside = all(common)
+        if not self.is_inside:
+            return
+        self.sizes = tuple(map(len, common))
+        self.shape = tuple(len(selected[axis]) for axis in kept)
+        self.ranges = tuple(_positions(common[axis], selected[axis]) for axis in kept)
+        places = [_positions(c, r) for c, r in zip(common, ranges, strict=True)]
+        self._kept = kept
+        self._box = tuple(slice(r.start, r.stop, r.step) for r in places)
+
+    def write(self, values: NDArray[Any], evaluation: Evaluation) -> None:
+        made = evaluation.values(self.distribution, self.shape, self.ranges)
+        made = np.broadcast_to(made, [len(r) for r in self.ranges])
+        axes = range(values.ndim)
+        values[self._box] = made[tuple(slice(None) if a in self._kept else None for a in axes)]
+
+
+def _items(index: Any) -> Index:
+    items = tuple(index) if isinstance(index, (tuple, list)) else (index,)
+    return tuple(int(item) if isinstance(item, np.integer) else item for item in items)
+
+
+def intersect(r: range, selected: range) -> range:
+    """The elements of `r` that are in `selected`, in the order of `r`."""
+    if not r or not selected:
+        return range(0)
+    rising = r if r.step > 0 else r[::-1]
+    low, high = min(selected[0], selected[-1]), max(selected[0], selected[-1])
+    begin = max(0, -((rising.start - low) // rising.step))
+    inside = rising[begin : max(begin, (high - rising.start) // rising.step + 1)]
+    period = abs(selected.step) // math.gcd(rising.step, selected.step)
+    at = next((i for i, x in enumerate(inside[:period]) if x in selected), None)
+    found = range(0) if at is None else inside[at::period]
+    return found if r.step > 0 else found[::-1]
+
+
+def _positions(common: range, within: range) -> range:
+    """Where the elements of a range that are in another one are in that, in rising order if `common` is of its order."""
+    first = within.index(common[0])
+    step = within.index(common[1]) - first if len(common) > 1 else 1
+    return range(first, first + step * len(common), step)
+
+
+def apply_op(name: str, *operands: Distribution | float) -> Distribution:
+    """The result of arithmetic on distributions and numbers, as plain a distribution as it can be.
+
+    Parameters
+    ----------
+    name : str
+        An operation of `Op`; "clamp" with an operand, a least and a largest value, either of which may
+        be infinite; or "erfinv" of a `Uniform` within [-1, 1], which has no other form.
+    *operands : Distribution or float
+
+    Returns
+    -------
+    Distribution
+        A constant for constants; for ``a * X + b`` of a normal, truncated normal or uniform X another one
+        such, for example; otherwise an `Op`. The fold has the same distribution and, of draws, values of
+        its own, so arithmetic that is folded once must be folded everywhere.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An unknown operation; erfinv of something else; an operand that is none.
+
+    Examples
+    --------
+    >>> import fastinit as fi
+    >>> apply_op("add", apply_op("mul", fi.Normal(0.0, 1.0), 0.02), 1.0)
+    Normal(mean=1.0, stddev=0.02)
+    """
+    if name == "clamp":
+        x, low, high = operands
+        return apply_op("minimum", apply_op("maximum", x, low), high)
+    given = tuple(map(_operand, operands))
+    if name in UNARY or name in BINARY:
+        made: Distribution = Op(name, given)
+        numbers = [_number(x) for x in given]
+        if None not in numbers:
+            with np.errstate(all="ignore"):
+                value = float((UNARY | BINARY)[name](*map(np.float64, numbers)))
+            return Constant(value) if math.isfinite(value) else Known(np.array(value))
+    draws = [x for x in given if isinstance(x, Draw)]
+    plain = [x.of if isinstance(x, Draw) else x for x in given]
+    folded = fold(name, list(map(_plain, plain)))
+    if folded is not None:
+        return replace(draws[0], of=folded) if draws else folded
+    if name not in UNARY and name not in BINARY:
+        raise ValueError(f"{name} of {shown(operands)} has no distribution that is known here")
+    return made
+
+
+def _plain(x: Distribution | float) -> Distribution | float:
+    """The number of a constant; others as they are."""
+    number = _number(x)
+    return x if number is None else number
+
+
+def _number(x: Distribution | float) -> float | None:
+    """A number, or the value of a constant."""
+    return x if isinstance(x, float) else constant_value(x)
+
+
+@dataclass(frozen=True, slots=True)
+class Norm(Computed):
+    """The square root of the sum of squares over axes, which are kept with size 1.
+
+    Parameters
+    ----------
+    of : Distribution
+    shape : tuple of int
+        The shape of `of`.
+    axes : tuple of int
+        The axes that are summed over, counted from the first one.
+
+    Notes
+    -----
+    It needs all elements of `of`, which are computed once for a tensor, whatever part is filled.
+    """
+
+    of: Distribution
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        _check_operand("of", self.of)
+        object.__setattr__(self, "shape", normalize_shape(self.shape))
+        ndim = len(self.shape)
+        axes = {check_int("axes", axis, -ndim, ndim - 1) % ndim for axis in self.axes}
+        object.__setattr__(self, "axes", tuple(sorted(axes)))
+
+    def resolve(self, shape: Sequence[int]) -> Distribution:
+        self.of.resolve(self.shape)
+        kept = tuple(1 if a in self.axes else n for a, n in enumerate(self.shape))
+        _check_broadcast("a norm", kept, shape)
+        return self
+
+    def compute(
+        self, shape: tuple[int, ...], ranges: Ranges, evaluation: Evaluation
+    ) -> NDArray[Any]:
+        whole = evaluation.whole(self, self.shape, lambda: self._whole(evaluation))
+        return take(whole, shape, ranges)
+
+    def _whole(self, evaluation: Evaluation) -> NDArray[np.float64]:
+        kept = [axis for axis in range(len(self.shape)) if axis not in self.axes]
+        sizes = [self.shape[axis] for axis in kept] or [1]
+        norms = np.empty(sizes)
+        summed = math.prod(self.shape[axis] for axis in self.axes)
+        rows = max(1, BOX // max(1, summed))  # of the first axis that is kept
+        for begin in range(0, sizes[0], rows):
+            some = list(map(range, self.shape))
+            if kept:
+                some[kept[0]] = range(begin, min(begin + rows, sizes[0]))
+            values = evaluation.in_box().values(self.of, self.shape, tuple(some))
+            values = np.broadcast_to(values, [len(r) for r in some])
+            sums = _sum_last(values.transpose([*kept, *self.axes]), len(kept))
+            norms[begin : begin + rows] = np.sqrt(sums)
+        return norms.reshape([1 if a in self.axes else n for a, n in enumerate(self.shape)])
+
+
+def _sum_last(values: NDArray[Any], kept: int) -> NDArray[np.float64]:
+    """Sums of squares over the axes after the first ones, in halves: NumPy's own order depends on memory layout."""
+    summed = math.prod(values.shape[kept:])
+    squares = values.astype(np.float64).reshape(*values.shape[:kept], summed) ** 2
+    while squares.shape[-1] > 1:
+        half = squares.shape[-1] // 2
+        rest = squares[..., 2 * half :]
+        squares = np.concatenate((squares[..., :half] + squares[..., half : 2 * half], rest), -1)
+    sums: NDArray[np.float64] = squares.sum(axis=-1)
+    return sums

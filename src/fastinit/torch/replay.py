@@ -1,0 +1,687 @@
+"""Recordings as expressions, which need no PyTorch, and as values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fastinit.computed import Evaluation
+from fastinit.expressions import Draw, Known, Norm, Parts, apply_op, is_drawn
+from fastinit.fill import c_strides
+from fastinit.initializers import Constant, Distribution, Initializer
+from fastinit.torch.memory import DTYPES, fill_tensor, local_tensor, pieces
+from fastinit.torch.recording import (
+    Access,
+    Called,
+    Copied,
+    Drawn,
+    Entry,
+    Epoch,
+    Filled,
+    Made,
+    Memory,
+    Read,
+    Real,
+    Source,
+    Undrawable,
+    Write,
+    entry_of,
+    reads_of,
+    whole_access,
+)
+from fastinit.torch.slots import Slot, find_attributes, find_buffers, find_slots, listed
+
+#: Memories up to this many elements are searched element by element for what a write leaves of another.
+MOST_SEARCHED = 2**24
+
+
+class UnsetError(ValueError):
+    """Nothing has set some elements."""
+
+
+class NotExpressibleError(ValueError):
+    """Drawn values go through an operation that expressions lack."""
+
+
+class Streams:
+    """The stream of each draw: the name of the first entry that depends on it, and a number."""
+
+    def __init__(self, entries: Iterable[tuple[str, Entry]]) -> None:
+        self._known: dict[int, tuple[str, int]] = {}
+        self._shapes: dict[tuple[str, int], tuple[int, ...]] = {}
+        found = [(name, entry.memory, _epochs(entry.read)) for name, entry in entries]
+        numbers = dict.fromkeys((name for name, _, _ in found), 0)
+        for own_memory in (True, False):  # what was drawn into a tensor itself has its name
+            for name, memory, epochs in found:
+                for epoch in epochs:
+                    is_own = epoch.memory is memory or not own_memory
+                    if is_own and id(epoch) not in self._known:
+                        numbers[name] += 1
+                        self._known[id(epoch)] = name, numbers[name]
+                        self._shapes[name, numbers[name]] = epoch.memory.shape
+
+    def draw(self, of: Distribution, epoch: Epoch, access: Access, name: str) -> Draw:
+        """The elements of an access to a memory that was drawn into, for the tensor of a name."""
+        stream, number = self._known[id(epoch)]
+        steps = tuple(
+            own if n == 1 else step
+            for n, step, own in zip(access.size, access.stride, c_strides(access.size), strict=True)
+        )
+        relative = None if stream == name else stream
+        if not is_drawn(of):
+            return Draw(of, number, stream=relative)
+        in_order = steps == tuple(c_strides(access.size))
+        return Draw(of, number, access.offset, None if in_order else steps, relative)
+
+    def shape(self, stream: str, number: int) -> tuple[int, ...]:
+        """The shape of what was drawn into with a stream."""
+        return self._shapes[stream, number]
+
+    def name(self, epoch: Epoch) -> str:
+        """The name of the stream of a draw."""
+        stream, number = self._known[id(epoch)]
+        return stream if number == 1 else f"{stream}#{number}"
+
+
+def _sources(read: Read) -> Iterator[Source]:
+    """All that the drawn values of a tensor depend on."""
+    seen: set[tuple[int, Access]] = set()
+    waiting = [read]
+    while waiting:
+        one = waiting.pop()
+        if one.written is None or not one.is_random or (id(one.written), one.access) in seen:
+            continue
+        seen.add((id(one.written), one.access))
+        for written, _ in _surviving(one):
+            yield written.source
+            waiting += reads_of(written.source)
+
+
+def _surviving(read: Read) -> list[tuple[Write, list[range] | None]]:
+    """The writes of which a tensor has elements, the last one first, and which ones: ranges of its axes, or None for all.
+
+    All writes of its memory, where it cannot be told.
+    """
+    found: list[tuple[Write, list[range] | None]] = []
+    written, size, count = read.written, read.access.size, 0
+    while written is not None:
+        try:
+            ranges = _overlap(written.access, read.access, read.memory)
+        except NotExpressibleError:
+            return [(one, None) for one in _chain(read.written)]
+        if ranges is not None:
+            if all(len(r) == n for r, n in zip(ranges, size, strict=True)):
+                return [*found, (written, None)]
+            found.append((written, ranges))
+            count += math.prod(map(len, ranges))
+            if count >= read.access.numel and _cover([r for _, r in found if r is not None], size):
+                return found
+        written = written.before
+    return found
+
+
+def _chain(written: Write | None) -> Iterator[Write]:
+    while written is not None:
+        yield written
+        written = written.before
+
+
+def _epochs(read: Read) -> list[Epoch]:
+    """The streams of draws that the values of a tensor depend on, in their order."""
+    sources = _sources(read)
+    found = [one.epoch for one in sources if isinstance(one, (Drawn, Undrawable)) and one.epoch]
+    return sorted({id(epoch): epoch for epoch in found}.values(), key=lambda one: one.serial)
+
+
+# Expressions.
+
+
+def express(read: Read, streams: Streams, name: str) -> Distribution:
+    """The values of a tensor as an expression.
+
+    UnsetError where nothing has set an element, NotExpressibleError where expressions lack an operation.
+    """
+    if read.dtype != read.memory.dtype:
+        return _known(read)
+    parts: list[tuple[tuple[Any, ...], Distribution]] = []
+    base: Distribution | None = None
+    surviving = _surviving(read)
+    for written, ranges in surviving:
+        if ranges is None:
+            base = _of_write(written, read.access, streams, name)
+            break
+        within = _restricted(read.access, ranges)
+        parts.append((tuple(map(_slice, ranges)), _of_write(written, within, streams, name)))
+    parts.reverse()
+    if base is None:
+        if not _cover([r for _, r in surviving if r is not None], read.access.size):
+            raise UnsetError("nothing has set some of its elements")
+        base = Constant(0.0)
+    return Parts(base, tuple(parts)) if parts else base
+
+
+def _of_write(written: Write, access: Access, streams: Streams, name: str) -> Distribution:
+    """The elements of an access within a write."""
+    source, memory = written.source, written.memory
+    read = Read(memory, written, access, memory.dtype)
+    if isinstance(source, Filled):
+        value = torch.full((), source.value, dtype=memory.dtype)
+        return _known_values(value, access.size)
+    if isinstance(source, Drawn):
+        if not is_drawn(source.init) and access != written.access:
+            raise NotExpressibleError(f"a part of {source.init} has no expression")
+        return streams.draw(source.init, source.epoch, access, name)
+    if isinstance(source, Made) and access == written.access:
+        return source.init
+    if isinstance(source, Copied):
+        made = express(_through(written, access, source.read), streams, name)
+        if written.is_random:
+            return made
+        return _rounded(made, memory.dtype) if isinstance(made, Constant) else _known(read)
+    if not written.is_random:
+        return _known(read)
+    if isinstance(source, Called):
+        return _of_call(source, written, access, streams, name)
+    what = source.name if isinstance(source, Undrawable) else type(source).__name__
+    raise NotExpressibleError(f"{what} has no expression")
+
+
+def _rounded(value: Constant, dtype: torch.dtype) -> Constant:
+    return Constant(torch.full((), value.value, dtype=dtype).item())
+
+
+#: Operations of one operand, and the steps that they are.
+_UNARY = {
+    name: (name,)
+    for name in ("neg", "exp", "expm1", "log", "log1p", "sqrt", "abs", "reciprocal", "erfinv")
+} | {"rsqrt": ("sqrt", "reciprocal")}
+_BINARY = {
+    "mul": "mul",
+    "div": "div",
+    "pow": "pow",
+    "minimum": "minimum",
+    "maximum": "maximum",
+    "lt": "less",
+}
+
+_ELEMENTWISE = {
+    *_UNARY, *_BINARY, "add", "sub", "rsub", "clamp", "clamp_min", "clamp_max", "square", "lerp",
+}  # fmt: skip
+
+
+def _of_call(
+    source: Called, written: Write, access: Access, streams: Streams, name: str
+) -> Distribution:
+    """The expression of an operation element by element, or of a norm."""
+    func, kwargs = source.func, dict(source.kwargs)
+    op = func._schema.name.partition("::")[2].removesuffix("_")
+
+    def operand(value: Any) -> Distribution:
+        if isinstance(value, Read):
+            return express(_through(written, access, value), streams, name)
+        return Constant(value)
+
+    if op in ("norm", "linalg_vector_norm"):
+        return _norm(source, written, access, streams, name)
+    named = dict(zip((a.name for a in func._schema.arguments), source.args, strict=False)) | kwargs
+    if op not in _ELEMENTWISE:
+        raise NotExpressibleError(f"{func._schema.name} has no expression")
+    first = operand(source.args[0])
+    if op in _UNARY:
+        for step in _UNARY[op]:
+            first = apply_op(step, first)
+        return first
+    if op in ("add", "sub", "rsub"):
+        second = operand(source.args[1])
+        if named.get("alpha", 1) != 1:
+            second = apply_op("mul", second, named["alpha"])
+        pair = (second, first) if op == "rsub" else (first, second)
+        return apply_op("add" if op == "add" else "sub", *pair)
+    if op in ("clamp", "clamp_min", "clamp_max"):
+        for step, key in (("maximum", "min"), ("minimum", "max")):
+            if named.get(key) is not None:
+                first = apply_op(step, first, operand(named[key]))
+        return first
+    if op == "square":
+        return apply_op("mul", first, first)
+    if op == "lerp":
+        end, weight = operand(source.args[1]), operand(source.args[2])
+        return apply_op("add", first, apply_op("mul", weight, apply_op("sub", end, first)))
+    if op in _BINARY and named.get("rounding_mode") is None:
+        return apply_op(_BINARY[op], first, operand(source.args[1]))
+    raise NotExpressibleError(f"{func._schema.name} has no expression")
+
+
+def _norm(
+    source: Called, written: Write, access: Access, streams: Streams, name: str
+) -> Distribution:
+    """The 2-norm over some axes, each of which takes the place of an axis along which the result does not change."""
+    named = dict(zip((a.name for a in source.func._schema.arguments), source.args, strict=False))
+    read, order = source.args[0], named.get("p", named.get("ord", 2))
+    if order not in (2, None):
+        raise NotExpressibleError(f"a norm of order {order} has no expression")
+    axes = range(len(read.access.size))
+    reduced = [axes[axis] for axis in named.get("dim") or axes]
+    steps = [0 if axis in reduced else step for axis, step in enumerate(read.access.stride)]
+    if not named.get("keepdim"):
+        steps = [step for axis, step in enumerate(steps) if axis not in reduced]
+    kept = Access(read.access.offset, written.access.size, tuple(steps))
+    outer = _through(written, access, Read(read.memory, read.written, kept, read.dtype)).access
+    size, stride = list(outer.size), list(outer.stride)
+    free = [a for a, (n, step) in enumerate(zip(size, stride, strict=True)) if n == 1 or step == 0]
+    if len(free) < len(reduced):
+        raise NotExpressibleError("a norm without keepdim has no expression here")
+    for axis in free:
+        size[axis] = 1
+    for place, axis in zip(free, reduced, strict=False):
+        size[place], stride[place] = read.access.size[axis], read.access.stride[axis]
+    full = Access(outer.offset, tuple(size), tuple(stride))
+    of = express(Read(read.memory, read.written, full, read.dtype), streams, name)
+    return Norm(of, tuple(size), tuple(free[: len(reduced)]))
+
+
+def _known(read: Read) -> Distribution:
+    if read.is_random:
+        raise NotExpressibleError("a view in another dtype has no expression")
+    return _known_values(realise(read), read.access.size)
+
+
+def _known_values(tensor: Tensor, size: tuple[int, ...]) -> Distribution:
+    """Known elements; a constant if all are one number that a float holds."""
+    if tensor.numel() and not tensor.is_complex():
+        first = tensor.reshape(-1)[0].item()
+        if float(first) == first and math.isfinite(first) and bool((tensor == first).all()):
+            return Constant(float(first) + 0.0)
+    if tensor.dtype in (torch.bfloat16, torch.float16) or (
+        tensor.element_size() == 1 and tensor.is_floating_point()
+    ):
+        tensor = tensor.float()
+    return Known(np.array(tensor.detach().contiguous().numpy()))
+
+
+# Accesses.
+
+
+def _through(written: Write, access: Access, read: Read) -> Read:
+    """What an access within a write has of a tensor that is broadcast to the write's shape."""
+    size = written.access.size
+    missing = len(size) - len(read.access.size)
+    steps = (0,) * missing + tuple(
+        0 if n == 1 else step for n, step in zip(read.access.size, read.access.stride, strict=True)
+    )
+    if access == written.access:
+        return Read(read.memory, read.written, Access(read.access.offset, size, steps), read.dtype)
+    first, moves = _coordinates(written.access, access)
+    offset = read.access.offset + sum(f * s for f, s in zip(first, steps, strict=True))
+    stride = tuple(sum(m * s for m, s in zip(move, steps, strict=True)) for move in moves)
+    return Read(read.memory, read.written, Access(offset, access.size, stride), read.dtype)
+
+
+def _coordinates(outer: Access, inner: Access) -> tuple[list[int], list[list[int]]]:
+    """The index in `outer` of the first element of `inner`, and the change of it along each axis of that."""
+    first = _index_at(outer, inner.offset - outer.offset)
+    moves = []
+    for n, step in zip(inner.size, inner.stride, strict=True):
+        move = _index_at(outer, step) if n > 1 and step else [0] * len(outer.size)
+        moves.append(move)
+    last = [
+        f + sum(m[a] * (n - 1) for m, n in zip(moves, inner.size, strict=True))
+        for a, f in enumerate(first)
+    ]
+    if any(not 0 <= index < n for index, n in zip([*first, *last], outer.size * 2, strict=True)):
+        raise NotExpressibleError("a view across the axes of a result has no expression")
+    return first, moves
+
+
+def _index_at(access: Access, offset: int) -> list[int]:
+    """The index of the element at an offset from the first one."""
+    index = [0] * len(access.size)
+    axes = sorted(
+        (axis for axis, n in enumerate(access.size) if n > 1), key=lambda a: -access.stride[a]
+    )
+    for axis in axes:
+        if access.stride[axis]:
+            index[axis], offset = divmod(offset, access.stride[axis])
+    if offset:
+        raise NotExpressibleError("a view between the elements of a result has no expression")
+    return index
+
+
+def _overlap(written: Access, read: Access, memory: Memory) -> list[range] | None:
+    """Which elements of a read a write has set, as ranges of its axes; None if it has set none."""
+    if written == read or (written.numel == memory.numel and 0 not in written.stride):
+        return [range(n) for n in read.size]
+    (a, b), (c, d) = written.span, read.span
+    if a >= d or c >= b:
+        return None
+    for shape in dict.fromkeys((memory.shape, read.size, written.size)):
+        if math.prod(shape) == memory.numel:
+            boxes = _box(written, shape), _box(read, shape)
+            if boxes[0] is not None and boxes[1] is not None:
+                return _common(boxes[0], boxes[1], read)
+    return _search(written, read, memory)
+
+
+Box = list[
+    tuple[range, int | None]
+]  # for each axis of a memory: indices, and the axis of the tensor
+
+
+def _box(access: Access, shape: Sequence[int]) -> Box | None:
+    """An access as indices of each axis of its memory, where each axis of it lies along one of these."""
+    whole = whole_access(shape)
+    try:
+        first = _index_at(whole, access.offset)
+    except NotExpressibleError:
+        return None
+    box: Box = [(range(at, at + 1), None) for at in first]
+    for axis, (n, step) in enumerate(zip(access.size, access.stride, strict=True)):
+        if n == 1 or step == 0:
+            continue
+        along = next(
+            (
+                i
+                for i, (size, s) in enumerate(zip(shape, whole.stride, strict=True))
+                if size > 1 and step % s == 0
+            ),
+            None,
+        )
+        if along is None or box[along][1] is not None:
+            return None
+        move = step // whole.stride[along]
+        indices = range(first[along], first[along] + n * move, move)
+        if not 0 <= indices[-1] < shape[along]:
+            return None
+        box[along] = indices, axis
+    return box
+
+
+def _common(written: Box, read: Box, access: Access) -> list[range] | None:
+    """The elements of a read that are in a write too, as ranges of the axes of the read."""
+    ranges = [range(n) for n in access.size]
+    for (w, _), (r, axis) in zip(written, read, strict=True):
+        both = (
+            [i for i, index in enumerate(r) if index in w]
+            if len(r) < 2**20 or w.step != 1
+            else None
+        )
+        if both is None:
+            low, high = max(w.start, r.start), min(w.stop, r.stop)
+            both = range(low - r.start, high - r.start)  # type: ignore[assignment]
+        if not both:
+            return None
+        if axis is not None:
+            ranges[axis] = _as_range(both)
+    return ranges
+
+
+def _as_range(indices: Sequence[int]) -> range:
+    if isinstance(indices, range):
+        return indices
+    step = indices[1] - indices[0] if len(indices) > 1 else 1
+    made = range(indices[0], indices[-1] + 1, step)
+    if len(made) != len(indices) or any(i != j for i, j in zip(made, indices, strict=True)):
+        raise NotExpressibleError("a view of scattered elements has no expression")
+    return made
+
+
+def _search(written: Access, read: Access, memory: Memory) -> list[range] | None:
+    """The same, element by element."""
+    if memory.numel > MOST_SEARCHED:
+        raise NotExpressibleError("a view across the axes of a large tensor has no expression")
+    is_set = np.zeros(memory.numel, bool)
+    _view(is_set, written)[...] = True
+    found = _view(is_set, read)
+    if not found.any():
+        return None
+    ranges = [
+        _as_range(
+            np.flatnonzero(found.any(axis=tuple(b for b in range(found.ndim) if b != a))).tolist()
+        )
+        for a in range(found.ndim)
+    ]
+    if not found[tuple(map(_slice, ranges))].all():
+        raise NotExpressibleError("a view of scattered elements has no expression")
+    return ranges
+
+
+def _view(flat: np.ndarray[Any, Any], access: Access) -> np.ndarray[Any, Any]:
+    strides = tuple(step * flat.itemsize for step in access.stride)
+    return np.lib.stride_tricks.as_strided(flat[access.offset :], access.size, strides)
+
+
+def _slice(r: range) -> slice:
+    return slice(r.start, r.stop, r.step if r.step != 1 else None)
+
+
+def _restricted(access: Access, ranges: Sequence[range]) -> Access:
+    """The part of an access at these indices."""
+    offset = access.offset + sum(r.start * s for r, s in zip(ranges, access.stride, strict=True))
+    stride = tuple(s * r.step for r, s in zip(ranges, access.stride, strict=True))
+    return Access(offset, tuple(map(len, ranges)), stride)
+
+
+def _cover(parts: Sequence[list[range]], size: tuple[int, ...]) -> bool:
+    """Whether some parts of a tensor are all of it."""
+    if 0 in size:
+        return True
+    axes = [a for a, n in enumerate(size) if any(len(part[a]) < n for part in parts)]
+    is_set = np.zeros([size[a] for a in axes], bool)
+    for part in parts:
+        is_set[tuple(_slice(part[a]) for a in axes)] = True
+    return bool(parts) and bool(is_set.all())
+
+
+# Values.
+
+
+def realise(
+    read: Read,
+    draw: Callable[[Write, Tensor], None] | None = None,
+    made: dict[int, Tensor] | None = None,
+) -> Tensor:
+    """The values of a tensor, by PyTorch; `draw` gives those of a write that draws."""
+    with torch.no_grad():
+        flat = _values(read.written, read.memory, draw, {} if made is None else made)
+        return _as_read(flat, read)
+
+
+def _as_read(flat: Tensor, read: Read) -> Tensor:
+    flat = flat if read.dtype == read.memory.dtype else flat.view(read.dtype)
+    return flat.as_strided(*read.access[1:], read.access.offset)
+
+
+def _values(
+    written: Write | None,
+    memory: Memory,
+    draw: Callable[[Write, Tensor], None] | None,
+    made: dict[int, Tensor],
+) -> Tensor:
+    """All elements of a memory after a write."""
+    chain: list[Write] = []
+    at = written
+    flat: Tensor | None = None
+    while at is not None:
+        flat = at.realised if at.realised is not None else made.get(id(at))
+        if flat is not None:
+            break
+        chain.append(at)
+        at = at.before
+    if not chain and flat is not None:
+        return flat
+    flat = torch.zeros(memory.numel, dtype=memory.dtype) if flat is None else flat.clone()
+    for one in reversed(chain):
+        _apply(one, flat, draw, made)
+    if written is not None and draw is None:
+        written.realised = flat
+    elif written is not None:
+        made[id(written)] = flat
+    return flat
+
+
+def _apply(
+    one: Write, flat: Tensor, draw: Callable[[Write, Tensor], None] | None, made: dict[int, Tensor]
+) -> None:
+    """Do one write."""
+    source, target = one.source, flat.as_strided(*one.access[1:], one.access.offset)
+
+    def value(arg: Any) -> Any:
+        if isinstance(arg, Read):
+            if arg.memory is one.memory and arg.written is one.before:
+                return _as_read(flat, arg).clone()
+            return _as_read(_values(arg.written, arg.memory, draw, made), arg)
+        if isinstance(arg, (list, tuple)) and not isinstance(arg, torch.Size):
+            return type(arg)(map(value, arg))
+        return torch.device("cpu") if isinstance(arg, torch.device) else arg
+
+    if isinstance(source, Filled):
+        target.fill_(source.value)
+    elif isinstance(source, Real):
+        target.copy_(source.tensor.reshape(target.shape))
+    elif isinstance(source, Copied):
+        target.copy_(value(source.read))
+    elif isinstance(source, Called):
+        args = [value(arg) for arg in source.args]
+        kwargs = {key: value(arg) for key, arg in source.kwargs.items()}
+        result = source.func(*args, **kwargs)
+        if isinstance(source.result, tuple):
+            result = (
+                kwargs[source.result[0]]
+                if isinstance(source.result[0], str)
+                else args[source.result[0]]
+            )
+            for i in source.result[1:]:
+                result = result[i]
+        elif isinstance(result, (tuple, list)):
+            result = result[source.result]
+        target.copy_(result)
+    elif draw is not None:
+        draw(one, target)
+    elif isinstance(source, Made):
+        shape = one.access.size
+        target.copy_(computed(source.init, shape, Evaluation(0, "", "float32")))
+    else:
+        raise NotExpressibleError("drawn values have no seed yet")
+
+
+def computed(init: Initializer, shape: tuple[int, ...], evaluation: Evaluation) -> Tensor:
+    """All elements of an initializer."""
+    values = init.resolve(shape).compute(shape, tuple(map(range, shape)), evaluation)
+    return torch.from_numpy(np.array(np.broadcast_to(values, shape)))
+
+
+# Modules.
+
+
+class Replay:
+    """The recorded tensors of a module, ready to be made: errors come before anything is written.
+
+    `ruled` are the names of tensors that rules set instead.
+    """
+
+    def __init__(self, module: nn.Module, ruled: Collection[str]) -> None:
+        found = list(find_recorded(module))
+        self.streams = Streams((slot.name, entry) for slot, entry in found)
+        self.made: list[tuple[Slot, Entry, Distribution | None]] = []
+        unset = []
+        for slot, entry in found:
+            if slot.name in ruled:
+                continue
+            _check_entry(slot, entry)
+            try:
+                self.made.append((slot, entry, self._expression(slot, entry)))
+            except UnsetError:
+                unset.append(slot.name)
+        if unset:
+            raise ValueError(
+                f"the recorded code sets no values of {listed(unset)}: give each a rule, or set it within record()"
+            )
+
+    def _expression(self, slot: Slot, entry: Entry) -> Distribution | None:
+        """The expression of an entry; None where PyTorch has to compute it."""
+        try:
+            return express(entry.read, self.streams, slot.name)
+        except NotExpressibleError:
+            for source in _sources(entry.read):
+                if isinstance(source, Undrawable) and source.run is None:
+                    raise ValueError(
+                        f"{slot.name!r} depends on {source.name}, whose draws have no distribution here: "
+                        "give it a rule"
+                    ) from None
+            return None
+
+    @property
+    def names(self) -> set[str]:
+        return {slot.name for slot, _, _ in self.made}
+
+    def fill(self, seed: int) -> None:
+        """Give all tensors their values."""
+        values: dict[int, Tensor] = {}
+        for slot, entry, expression in self.made:
+            tensor, read = slot.tensor, entry.read
+            if tensor.is_meta:  # an attribute, which Module.to_empty leaves
+                tensor = torch.empty(tensor.shape, dtype=tensor.dtype)
+                setattr(slot.owner, slot.leaf, tensor)
+            if expression is None:
+                draw = partial(_draw, self.streams, seed)
+                copy_whole(tensor, realise(read, draw, values))
+            elif tensor.dtype in DTYPES:
+                fill_tensor(tensor, expression, seed, slot.name)
+            elif read.is_random:
+                whole = tuple(tensor.shape)
+                evaluation = Evaluation(seed, slot.name, "float32")
+                copy_whole(tensor, computed(expression, whole, evaluation))
+            else:
+                copy_whole(tensor, realise(read))
+            entry.release()
+
+
+def find_recorded(module: nn.Module) -> Iterator[tuple[Slot, Entry]]:
+    """The recorded parameters, buffers and other tensors of a module, each at its first place."""
+    for slot in [*find_slots(module), *find_buffers(module), *find_attributes(module)]:
+        entry = None if slot.alias else entry_of(slot.owner, slot.leaf, slot.tensor)
+        if entry is not None:
+            yield slot, entry
+
+
+def _check_entry(slot: Slot, entry: Entry) -> None:
+    """Refuse an entry that is no more what was recorded."""
+    tensor = slot.tensor
+    if entry.used:
+        raise ValueError(
+            f"{slot.name!r} was initialised from its recording, which is used up: record the construction again"
+        )
+    changed = tensor is entry.tensor and tensor._version != entry.version
+    if changed or entry.replaced or tuple(tensor.shape) != entry.access.size:
+        what = "changed" if changed else "replaced"
+        raise ValueError(
+            f"{slot.name!r} was {what} after it was recorded: do that within record(), or give it a rule"
+        )
+
+
+def copy_whole(tensor: Tensor, whole: Tensor) -> None:
+    """Copy a whole tensor; into a DTensor what is local."""
+    local = local_tensor(tensor).detach()
+    with torch.no_grad():
+        for place, index in pieces(tensor):
+            local[place].copy_(whole[... if index is None else index])
+
+
+def _draw(streams: Streams, seed: int, one: Write, target: Tensor) -> None:
+    """Draw the values of a write for an operation of PyTorch."""
+    source = one.source
+    if isinstance(source, Undrawable):
+        assert source.run is not None
+        assert source.epoch is not None
+        source.run(target, seed, streams.name(source.epoch))
+        return
+    assert isinstance(source, Drawn)
+    drawn = streams.draw(source.init, source.epoch, one.access, "")
+    real = "float64" if target.dtype == torch.float64 else "float32"
+    target.copy_(computed(drawn, one.access.size, Evaluation(seed, "", real)))
