@@ -100,17 +100,18 @@ def test_buffers_that_nothing_computes_are_named(make: Any, way: str, around: bo
     with pytest.raises(
         ValueError, match=r"neither rules nor their modules set 0\.table: .*to_empty"
     ):
-        face.init_module_(network, seed=0)
+        face.init_module_(network, seed=0, unrecorded="layer_defaults")
     assert torch.equal(table, before)
     assert torch.equal(network[0].linear.weight, weight) != around
     for rules in ({"*.table": None}, {Tables: None}):
-        face.init_module_(network, seed=0, rules=rules)
+        face.init_module_(network, seed=0, rules=rules, unrecorded="layer_defaults")
         assert network[0].table is table
         assert torch.equal(table, before)
 
 
 def test_buffers_of_checkpoints_that_nothing_computes_stay() -> None:
-    network = face.init_module_(Tables(lambda: torch.arange(3.0), persistent=True), seed=0)
+    network = Tables(lambda: torch.arange(3.0), persistent=True)
+    face.init_module_(network, seed=0, unrecorded="layer_defaults")
     assert network.table.tolist() == [0, 1, 2]
 
 
@@ -129,18 +130,18 @@ class Around(nn.Module):
 @pytest.mark.parametrize("way", ["constructed", "to_empty", "meta"])
 def test_modules_may_compute_the_buffers_of_their_parts(way: str) -> None:
     module = made(lambda: Around(100), way)
-    face.init_module_(module, seed=0)
+    face.init_module_(module, seed=0, rules={"*linear*": fi.ones})
     assert (module.child.table == 5).all()
     module = made(lambda: Around(50), way)
     with pytest.raises(ValueError, match=r"modules set child\.table:"):
-        face.init_module_(module, seed=0)
+        face.init_module_(module, seed=0, rules={"*linear*": fi.ones})
 
 
 @pytest.mark.parametrize("way", ["constructed", "to_empty", "meta"])
 @pytest.mark.parametrize("persistent", [False, True])
 def test_buffers_without_elements_need_no_values(way: str, persistent: bool) -> None:
     module = made(lambda: Tables(lambda: torch.empty(0, 2), persistent), way)
-    face.init_module_(module, seed=0)
+    face.init_module_(module, seed=0, rules={"linear.*": fi.ones})
     assert module.table.shape == (0, 2)
     assert module.table.device.type == "cpu"
 

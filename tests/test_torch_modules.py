@@ -228,7 +228,7 @@ def test_modules_say_what_they_are(device: str) -> None:
     with torch.device(device):
         network = Network()
     weight = network.layers[0].weight
-    assert face.init_module_(network, seed=7) is network
+    assert face.init_module_(network, seed=7, unrecorded="layer_defaults") is network
     assert network.head.weight is network.tokens.weight
     tokens = core(fi.Normal(), (10, 6), "tokens.weight", 7)
     tokens[3] = 0
@@ -261,7 +261,7 @@ def test_rules() -> None:
         "tokens.*": fi.TruncatedNormal(0, 0.02),
         nn.BatchNorm1d: fi.Uniform(1, 2),
     }
-    face.init_module_(network, seed=7, rules=rules)
+    face.init_module_(network, seed=7, rules=rules, unrecorded="layer_defaults")
     parameters = {name: p.detach() for name, p in network.named_parameters()}
     assert (parameters["layers.0.bias"] == 0.5).all()
     assert torch.equal(parameters["layers.2.weight"], kept)
@@ -385,7 +385,7 @@ class Tables(nn.Module):
 @pytest.mark.parametrize(
     ("make", "arguments", "error", "match"),
     [
-        (Lost, {"seed": 0}, ValueError, "neither rules nor their modules set scale:"),
+        (Lost, {"seed": 0, "unrecorded": "layer_defaults"}, ValueError, "neither rules nor their modules set scale:"),
         (Lost, {"seed": None}, TypeError, "seed must be given"),
         (Lost, {"seed": -1, "rules": {"*": fi.ones}}, ValueError, "seed must be an int"),
         (Lost, {"seed": 0, "rules": {"*": 1.0}}, TypeError, "rules must give initializers"),
@@ -458,7 +458,7 @@ class Failing(Demanding):
 
 def test_hooks_that_cannot_be_called_and_hooks_that_fail() -> None:
     with pytest.raises(ValueError, match="modules set weight:"):
-        face.init_module_(Demanding(), seed=0)
+        face.init_module_(Demanding(), seed=0, unrecorded="layer_defaults")
     with pytest.raises(ZeroDivisionError) as error:
         face.init_module_(nn.ModuleDict({"a": Failing()}), seed=0)
     assert error.value.__notes__ == ["while the module 'a' initialised itself"]
@@ -578,7 +578,7 @@ def test_buffers_that_nothing_sets_must_not_be_on_the_meta_device() -> None:
     with torch.device("meta"):
         module = nn.ModuleDict({"tables": Tables()})
     with pytest.raises(ValueError, match=r"modules set tables\.frequencies: .*meta device"):
-        face.init_module_(module, seed=0)
+        face.init_module_(module, seed=0, unrecorded="layer_defaults")
     module = nn.ModuleDict({"tables": Tables()})
     face.init_module_(module, seed=0)
     assert module["tables"].frequencies.tolist() == [0, 1, 2]

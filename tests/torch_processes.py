@@ -110,7 +110,8 @@ def check_modules(mesh: DeviceMesh) -> None:
     for rules, device, parallel in itertools.product(RULES, ("cpu", "meta"), (False, True)):
         if parallel and mesh.ndim < 2:
             continue
-        expected = face.init_module_(Network(), seed=SEED, rules=rules).state_dict()
+        arguments: Any = {"seed": SEED, "rules": rules, "unrecorded": "layer_defaults"}
+        expected = face.init_module_(Network(), **arguments).state_dict()
         with torch.device(device):
             network = Network()
         plan = {"up": ColwiseParallel(), "down": RowwiseParallel()}
@@ -120,7 +121,7 @@ def check_modules(mesh: DeviceMesh) -> None:
             fully_shard(block, mesh=mesh["data"] if parallel else mesh)
         fully_shard(network, mesh=mesh["data"] if parallel else mesh)
         with CommDebugMode() as communication:
-            face.init_module_(network, seed=SEED, rules=rules)
+            face.init_module_(network, **arguments)
         assert communication.get_total_counts() == 0
         assert network.head.weight is network.tokens.weight
         assert not network.tokens.weight.full_tensor()[8].any()
@@ -128,6 +129,40 @@ def check_modules(mesh: DeviceMesh) -> None:
         assert strided == (parallel and mesh.size(1) > 1)  # what FSDP makes of TP's shards
         for name, tensor in network.state_dict().items():
             assert torch.equal(tensor.full_tensor(), expected[name]), (mesh, rules, device, name)
+
+
+def check_unrecorded(mesh: DeviceMesh) -> None:
+    """Sharding a module changes its class, which hides neither that of layers nor those of others."""
+    layers = nn.Sequential(nn.Linear(7, 10), nn.LayerNorm(10))
+    fully_shard(layers[0], mesh=mesh)
+    fully_shard(layers, mesh=mesh)
+    face.init_module_(layers, seed=SEED)
+    x = fi.Uniform(-(7**-0.5), 7**-0.5)((10, 7), seed=SEED, stream="0.weight")
+    assert torch.allclose(layers[0].weight.full_tensor(), torch.from_numpy(x), rtol=1e-6, atol=0)
+    network = Network()
+    for block in network.blocks:
+        fully_shard(block, mesh=mesh)
+    fully_shard(network, mesh=mesh)
+    with pytest.raises(ValueError, match=r"class Network .* may initialise 'tokens\.weight'"):
+        face.init_module_(network, seed=SEED)
+    blocks = network.blocks
+    with pytest.raises(ValueError, match=r"class Block .* may initialise '0\.norm\.weight'"):
+        face.init_module_(blocks, seed=SEED)
+
+
+def check_flat_parameters() -> None:
+    """FSDP1 has parameters of other names and shapes, which would have other values."""
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    for kept in (False, True):
+        layers = nn.Sequential(nn.Linear(4, 4))
+        wrapped = FullyShardedDataParallel(
+            layers, device_id=torch.device("cpu"), use_orig_params=kept
+        )
+        with pytest.raises(
+            ValueError, match=r"'0' is a FullyShardedDataParallel.* before wrapping"
+        ):
+            face.init_module_(nn.Sequential(wrapped), seed=SEED)
 
 
 class Hooked(nn.Module):
@@ -189,6 +224,8 @@ def main(rank: int, world: int, file: str) -> None:
         check_functions(mesh)
         check_generator(mesh)
         check_modules(mesh)
+    check_unrecorded(meshes(world)[0])
+    check_flat_parameters()
     check_hooks(meshes(world)[0])
     check_training(meshes(world)[0])
     check_errors(meshes(world)[0], world)

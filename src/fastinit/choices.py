@@ -22,6 +22,8 @@ DistributionName = Literal["truncated_normal", "untruncated_normal", "uniform"]
 Correction = Literal["exact", "tf_contrib", "none"]
 #: Where a weight has inputs and outputs: kernel x in x out (Keras, Flax), or out x in x kernel (PyTorch).
 AxesName = Literal["in_out", "out_in"]
+#: What `fastinit.torch.init_module_` does where a class that was not recorded may set parameters itself.
+Unrecorded = Literal["error", "layer_defaults"]
 #: Instruction sets, widest first.
 Isa = Literal["avx512", "avx2", "sse2", "neon", "scalar"]
 #: Dtypes of tensors.
@@ -37,6 +39,7 @@ StoredDtypeName = DtypeName | ConstantDtypeName
 MODES: tuple[Mode, ...] = get_args(Mode)
 DISTRIBUTIONS: tuple[DistributionName, ...] = get_args(DistributionName)
 CORRECTIONS: tuple[Correction, ...] = get_args(Correction)
+UNRECORDED: tuple[Unrecorded, ...] = get_args(Unrecorded)
 ISAS: tuple[Isa, ...] = get_args(Isa)
 DTYPE_NAMES: tuple[DtypeName, ...] = get_args(DtypeName)
 CONSTANT_DTYPE_NAMES: tuple[ConstantDtypeName, ...] = get_args(ConstantDtypeName)

@@ -7,11 +7,12 @@ import itertools
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -30,8 +31,8 @@ from fastinit.torch.slots import Slot, clean, listed
 
 Hook = tuple[str, nn.Module, Callable[[], object]]  # a path, its module, and what sets its tensors
 
-#: Elements by which a tensor is known that nothing has set.
-MARKS = 64
+#: Number of sentinels that reveal a tensor that nothing has set.
+SENTINELS = 64
 
 #: Set by transformers on what has been loaded, which its models do not initialise.
 FLAG = "_is_hf_initialized"
@@ -61,7 +62,7 @@ def find_hooks(
         if id(part) not in unset and concerned.isdisjoint(map(id, part.children())):
             continue
         concerned.add(id(part))
-        reset, model = _reset_of(part), _model_around(path, modules)
+        reset, model = reset_of(part), _model_around(path, modules)
         if reset is not None:
             resets.append((clean(path), part, reset))
         if model is not None:
@@ -80,7 +81,7 @@ def _may_be_set(slot: Slot, owners: Collection[int], paths: Collection[str]) -> 
     return any(".".join(names[:i]) in paths for i in range(len(names)))
 
 
-def _reset_of(part: nn.Module) -> Any:
+def reset_of(part: nn.Module) -> Any:
     """The method that sets a module's own parameters, or None."""
     method = getattr(part, "reset_parameters", getattr(part, "_reset_parameters", None))
     if not callable(method):
@@ -94,9 +95,9 @@ def _reset_of(part: nn.Module) -> Any:
 
 def _model_around(path: str, modules: dict[str, nn.Module]) -> Any:
     """The innermost model of transformers that a module is a part of."""
-    loaded = sys.modules.get("transformers.modeling_utils")
-    while loaded is not None:
-        if isinstance(modules[path], loaded.PreTrainedModel):
+    base = model_class()
+    while base is not None:
+        if isinstance(modules[path], base):
             return modules[path]
         if not path:
             break
@@ -104,12 +105,18 @@ def _model_around(path: str, modules: dict[str, nn.Module]) -> Any:
     return None
 
 
+def model_class() -> Any:
+    """The class of the models of transformers, or None if nothing has imported them."""
+    return getattr(sys.modules.get("transformers.modeling_utils"), "PreTrainedModel", None)
+
+
 def _refuse(names: Sequence[str]) -> None:
     if names:
         raise ValueError(
-            f"neither rules nor their modules set {listed(names)}: give a parameter "
-            "a rule, give a buffer's module a reset_parameters that computes it, or give None by a "
-            "rule where the values are right already (never on the meta device or after to_empty)"
+            f"neither rules nor their modules set {listed(names)}: record the construction "
+            "(with fastinit.torch.record(): ...), give a parameter a rule, give a buffer's module a "
+            "reset_parameters that computes it, or give None by a rule where the values are right "
+            "already (never on the meta device or after to_empty)"
         )
 
 
@@ -122,7 +129,7 @@ def run_hooks(
 ) -> None:
     """Let modules set what is not `settled`; an error for what they leave, which gets its values back."""
     dtypes = {slot.name: slot.tensor.dtype for slot in slots}
-    marks = {slot.name: _mark(slot) for slot in required}
+    sentinels = {slot.name: _put_sentinels(slot) for slot in required}
     try:
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())
@@ -138,7 +145,7 @@ def run_hooks(
                 if slot.tensor is not None and slot.tensor.dtype != dtypes[slot.name]:
                     slot.tensor.data = slot.tensor.data.to(dtypes[slot.name])
     finally:
-        left = [name for name, is_left in marks.items() if is_left()]
+        left = [name for name, is_left in sentinels.items() if is_left()]
     _refuse(left)
 
 
@@ -151,35 +158,54 @@ def _noted(path: str) -> Iterator[None]:
         raise
 
 
-def _mark(slot: Slot) -> Callable[[], bool]:
-    """Make some elements NaN; what is returned tells whether any still are, and takes these back.
+def _put_sentinels(slot: Slot) -> Callable[[], bool]:
+    """Overwrite some elements by sentinels; what is returned tells whether they are left, and takes these back.
 
-    Integers have no NaN: those of buffers get values that are left if all of them are.
+    Sentinels are NaN where the dtype has it: one that is left counts, also within what was computed
+    from it. For other dtypes they are bits that look random, and all must be left, because
+    elements of 8 bits often have the same by chance.
     """
     local = local_tensor(slot.tensor).detach()  # which keeps the memory, if the module takes other
     if local.is_complex():
         local = torch.view_as_real(local.resolve_conj())
-    is_float = local.is_floating_point()
-    if not is_memory(local) or not (is_float or slot.is_buffer):
+    if not is_memory(local):
         return lambda: False
     bits = np.atleast_1d(as_bits(local))
-    flat = np.linspace(0, bits.size - 1, min(bits.size, MARKS)).astype(np.int64)
-    places = np.unravel_index(flat, bits.shape)
-    before, ones = bits[places].copy(), np.iinfo(bits.dtype).max
-    mark = ones if is_float else ones // 3  # 0101...: -1 is a value that integers often have
-    bits[places] = mark
+    flat = np.linspace(0, bits.size - 1, min(bits.size, SENTINELS)).astype(np.int64)
+    positions = np.unravel_index(flat, bits.shape)
+    before, nan = bits[positions].copy(), _nan_code(local.dtype)
+    sentinels = _random_bits(flat, bits.dtype) if nan is None else np.full_like(before, nan)
+    bits[positions] = sentinels
 
     def is_left() -> bool:
-        if is_float:  # also what was computed from a NaN
-            left = np.array(torch.atleast_1d(local)[places].float().isnan().tolist())
+        if nan is None:
+            left = np.full(before.shape, bool((bits[positions] == sentinels).all()))
         else:
-            left = np.full(before.shape, bool((bits[places] == mark).all()))
-        bits[places] = np.where(left, before, bits[places])
+            left = np.array(torch.atleast_1d(local)[positions].float().isnan().tolist())
+        bits[positions] = np.where(left, before, bits[positions])
         if slot.tensor is None:  # a buffer that the module has given up
             return False
         return local_tensor(slot.tensor).data_ptr() == local.data_ptr() and bool(left.any())
 
     return is_left
+
+
+@lru_cache
+def _nan_code(dtype: torch.dtype) -> int | None:
+    """The bits of a NaN, as PyTorch converts it; None for a dtype that has none."""
+    if not dtype.is_floating_point:
+        return None
+    try:
+        nan = torch.full((1,), torch.nan, device="cpu").to(dtype)
+        return int(as_bits(nan)[0]) if nan.float().isnan() else None
+    except RuntimeError:  # PyTorch stores numbers of 4 bits and converts none
+        return None
+
+
+def _random_bits(offsets: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Bits that differ from element to element (Weyl's sequence), so that no constant and no range has them."""
+    words = (offsets.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    return (words >> np.uint64(64 - 8 * dtype.itemsize)).astype(dtype)
 
 
 @contextmanager

@@ -9,21 +9,28 @@ from fnmatch import fnmatchcase
 import torch
 from torch import nn
 
-from fastinit.choices import AxesName
+from fastinit.checks import check_choice
+from fastinit.choices import UNRECORDED, AxesName, Unrecorded
 from fastinit.fill import expected_dtypes
 from fastinit.initializers import Initializer, prepare
 from fastinit.rules import check_fans, check_matches
 from fastinit.streams import Seed, seed_value
-from fastinit.torch.hooks import find_hooks, run_hooks
+from fastinit.torch.hooks import find_hooks, reset_of, run_hooks
 from fastinit.torch.memory import DTYPES, fill_tensor, is_fake, local_part, zero_row_
 from fastinit.torch.replay import Replay
 from fastinit.torch.slots import Slot, clean, find_buffers, find_slots
+from fastinit.torch.trust import check_reachable, check_trusted
 
 Rules = Mapping[str | type, Initializer | None]
 
 
 def init_module_(
-    module: nn.Module, *, seed: Seed, rules: Rules | None = None, strict: bool = True
+    module: nn.Module,
+    *,
+    seed: Seed,
+    rules: Rules | None = None,
+    strict: bool = True,
+    unrecorded: Unrecorded = "error",
 ) -> nn.Module:
     """Initialise the parameters of a module, each from the stream of its qualified name.
 
@@ -46,6 +53,11 @@ def init_module_(
     strict : bool
         Refuse patterns of initializers that match no parameter. False accepts them, for rules
         that several modules share. Types and rules of None may always match nothing.
+    unrecorded : {"error", "layer_defaults"}
+        What to do about parameters without a rule that a class may set itself, in its constructor
+        or afterwards, when its construction was not recorded. ``"error"`` refuses them, because
+        nothing tells what that class asks for. ``"layer_defaults"`` gives them what their layers
+        say of themselves.
 
     Returns
     -------
@@ -55,6 +67,10 @@ def init_module_(
     Raises
     ------
     ValueError, TypeError
+        A parameter without a rule, or a buffer that init methods set, for which a class of its own
+        or above may ask for other values (see Notes), unless `unrecorded` accepts that. FSDP1 and
+        quantised modules, whose values are not in parameters of their own.
+
         In a module that cannot initialise itself: a parameter without a rule, a buffer on the meta
         device, or a buffer that no ``state_dict`` keeps and that has no rule of None. An
         initializer that a parameter cannot have, such as one that scales by fans for a vector. A
@@ -73,6 +89,12 @@ def init_module_(
     name; other threads must not use that meanwhile. What it computes is computed in float32, or in
     float64 for modules with such tensors, whatever PyTorch's default dtype, default device and
     autocast are. Tensors keep their dtypes.
+
+    Such methods are relied on only where nothing is known to override them. Their class is in
+    ``torch.nn``, and no subclass, or it defines ``reset_parameters`` itself. Above it stand only
+    modules of ``torch.nn``, or a model of ``transformers`` with modules of the same package; a
+    subclass of a model counts if its package has an ``_init_weights`` of its own. Any other class
+    above may set the parameters otherwise, as a GPT does by ``self.apply(self._init_weights)``.
 
     Such methods set buffers too, those of rotary embeddings and of batch normalisation for example,
     whose memory holds no values after ``Module.to_empty``. Buffers that a ``state_dict`` keeps stay
@@ -96,7 +118,9 @@ def init_module_(
         raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
     if seed is None:
         raise TypeError("seed must be given, got None")
+    check_choice("unrecorded", unrecorded, UNRECORDED)
     value = seed_value(seed)
+    check_reachable(module)
     inner = module
     while isinstance(inner, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         inner = inner.module
@@ -107,7 +131,7 @@ def init_module_(
         check_matches(rules or {}, names, _tied(inner, parameters), "parameter")
     _check_memory(slot for slot in parameters if ruled.get(slot.name) is not None)
     replay = Replay(inner, {*ruled, *_kept_buffers(find_buffers(inner), rules or {})})
-    _run_own_code(inner, parameters, ruled, replay.names, rules or {}, value)
+    _run_own_code(inner, parameters, ruled, replay.names, rules or {}, value, unrecorded)
     replay.fill(value)
     for slot in parameters:
         initializer = ruled.get(slot.name)
@@ -181,6 +205,7 @@ def _run_own_code(
     recorded: Collection[str],
     rules: Rules,
     seed: int,
+    unrecorded: Unrecorded,
 ) -> None:
     """Let modules set their buffers, and the parameters that have no rule."""
     buffers = find_buffers(module)
@@ -188,6 +213,9 @@ def _run_own_code(
     settled = {*ruled, *recorded, *_stored_buffers(buffers, kept, parameters, ruled)}
     slots = [*parameters, *buffers]
     required = [slot for slot in slots if slot.name not in settled and _is_required(slot, kept)]
+    if unrecorded == "error":
+        left = [slot for slot in slots if slot.name not in settled]
+        check_trusted(module, [s for s in left if _is_required(s, kept) or _is_reset(s)])
     hooks = find_hooks(module, slots, settled, required)
     _materialise(module, parameters, buffers)
     run_hooks(hooks, slots, settled, required, seed)
@@ -227,6 +255,11 @@ def _is_required(slot: Slot, kept: Collection[str]) -> bool:
         or (not slot.tensor.is_meta and (slot.is_stored or slot.name in kept))
     )
     return not (slot.alias or has_values)
+
+
+def _is_reset(slot: Slot) -> bool:
+    """Whether init methods may set what they need not: further entries of parameters, and buffers that a ``state_dict`` keeps."""
+    return not slot.is_buffer or reset_of(slot.owner) is not None
 
 
 def _check_memory(slots: Iterable[Slot]) -> None:
