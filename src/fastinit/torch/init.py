@@ -30,6 +30,7 @@ from fastinit.initializers import (
 )
 from fastinit.streams import Seed, Stream, seed_value, stream_key
 from fastinit.torch.memory import DTYPES, fill_tensor, is_filled_here, local_part
+from fastinit.torch.recording import current_recorder
 
 __all__ = [
     "calculate_gain",
@@ -322,6 +323,8 @@ def _sample(
     stream: Stream,
 ) -> Tensor:
     """Fill a tensor, or leave it to PyTorch's function of the same name."""
+    if current_recorder.get() is not None:
+        return _be_recorded(name, tensor, arguments, generator, seed)
     if not is_filled_here(tensor, seed is not None):
         return _leave(name, tensor, arguments, generator, seed)
     if tensor.dim() < 2 and name.startswith(("xavier", "kaiming", "orthogonal")):
@@ -355,6 +358,8 @@ def _draw_normals(
     stream: Stream,
 ) -> Tensor:
     """PyTorch's own function, with normal values drawn here."""
+    if current_recorder.get() is not None:
+        return _be_recorded(name, tensor, arguments, generator, seed)
     if not is_filled_here(tensor, seed is not None):
         return _leave(name, tensor, arguments, generator, seed)
     seed, stream = _seed_and_stream(tensor, generator, seed, stream)
@@ -381,6 +386,18 @@ class _OurNormals(TorchFunctionMode):
         if func is torch.randperm:
             kwargs = {**kwargs, "generator": self.generator}
         return func(*args, **kwargs)
+
+
+def _be_recorded(
+    name: str, tensor: Tensor, arguments: tuple[Any, ...], generator: Generator | None, seed: Seed
+) -> Tensor:
+    """Within `record`, what PyTorch's function of the same name does."""
+    if seed is not None:
+        raise RuntimeError(
+            "seed must not be given within record(): init_module_ draws each tensor from its seed and "
+            "the tensor's name"
+        )
+    return PUBLIC[name](tensor, *arguments, generator=generator)
 
 
 def _leave(

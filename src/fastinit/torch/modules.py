@@ -17,6 +17,7 @@ from fastinit.rules import check_fans, check_matches
 from fastinit.streams import Seed, seed_value
 from fastinit.torch.hooks import find_hooks, reset_of, run_hooks
 from fastinit.torch.memory import DTYPES, fill_tensor, is_fake, local_part, zero_row_
+from fastinit.torch.recording import current_recorder
 from fastinit.torch.replay import Replay
 from fastinit.torch.slots import Slot, clean, find_buffers, find_slots
 from fastinit.torch.trust import check_reachable, check_trusted
@@ -118,6 +119,8 @@ def init_module_(
         raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
     if seed is None:
         raise TypeError("seed must be given, got None")
+    if current_recorder.get() is not None:
+        raise RuntimeError("init_module_ must not be called within record(): call it afterwards")
     check_choice("unrecorded", unrecorded, UNRECORDED)
     value = seed_value(seed)
     check_reachable(module)

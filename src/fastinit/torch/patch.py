@@ -4,41 +4,23 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from types import CodeType
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import has_torch_function_variadic
 
 from fastinit.distributions import Dirac, Identity, Orthogonal
-from fastinit.initializers import Distribution
 from fastinit.torch import init
 from fastinit.torch.init import ORIGINAL, PUBLIC, SAMPLING, initializer_of
+from fastinit.torch.recording import Recording, current_recorder
 
 _lock = threading.Lock()
 _depth = 0  # of contexts in which the functions have other code
 _sampling = 0  # of those in which they sample from this library
-
-
-class Recording(Protocol):
-    """What records functions that look at values, or that stand for an initializer."""
-
-    def draw(self, tensor: Tensor, init: Distribution) -> Tensor: ...
-    def make(self, tensor: Tensor, init: Distribution) -> Tensor: ...
-    def run(
-        self, tensor: Tensor, name: str, function: Callable[[Tensor, int, str], object]
-    ) -> Tensor: ...
-    def seen(self, module: nn.Module) -> None: ...
-    def value(self, tensor: Tensor) -> Tensor: ...
-    def alike(self, tensor: Tensor, other: Tensor) -> Tensor: ...
-
-
-#: What records the calls of this thread.
-current_recorder: ContextVar[Recording | None] = ContextVar("current_recorder", default=None)
 
 
 @contextmanager

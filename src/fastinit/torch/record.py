@@ -18,12 +18,13 @@ from torch.nn.modules.module import (
     register_module_parameter_registration_hook,
 )
 from torch.overrides import TorchFunctionMode
+from torch.utils._device import DeviceContext
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from fastinit.distributions import Exponential, Orthogonal, RandomIntegers
 from fastinit.initializers import Distribution, Normal, Uniform
 from fastinit.torch.memory import is_dtensor, is_plain
-from fastinit.torch.patch import current_recorder, recorded_by
+from fastinit.torch.patch import recorded_by
 from fastinit.torch.recording import (
     KEY,
     Called,
@@ -39,6 +40,7 @@ from fastinit.torch.recording import (
     Source,
     Undrawable,
     Write,
+    current_recorder,
     memory_of,
     reads_of,
     set_memory,
@@ -70,8 +72,8 @@ def record(module: nn.Module | None = None) -> Iterator[None]:
     Raises
     ------
     RuntimeError
-        The context is opened inside another, or inside ``torch.device("meta")``, where models skip
-        their initialisation. Within the context: an operation looks at drawn values, or cannot be
+        The context is opened inside another, or used together with ``torch.device("meta")``, where
+        models skip their initialisation. Within the context: an operation looks at drawn values, or cannot be
         recorded.
 
     Notes
@@ -92,7 +94,8 @@ def record(module: nn.Module | None = None) -> Iterator[None]:
     """
     if current_recorder.get() is not None:
         raise RuntimeError("record() must not be opened inside another record()")
-    _refuse_meta()
+    if torch.get_default_device().type == "meta":
+        _refuse_meta()
     _watch_modules()
     recorder = Recorder()
     with recorded_by(recorder), recorder, _Values():
@@ -101,11 +104,18 @@ def record(module: nn.Module | None = None) -> Iterator[None]:
 
 
 def _refuse_meta() -> None:
-    if torch.get_default_device().type == "meta":
-        raise RuntimeError(
-            'record() must not be used together with torch.device("meta"), where models skip their '
-            "initialisation: leave torch.device out, record() needs no memory either"
-        )
+    raise RuntimeError(
+        'record() must not be used together with torch.device("meta"), where models skip their '
+        "initialisation: leave torch.device out, record() needs no memory either"
+    )
+
+
+def _is_default_device() -> bool:
+    """Whether the device of a factory comes from a context such as ``torch.device``, which is not told otherwise."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code is not DeviceContext.__torch_function__.__code__:
+        frame = frame.f_back  # type: ignore[assignment]
+    return frame is not None
 
 
 class Plan(NamedTuple):
@@ -204,7 +214,8 @@ class Recorder(TorchDispatchMode):
     def _make(self, plan: Plan, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A new tensor that depends on no other."""
         if "device" in kwargs:
-            if kwargs["device"] is not None and torch.device(kwargs["device"]).type == "meta":
+            device = kwargs["device"]
+            if device is not None and torch.device(device).type == "meta" and _is_default_device():
                 _refuse_meta()
             kwargs["device"] = torch.device("cpu")
             kwargs.pop("pin_memory", None)
@@ -413,16 +424,18 @@ class Recorder(TorchDispatchMode):
 
     def _looked_at(self, tensor: Tensor) -> str:
         """What the error of `_real` says."""
-        memory = memory_of(tensor)
-        for module in self.modules.values():
-            for leaf, own in itertools.chain(module._parameters.items(), module._buffers.items()):
-                if own is not None and memory is not None and memory_of(own) is memory:
-                    what = f"{leaf!r} of a {type(module).__name__}"
-                    return (
-                        f"the values of {what} are drawn later, and cannot be looked at{_where()}"
-                    )
-        shape = tuple(tensor.shape)
-        return f"the values of a tensor of shape {shape} are drawn later, and cannot be looked at{_where()}"
+        own = {
+            id(memory): f"{leaf!r} of a {type(module).__name__}"
+            for module in self.modules.values()
+            for leaf, one in itertools.chain(module._parameters.items(), module._buffers.items())
+            if one is not None and (memory := memory_of(one)) is not None
+        }
+        read = self._read(tensor)
+        found = next((own[id(m)] for m in _memories(read) if id(m) in own), None)
+        what = f"a tensor of shape {tuple(tensor.shape)}"
+        if found is not None:
+            what = found if id(read.memory) in own else f"{what} that depends on {found}"
+        return f"the values of {what} are drawn later, and cannot be looked at{_where()}"
 
     def _is_random(self, tensor: Tensor) -> bool:
         memory = memory_of(tensor)
@@ -518,6 +531,18 @@ class Recorder(TorchDispatchMode):
 
 class LookedAtError(RuntimeError):
     """Code asked for values that are drawn later."""
+
+
+def _memories(read: Read) -> Iterator[Memory]:
+    """The memories on which a tensor depends, its own first."""
+    waiting, seen = [read], set()
+    for one in waiting:
+        yield one.memory
+        written = one.written
+        while written is not None and id(written) not in seen:
+            seen.add(id(written))
+            waiting += reads_of(written.source)
+            written = written.before
 
 
 def _last_epoch(memory: Memory) -> Epoch | None:

@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from fastinit.initializers import Distribution
 from fastinit.torch.views import Access, NotExpressibleError, access_of, overlap
+
+
+class Recording(Protocol):
+    """What records functions that look at values, or that stand for an initializer."""
+
+    def draw(self, tensor: Tensor, init: Distribution) -> Tensor: ...
+    def make(self, tensor: Tensor, init: Distribution) -> Tensor: ...
+    def run(
+        self, tensor: Tensor, name: str, function: Callable[[Tensor, int, str], object]
+    ) -> Tensor: ...
+    def seen(self, module: nn.Module) -> None: ...
+    def value(self, tensor: Tensor) -> Tensor: ...
+    def alike(self, tensor: Tensor, other: Tensor) -> Tensor: ...
+
+
+#: What records the calls of this thread.
+current_recorder: ContextVar[Recording | None] = ContextVar("current_recorder", default=None)
+
 
 #: Where a module keeps its recorded entries, among its attributes.
 KEY = "_fastinit_recorded"
