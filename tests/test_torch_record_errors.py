@@ -34,6 +34,7 @@ class GPT(nn.Module):
         self.mlp = nn.Linear(16, 16)
         self.head = nn.Linear(16, 50, bias=False)
         self.head.weight = self.wte.weight
+        self.register_buffer("scale", torch.ones(3))
         self.apply(self.init)
 
     def init(self, module: nn.Module) -> None:
@@ -109,7 +110,9 @@ def test_the_meta_device_is_refused(within: bool) -> None:
 def test_a_layer_that_asks_for_the_meta_device_is_recorded() -> None:
     layer = face.init_module_(recorded(lambda: nn.Linear(4, 9, device="meta")), seed=0)
     expected = fi.Uniform(-0.5, 0.5)((9, 4), seed=0, stream="weight")
-    torch.testing.assert_close(layer.weight.detach(), torch.from_numpy(expected), rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(
+        layer.weight.detach(), torch.from_numpy(expected), rtol=1e-6, atol=1e-7
+    )
 
 
 def test_modules_are_initialised_after_the_context() -> None:
@@ -247,6 +250,8 @@ CHANGES: dict[str, tuple[Callable[[Any], object], str]] = {
     "zero_": (zero, "'mlp.weight' was changed"),
     "zero_ of a part": (zero_a_part, "'mlp.weight' was changed"),
     "detach": (lambda m: m.mlp.weight.detach().zero_(), "'mlp.weight' was changed"),
+    "data": (lambda m: m.mlp.weight.data.normal_(0, 0.5), "'mlp.weight' was changed"),
+    "data of a buffer": (lambda m: m.scale.data.fill_(2), "'scale' was changed"),
     "torch.nn.init": (lambda m: nn.init.ones_(m.mlp.weight), "'mlp.weight' was changed"),
     "a known tensor": (lambda m: nn.init.ones_(m.mlp.bias), "'mlp.bias' was changed"),
     "apply": (lambda m: m.apply(m.init), "'wte.weight' was changed"),
@@ -448,3 +453,10 @@ def test_copies_within_a_recording_stay_equal() -> None:
     check_gpt(pair["student"], "student.")
     check_gpt(pair["teacher"], "student.")
     assert pair["teacher"].wte.weight is not pair["student"].wte.weight
+
+
+@pytest.mark.parametrize("rules", [{}, {"[!cs]*": fi.ones}])
+def test_classes_of_tensors_are_those_of_pytorch_in_the_end(rules: Any) -> None:
+    module = face.init_module_(recorded(Parts), seed=0, rules=rules)
+    assert {type(parameter) for parameter in module.parameters()} == {nn.Parameter}
+    assert {type(buffer) for buffer in module.buffers()} == {torch.Tensor}

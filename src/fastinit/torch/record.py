@@ -40,10 +40,12 @@ from fastinit.torch.recording import (
     Source,
     Undrawable,
     Write,
+    copied,
     current_recorder,
     memory_of,
     reads_of,
     set_memory,
+    watch,
 )
 from fastinit.torch.replay import realise
 from fastinit.torch.views import Access, access_of
@@ -527,6 +529,7 @@ class Recorder(TorchDispatchMode):
         entry = Entry(tensor, memory, access_of(tensor), tensor.dtype, tensor._version)
         memory.entries.append(entry)
         entries[leaf] = entry
+        watch(tensor, True)
 
 
 class LookedAtError(RuntimeError):
@@ -726,13 +729,11 @@ class _Values(TorchFunctionMode):
             return _LOOKS_LIKE_CPU[func]
         if func == _SET_DATA and (recorder := current_recorder.get()) is not None:
             args = (args[0], recorder.alike(args[1], args[0]))
+        if func is Tensor.__deepcopy__ and not args[0].is_meta:
+            return copied(*args)
         if func in _TAKES_VALUES and memory_of(args[0]) is not None:
             recorder = current_recorder.get()
-            if func is Tensor.__deepcopy__:
-                if not isinstance(args[0], nn.Parameter) and not args[0].is_meta:
-                    copy = args[0].detach().clone().requires_grad_(args[0].requires_grad)
-                    return args[1].setdefault(id(args[0]), copy)
-            elif recorder is not None:
+            if recorder is not None:
                 real = recorder.value(args[0])
                 made = func(real, *args[1:], **(kwargs or {}))
                 if isinstance(made, np.ndarray):  # whose changes nobody would see
@@ -753,7 +754,6 @@ _TAKES_VALUES = {
     Tensor.numpy,
     Tensor.tolist,
     Tensor.__array__,
-    Tensor.__deepcopy__,
     Tensor.__dlpack__,
     Tensor.__format__,
 }

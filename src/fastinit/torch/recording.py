@@ -200,6 +200,7 @@ class Entry:
     def release(self) -> None:
         """Forget the recording, whose values the tensor has."""
         set_memory(self.tensor, None)
+        watch(self.tensor, False)
         self.used, self.memory = True, Memory(self.dtype, 0, (0,))
 
     @property
@@ -218,6 +219,46 @@ class Entry:
 
 def _forgotten() -> None:
     return None
+
+
+# Changes of ``tensor.data`` would not count as new versions of a tensor, those of ``tensor.detach()`` do.
+_DATA: Any = property(Tensor.detach, Tensor.data.__set__)
+
+
+class RecordedParameter(nn.Parameter):
+    """A parameter from its recording to its initialisation: changes of its ``data`` are noticed."""
+
+    data = _DATA
+
+
+class RecordedTensor(Tensor):
+    """The same for a buffer, or another tensor of a module."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+    data = _DATA
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        return copied(self, memo, RecordedTensor)
+
+
+def copied(tensor: Tensor, memo: dict[int, Any], cls: type[Tensor] = Tensor) -> Tensor:
+    """A deep copy of a tensor by operations, which a recorder sees."""
+    if id(tensor) not in memo:
+        made = tensor.detach().clone().requires_grad_(tensor.requires_grad)
+        made.__class__ = cls
+        memo[id(tensor)] = made
+    known: Tensor = memo[id(tensor)]
+    return known
+
+
+#: The class of a tensor, and that of the recorded one.
+_WATCHED: dict[type, type] = {nn.Parameter: RecordedParameter, Tensor: RecordedTensor}
+
+
+def watch(tensor: Tensor, yes: bool) -> None:
+    """Notice changes of the ``data`` of a tensor, or no more."""
+    classes = _WATCHED if yes else {new: old for old, new in _WATCHED.items()}
+    tensor.__class__ = classes.get(type(tensor), type(tensor))
 
 
 #: Where a storage keeps its memory, among its attributes.

@@ -32,6 +32,7 @@ from fastinit.torch.recording import (
     Write,
     entry_of,
     reads_of,
+    watch,
 )
 from fastinit.torch.slots import Slot, find_attributes, find_buffers, find_slots, listed
 from fastinit.torch.views import (
@@ -466,6 +467,7 @@ class Replay:
         found = list(find_recorded(module))
         self.streams = Streams((slot.name, entry) for slot, entry in found)
         self.made: list[tuple[Slot, Entry, Distribution | None]] = []
+        self.ruled = [entry for slot, entry in found if slot.name in ruled]
         unset = []
         for slot, entry in found:
             if slot.name in ruled:
@@ -500,6 +502,8 @@ class Replay:
     def fill(self, seed: int) -> None:
         """Give all tensors their values."""
         values: dict[int, Tensor] = {}
+        for ruled in self.ruled:
+            watch(ruled.tensor, False)
         for slot, entry, expression in self.made:
             tensor, read = slot.tensor, entry.read
             if tensor.is_meta:  # an attribute, which Module.to_empty leaves
