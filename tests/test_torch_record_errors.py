@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 import fastinit as fi
 import fastinit.torch as face
 from cases import ENCODER
+from fastinit.torch.recording import KEY
 
 
 class GPT(nn.Module):
@@ -452,6 +453,7 @@ def test_copies_within_a_recording_stay_equal() -> None:
     pair = face.init_module_(recorded(make), seed=0)
     check_gpt(pair["student"], "student.")
     check_gpt(pair["teacher"], "student.")
+    assert KEY in vars(pair["teacher"].wte)  # for what replaces its parameters, as fully_shard does
     assert pair["teacher"].wte.weight is not pair["student"].wte.weight
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import (
     register_module_buffer_registration_hook,
+    register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
 from torch.overrides import TorchFunctionMode
@@ -763,12 +764,20 @@ _watching = False
 
 
 def _watch_modules() -> None:
-    """See which modules get parameters and buffers, from the first recording on."""
+    """See which modules get parameters, buffers and parts, from the first recording on."""
     global _watching
     if not _watching:
         register_module_parameter_registration_hook(_registered)
         register_module_buffer_registration_hook(_registered)
+        register_module_module_registration_hook(_joined)
         _watching = True
+
+
+def _joined(module: nn.Module, leaf: str, part: nn.Module | None) -> None:
+    """Note a module of the recording that may have parameters in copied parts alone."""
+    recorder = current_recorder.get()
+    if recorder is not None:
+        recorder.seen(module)
 
 
 def _registered(module: nn.Module, leaf: str, tensor: Tensor | None) -> None:
