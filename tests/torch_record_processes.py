@@ -27,7 +27,10 @@ def check_fsdp(style: str, mesh: DeviceMesh) -> None:
     """Sharded on the first axis, and made without communication."""
     expected = tensors_of(recorded(style, make=True))
     module = recorded(style)
-    fully_shard(module, mesh=mesh)
+    # fully_shard takes no containers that lack a forward method.
+    is_container = isinstance(module, (nn.ModuleDict, nn.ModuleList))
+    for part in module.children() if is_container else [module]:
+        fully_shard(part, mesh=mesh)
     with CommDebugMode() as communication:
         fit.init_module_(module, seed=SEED)
     assert communication.get_total_counts() == 0, style
