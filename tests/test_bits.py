@@ -23,7 +23,7 @@ def test_random_cases(isa: str) -> None:
     assert tally.threaded >= 5
     assert tally.greatest == 2**64 - 1
     assert set(tally.counts["dtype"]) == set(fi.fill.DTYPE_SIZES)
-    assert {"uniform", "normal", "truncated", "half", "narrow", "exponential", "tail"} < set(
+    assert {"uniform", "normal", "truncated", "half", "narrow", "by_exponential", "tail"} < set(
         tally.counts["proposal"]
     )
 
