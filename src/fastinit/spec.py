@@ -116,7 +116,8 @@ def _arguments(name: str, given: object) -> dict[str, Callable[[str], Any]]:
     if name in READY_MADE:
         return AXES_ARGUMENTS if isinstance(READY_MADE[name], VarianceScaling) else {}
     if name not in CLASSES:
-        known = ", ".join(sorted({*READY_MADE, *CLASSES}))
+        first_names = {id(value): key for key, value in reversed(READY_MADE.items())}
+        known = ", ".join(sorted({*first_names.values(), *CLASSES}))  # without their synonyms
         raise ValueError(f"expected one of {known}, got {shown(given)}")
     own: dict[str, Callable[[str], Any]]
     own = {
