@@ -462,3 +462,19 @@ def test_classes_of_tensors_are_those_of_pytorch_in_the_end(rules: Any) -> None:
     module = face.init_module_(recorded(Parts), seed=0, rules=rules)
     assert {type(parameter) for parameter in module.parameters()} == {nn.Parameter}
     assert {type(buffer) for buffer in module.buffers()} == {torch.Tensor}
+
+
+def test_known_tensors_are_operands_of_what_pytorch_replays() -> None:
+    """An identity of more elements than are kept real, times draws: PyTorch multiplies, and gives the draws."""
+
+    class Rotated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            identity = nn.init.eye_(torch.empty(300, 300))
+            self.weight = nn.Parameter(identity @ torch.randn(300, 300))
+
+    with face.record():
+        module = Rotated()
+    face.init_module_(module, seed=0)
+    drawn = fi.Normal(0.0, 1.0)((300, 300), seed=0, stream="weight")
+    assert torch.equal(module.weight, torch.from_numpy(drawn))

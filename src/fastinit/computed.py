@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastinit import _kernel
 from fastinit.fill import Array, Box, c_strides
-from fastinit.streams import Stream, stream_key, stream_name
+from fastinit.streams import Stream, numbered, stream_key
 from fastinit.threads import get_num_threads, share, usable_cpus
 
 if TYPE_CHECKING:
@@ -43,15 +43,12 @@ class Evaluation:
 
     def key(self, number: int, stream: Stream | None = None) -> int:
         """The generator's key of the draw of this number: 1 is that of the stream's own name."""
-        return stream_key(self.seed, self._name(number, stream))
-
-    def _name(self, number: int, stream: Stream | None) -> Stream:
-        stream = self.stream if stream is None else stream
-        return stream if number == 1 else f"{stream_name(stream).decode()}#{number}"
+        return stream_key(self.seed, numbered(self.stream if stream is None else stream, number))
 
     def of(self, number: int, stream: Stream | None = None) -> Evaluation:
         """The evaluation of what takes this draw for the only one."""
-        return Evaluation(self.seed, self._name(number, stream), self.real)
+        stream = numbered(self.stream if stream is None else stream, number)
+        return Evaluation(self.seed, stream, self.real)
 
     def values(
         self, distribution: Distribution, shape: tuple[int, ...], ranges: Ranges
@@ -206,4 +203,4 @@ def as_slice(r: range) -> slice:
     if not r:
         return slice(0, 0)
     stop = r[-1] + (1 if r.step > 0 else -1)
-    return slice(r[0], stop if stop >= 0 else None, r.step)
+    return slice(r[0], stop if stop >= 0 else None, None if r.step == 1 else r.step)

@@ -127,8 +127,8 @@ class _Placed:
             return
         self.sizes = tuple(map(len, common))
         self.shape = tuple(len(selected[axis]) for axis in kept)
-        self.ranges = tuple(_positions(common[axis], selected[axis]) for axis in kept)
-        places = [_positions(c, r) for c, r in zip(common, ranges, strict=True)]
+        self.ranges = tuple(positions_in(common[axis], selected[axis]) for axis in kept)
+        places = [positions_in(c, r) for c, r in zip(common, ranges, strict=True)]
         self._box = tuple(
             slice(r.start, r.stop, r.step) if axis in kept else r.start
             for axis, r in enumerate(places)
@@ -158,7 +158,7 @@ def intersect(r: range, selected: range) -> range:
     return found if r.step > 0 else found[::-1]
 
 
-def _positions(common: range, within: range) -> range:
+def positions_in(common: range, within: range) -> range:
     """Where the elements of a range that are in another one are in that, in rising order if `common` is of its order."""
     first = within.index(common[0])
     step = within.index(common[1]) - first if len(common) > 1 else 1

@@ -47,6 +47,11 @@ def stream_name(stream: Stream) -> bytes:
     return str(check_int("stream", stream, 0, expected="a text or an int of at least 0")).encode()
 
 
+def numbered(stream: Stream, number: int) -> Stream:
+    """The stream of a tensor's draw of this number: the first has the tensor's own; see fastinit.h."""
+    return stream if number == 1 else f"{stream_name(stream).decode()}#{number}"
+
+
 def stream_key(seed: Seed, stream: Stream) -> int:
     """The key of a seed and a stream; see fastinit.h for the definition."""
     if isinstance(stream, str) and not stream:

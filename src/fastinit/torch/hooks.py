@@ -20,11 +20,11 @@ from fastinit.streams import stream_key
 from fastinit.torch.init import current_naming
 from fastinit.torch.memory import (
     as_bits,
+    copy_whole,
     is_dtensor,
     is_local_plain,
     is_memory,
     local_tensor,
-    pieces,
 )
 from fastinit.torch.patch import patched
 from fastinit.torch.slots import Slot, clean, listed
@@ -316,9 +316,7 @@ class _WholeDTensors(TorchFunctionMode):
             return func(*args, **kwargs)
         tensors = [value for value in values if isinstance(value, Tensor)]
         if func is Tensor.copy_ and len(args) > 1 and not is_dtensor(args[1]):
-            whole = args[1].expand(args[0].shape)
-            for place, index in pieces(args[0]):
-                local_tensor(args[0])[place].copy_(whole[index])
+            copy_whole(args[0], args[1].expand(args[0].shape))
             return args[0]
         if all(map(is_local_plain, tensors)) and (name not in ON_DTENSORS or len(tensors) > 1):
             raise ValueError(

@@ -141,6 +141,14 @@ def fill_tensor(tensor: Tensor, initializer: Initializer, seed: int, stream: Str
             local.copy_(memory)
 
 
+def copy_whole(tensor: Tensor, whole: Tensor) -> None:
+    """Copy a whole tensor; into a DTensor what is local."""
+    local = local_tensor(tensor).detach()
+    with torch.no_grad():
+        for place, index in pieces(tensor):
+            local[place].copy_(whole[... if index is None else index])
+
+
 def zero_row_(tensor: Tensor, row: int) -> None:
     """Zero a row of the first axis, of a DTensor where it is local."""
     local: Any = local_tensor(tensor).detach()  # which takes assignments as an array does

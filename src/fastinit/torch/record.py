@@ -41,9 +41,12 @@ from fastinit.torch.recording import (
     Source,
     Undrawable,
     Write,
+    chain,
     copied,
     current_recorder,
+    instances,
     memory_of,
+    named_arguments,
     reads_of,
     set_memory,
     watch,
@@ -151,7 +154,7 @@ def plan_of(func: Any) -> Plan:
 
 
 #: Factories of one number, by their names: the value, or None where it is an argument.
-FILLS = {"zeros": 0, "ones": 1, "full": None, "scalar_tensor": None}
+FILLS = {"zeros": 0, "ones": 1, "full": None}
 #: Functions that copy one tensor.
 COPIES = {
     "clone",
@@ -199,7 +202,7 @@ class Recorder(TorchDispatchMode):
         plan = plan_of(func)
         if plan.draws:
             return self._draw(plan, func, args, kwargs)
-        tensors = list(_tensors_in((args, kwargs)))
+        tensors = list(instances(Tensor, (args, kwargs)))
         if not tensors:
             return self._make(plan, func, args, kwargs)
         if plan.name.endswith("_like") or plan.name.startswith(("new_", "empty")):
@@ -226,7 +229,7 @@ class Recorder(TorchDispatchMode):
             made = func(*args, **{**kwargs, "device": torch.device("meta")})
             self._memory(made)
             return made
-        if plan.name in FILLS and plan.name != "scalar_tensor" and math.prod(args[0]) > MOST_REAL:
+        if plan.name in FILLS and math.prod(args[0]) > MOST_REAL:
             made = func(*args, **{**kwargs, "device": torch.device("meta")})
             value = FILLS[plan.name]
             self._write(made, Filled(args[1] if value is None else value))
@@ -256,15 +259,14 @@ class Recorder(TorchDispatchMode):
     def _draw(self, plan: Plan, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """An operation that draws: one distribution, arithmetic after one, or what cannot be drawn."""
         kwargs.pop("generator", None)
-        named = dict(zip((a.name for a in func._schema.arguments), args, strict=False)) | kwargs
+        named = named_arguments(func, args, kwargs)
         if plan.changes:
             made = args[0]
-            if made.is_meta and memory_of(made) is None:
-                self._memory(made).from_outside = True
+            self._note_outside(made)
         else:
             made = _without_values(plan.name, func, args, kwargs, named)
         if not isinstance(made, Tensor):
-            for one in _tensors_in(made):
+            for one in instances(Tensor, made):
                 self._write(one, Undrawable(plan.name))
             return made
         if plan.name in DRAWS and not made.is_complex():
@@ -314,11 +316,12 @@ class Recorder(TorchDispatchMode):
         for name in plan.changed_keywords:
             targets += _paths(kwargs.get(name), (name,))
         others = [
-            t for t in _tensors_in((args, kwargs)) if not any(t is target for _, target in targets)
+            t
+            for t in instances(Tensor, (args, kwargs))
+            if not any(t is target for _, target in targets)
         ]
         for _, target in targets:
-            if target.is_meta and memory_of(target) is None:
-                self._memory(target).from_outside = True
+            self._note_outside(target)
         known = not any(self._is_random(t) for t in others)
         if known and all(not t.is_meta and memory_of(t) is None for _, t in targets):
             return func(*_map(args, self._real), **_map(kwargs, self._real))
@@ -474,6 +477,11 @@ class Recorder(TorchDispatchMode):
         set_memory(tensor, memory)
         return memory
 
+    def _note_outside(self, target: Tensor) -> None:
+        """Note that an operation changes a tensor without values that was made when nothing recorded."""
+        if target.is_meta and memory_of(target) is None:
+            self._memory(target).from_outside = True
+
     def _write(self, tensor: Tensor, source: Source) -> None:
         """Add a write to the memory of a tensor."""
         memory = self._memory(tensor)
@@ -551,13 +559,9 @@ def _memories(read: Read) -> Iterator[Memory]:
 
 def _last_epoch(memory: Memory) -> Epoch | None:
     """The stream of the last draw into a memory that still has some of its elements."""
-    written = memory.written
-    while written is not None:
-        source = written.source
-        if isinstance(source, Drawn) and not source.epoch.is_alone:
-            return source.epoch
-        written = written.before
-    return None
+    sources = (written.source for written in chain(memory.written))
+    epochs = (source.epoch for source in sources if isinstance(source, Drawn))
+    return next((epoch for epoch in epochs if not epoch.is_alone), None)
 
 
 def _tensors_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -573,17 +577,6 @@ def _tensors_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 def _is_plain(tensor: Tensor) -> bool:
     cls: Any = type(tensor)
     return is_plain(cls)
-
-
-def _tensors_in(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for one in value:
-            yield from _tensors_in(one)
-    elif isinstance(value, dict):
-        for one in value.values():
-            yield from _tensors_in(one)
 
 
 def _paths(value: Any, path: tuple[Any, ...]) -> list[tuple[tuple[Any, ...], Tensor]]:

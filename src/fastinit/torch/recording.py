@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from fastinit.initializers import Distribution
 from fastinit.torch.views import Access, NotExpressibleError, access_of, overlap
+
+T = TypeVar("T")
 
 
 class Recording(Protocol):
@@ -47,9 +49,6 @@ class Memory:
     entries: list[Entry] = field(default_factory=list)
     from_outside: bool = False  # on the meta device, and made when nothing recorded
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Memory:
-        return self
-
 
 @dataclass(eq=False, slots=True)
 class Epoch:
@@ -71,9 +70,6 @@ class Epoch:
         except NotExpressibleError:
             return False
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Epoch:
-        return self
-
 
 @dataclass(eq=False, slots=True)
 class Write:
@@ -85,9 +81,6 @@ class Write:
     source: Source
     is_random: bool  # whether any element of the memory depends on a draw
     realised: Tensor | None = None  # all of the memory, if deterministic values were asked for
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Write:
-        return self
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -164,16 +157,29 @@ class Called:
 Source = Drawn | Made | Undrawable | Filled | Real | Copied | Called
 
 
-def reads_in(value: Any) -> Iterator[Read]:
-    """The reads among the arguments of an operation."""
-    if isinstance(value, Read):
+def instances(kind: type[T], value: Any) -> Iterator[T]:
+    """The tensors, or the reads, among the arguments of an operation."""
+    if isinstance(value, kind):
         yield value
     elif isinstance(value, (list, tuple)):
         for one in value:
-            yield from reads_in(one)
+            yield from instances(kind, one)
     elif isinstance(value, Mapping):
         for one in value.values():
-            yield from reads_in(one)
+            yield from instances(kind, one)
+
+
+def named_arguments(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of an operation that are given, by their names."""
+    names = (argument.name for argument in func._schema.arguments)
+    return dict(zip(names, args, strict=False)) | dict(kwargs)
+
+
+def chain(written: Write | None) -> Iterator[Write]:
+    """The writes to a memory, the last one first."""
+    while written is not None:
+        yield written
+        written = written.before
 
 
 def reads_of(source: Source) -> list[Read]:
@@ -181,7 +187,7 @@ def reads_of(source: Source) -> list[Read]:
     if isinstance(source, Copied):
         return [source.read]
     if isinstance(source, Called):
-        return [*reads_in(source.args), *reads_in(source.kwargs)]
+        return list(instances(Read, (source.args, source.kwargs)))
     return []
 
 

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fastinit.computed import Evaluation
+from fastinit.computed import Evaluation, as_slice
 from fastinit.expressions import Draw, Known, Norm, Parts, apply_op, is_drawn
 from fastinit.fill import c_strides
 from fastinit.initializers import Constant, Distribution, Initializer
-from fastinit.torch.memory import DTYPES, fill_tensor, local_tensor, pieces
+from fastinit.streams import numbered
+from fastinit.torch.memory import DTYPES, copy_whole, fill_tensor
 from fastinit.torch.recording import (
     Called,
     Copied,
@@ -30,7 +31,9 @@ from fastinit.torch.recording import (
     Source,
     Undrawable,
     Write,
+    chain,
     entry_of,
+    named_arguments,
     reads_of,
     watch,
 )
@@ -38,7 +41,6 @@ from fastinit.torch.slots import Slot, find_attributes, find_buffers, find_slots
 from fastinit.torch.views import (
     Access,
     NotExpressibleError,
-    as_slice,
     index_at,
     overlap,
 )
@@ -84,8 +86,7 @@ class Streams:
 
     def name(self, epoch: Epoch) -> str:
         """The name of the stream of a draw."""
-        stream, number = self._known[id(epoch)]
-        return stream if number == 1 else f"{stream}#{number}"
+        return f"{numbered(*self._known[id(epoch)])}"
 
 
 def _sources(read: Read) -> Iterator[Source]:
@@ -108,12 +109,12 @@ def _surviving(read: Read) -> list[tuple[Write, list[range] | None]]:
     All writes of its memory, where it cannot be told.
     """
     found: list[tuple[Write, list[range] | None]] = []
-    written, size, count = read.written, read.access.size, 0
-    while written is not None:
+    size, count = read.access.size, 0
+    for written in chain(read.written):
         try:
             ranges = overlap(written.access, read.access, read.memory.shape, read.memory.numel)
         except NotExpressibleError:
-            return [(one, None) for one in _chain(read.written)]
+            return [(one, None) for one in chain(read.written)]
         if ranges is not None:
             if all(len(r) == n for r, n in zip(ranges, size, strict=True)):
                 return [*found, (written, None)]
@@ -121,14 +122,7 @@ def _surviving(read: Read) -> list[tuple[Write, list[range] | None]]:
             count += math.prod(map(len, ranges))
             if count >= read.access.numel and _cover([r for _, r in found if r is not None], size):
                 return found
-        written = written.before
     return found
-
-
-def _chain(written: Write | None) -> Iterator[Write]:
-    while written is not None:
-        yield written
-        written = written.before
 
 
 def _epochs(read: Read) -> list[Epoch]:
@@ -218,7 +212,7 @@ def _of_call(
     source: Called, written: Write, access: Access, streams: Streams, name: str
 ) -> Distribution:
     """The expression of an operation element by element, or of a norm."""
-    func, kwargs = source.func, dict(source.kwargs)
+    func = source.func
     op = func._schema.name.partition("::")[2].removesuffix("_")
 
     def operand(value: Any) -> Distribution:
@@ -228,7 +222,7 @@ def _of_call(
 
     if op in ("norm", "linalg_vector_norm"):
         return _norm(source, written, access, streams, name)
-    named = dict(zip((a.name for a in func._schema.arguments), source.args, strict=False)) | kwargs
+    named = named_arguments(func, source.args, source.kwargs)
     if op not in _ELEMENTWISE:
         raise NotExpressibleError(f"{func._schema.name} has no expression")
     first = operand(source.args[0])
@@ -261,7 +255,7 @@ def _norm(
     source: Called, written: Write, access: Access, streams: Streams, name: str
 ) -> Distribution:
     """The 2-norm over some axes, each of which takes the place of an axis along which the result does not change."""
-    named = dict(zip((a.name for a in source.func._schema.arguments), source.args, strict=False))
+    named = named_arguments(source.func, source.args, source.kwargs)
     read, order = source.args[0], named.get("p", named.get("ord", 2))
     if order not in (2, None):
         raise NotExpressibleError(f"a norm of order {order} has no expression")
@@ -439,11 +433,11 @@ def _apply(
         elif isinstance(result, (tuple, list)):
             result = result[source.result]
         target.copy_(result)
-    elif draw is not None:
-        draw(one, target)
     elif isinstance(source, Made):
         shape = one.access.size
         target.copy_(computed(source.init, shape, Evaluation(0, "", "float32")))
+    elif draw is not None:
+        draw(one, target)
     else:
         raise NotExpressibleError("drawn values have no seed yet")
 
@@ -515,9 +509,8 @@ class Replay:
             elif tensor.dtype in DTYPES:
                 fill_tensor(tensor, expression, seed, slot.name)
             elif read.is_random:
-                whole = tuple(tensor.shape)
                 evaluation = Evaluation(seed, slot.name, "float32")
-                copy_whole(tensor, computed(expression, whole, evaluation))
+                copy_whole(tensor, computed(expression, tuple(tensor.shape), evaluation))
             else:
                 copy_whole(tensor, realise(read))
             entry.release()
@@ -544,14 +537,6 @@ def _check_entry(slot: Slot, entry: Entry) -> None:
         raise ValueError(
             f"{slot.name!r} was {what} after it was recorded: do that within record(), or give it a rule"
         )
-
-
-def copy_whole(tensor: Tensor, whole: Tensor) -> None:
-    """Copy a whole tensor; into a DTensor what is local."""
-    local = local_tensor(tensor).detach()
-    with torch.no_grad():
-        for place, index in pieces(tensor):
-            local[place].copy_(whole[... if index is None else index])
 
 
 def _draw(streams: Streams, seed: int, one: Write, target: Tensor) -> None:

@@ -15,6 +15,7 @@ from fastinit.dtypes import stored_dtype
 from fastinit.expressions import Draw, Parts
 from fastinit.fill import c_strides
 from fastinit.initializers import Computed, Constant, Distribution, Initializer
+from fastinit.streams import numbered
 from fastinit.torch.recording import Read, memory_of
 from fastinit.torch.replay import (
     Streams,
@@ -135,7 +136,7 @@ def as_plain(made: Distribution, shape: tuple[int, ...], streams: Streams, name:
             return Plain(base.init, base.stream, padding_idx=row)
     if not isinstance(made, Draw):
         return Plain(made)
-    stream = made.stream if made.number == 1 else f"{made.stream or name}#{made.number}"
+    stream = made.stream if made.number == 1 else f"{numbered(made.stream or name, made.number)}"
     if made.first == 0 and made.steps is None:
         return Plain(made.of, stream)
     whole = streams.shape(made.stream or name, made.number)

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
+from fastinit.computed import as_slice
 from fastinit.fill import c_strides
+from fastinit.parts import intersect, positions_in
 
 #: Memories up to this many elements are searched element by element for what a write leaves of another.
 MOST_SEARCHED = 2**24
@@ -115,24 +117,15 @@ def _common(written: Box, read: Box, access: Access) -> list[range] | None:
     """The elements of a read that are in a write too, as ranges of the axes of the read."""
     ranges = [range(n) for n in access.size]
     for (w, _), (r, axis) in zip(written, read, strict=True):
-        both = (
-            [i for i, index in enumerate(r) if index in w]
-            if len(r) < 2**20 or w.step != 1
-            else None
-        )
-        if both is None:
-            low, high = max(w.start, r.start), min(w.stop, r.stop)
-            both = range(low - r.start, high - r.start)  # type: ignore[assignment]
+        both = intersect(r, w)
         if not both:
             return None
         if axis is not None:
-            ranges[axis] = _as_range(both)
+            ranges[axis] = positions_in(both, r)
     return ranges
 
 
 def _as_range(indices: Sequence[int]) -> range:
-    if isinstance(indices, range):
-        return indices
     step = indices[1] - indices[0] if len(indices) > 1 else 1
     made = range(indices[0], indices[-1] + 1, step)
     if len(made) != len(indices) or any(i != j for i, j in zip(made, indices, strict=True)):
@@ -163,7 +156,3 @@ def _search(written: Access, read: Access, numel: int) -> list[range] | None:
 def _view(flat: np.ndarray[Any, Any], access: Access) -> np.ndarray[Any, Any]:
     strides = tuple(step * flat.itemsize for step in access.stride)
     return np.lib.stride_tricks.as_strided(flat[access.offset :], access.size, strides)
-
-
-def as_slice(r: range) -> slice:
-    return slice(r.start, r.stop, r.step if r.step != 1 else None)
