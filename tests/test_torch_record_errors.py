@@ -478,3 +478,12 @@ def test_known_tensors_are_operands_of_what_pytorch_replays() -> None:
     face.init_module_(module, seed=0)
     drawn = fi.Normal(0.0, 1.0)((300, 300), seed=0, stream="weight")
     assert torch.equal(module.weight, torch.from_numpy(drawn))
+
+
+def test_modules_of_which_a_part_was_not_recorded_have_no_tensors() -> None:
+    with face.record():
+        first = nn.Linear(3, 2)
+    module = nn.Sequential(first, nn.Linear(2, 2))
+    with pytest.raises(ValueError, match=r"nothing has recorded 1\.bias, 1\.weight: construct"):
+        face.recorded_tensors(module)
+    assert [tensor.name for tensor in face.recorded_tensors(first)] == ["weight", "bias"]
