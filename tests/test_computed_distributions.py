@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from scipy import stats
 
 import fastinit as fi
 import reference
 from cases import CLASSES, NUMPY_DTYPES
-from fastinit.torch.memory import fill_tensor
 
 #: By the NumPy reference, which has no matrices.
 DRAWN = [
@@ -104,6 +102,7 @@ def test_threads_and_boxes_change_nothing(threads: int) -> None:
 @pytest.mark.parametrize("shape", [(20, 12), (12, 20), (6, 3, 5), (1, 9), (9, 1)])
 def test_orthogonal_is_torchs(shape: tuple[int, ...]) -> None:
     """The factor of torch.nn.init.orthogonal_, by its own code, of the same normals."""
+    torch = pytest.importorskip("torch")
     normals = fi.Normal(0.0, 1.0)(shape, seed=2, stream="w", dtype="float64")
     flat = torch.from_numpy(normals).reshape(shape[0], -1)
     q, r = torch.linalg.qr(flat.T if flat.shape[0] < flat.shape[1] else flat)
@@ -113,17 +112,22 @@ def test_orthogonal_is_torchs(shape: tuple[int, ...]) -> None:
     np.testing.assert_allclose(made, expected.numpy(), rtol=0, atol=1e-14)
 
 
-def test_orthogonal_of_module_file_and_function_agree(tmp_path: Path) -> None:
+def test_orthogonal_of_model_and_file_agree(tmp_path: Path) -> None:
     model = fi.Model([fi.Tensor("w", (48, 40), fi.Orthogonal(1.5), "bfloat16")])
     model.write(tmp_path / "m.safetensors", seed=4)
     assert model.differences(tmp_path / "m.safetensors", seed=4) == []
+
+
+def test_orthogonal_of_model_and_function_agree() -> None:
+    torch = pytest.importorskip("torch")
     tensor = torch.empty(48, 40, dtype=torch.bfloat16)
     fi.torch.orthogonal_(tensor, 1.5, seed=4, stream="w")
-    made = model.make("w", seed=4)
+    made = fi.Orthogonal(1.5)((48, 40), seed=4, stream="w", dtype="bfloat16")
     assert bits(made) == tensor.view(torch.int16).numpy().tobytes()
 
 
 def test_identity_and_dirac_are_torchs() -> None:
+    torch = pytest.importorskip("torch")
     for shape in ((5, 5), (3, 7), (7, 3)):
         expected = torch.nn.init.eye_(torch.empty(shape)) * 2
         assert bits(fi.Identity(2.0)(shape, seed=0)) == bits(expected.numpy())
@@ -133,7 +137,7 @@ def test_identity_and_dirac_are_torchs() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int64", "bool"])
-def test_integer_tensors_in_models_files_and_pytorch(tmp_path: Path, dtype: Any) -> None:
+def test_integer_tensors_in_models_and_files(tmp_path: Path, dtype: Any) -> None:
     init = fi.RandomIntegers(0, 2 if dtype == "bool" else 100)
     model = fi.Model([fi.Tensor("q", (300, 70), init, dtype)])
     path = tmp_path / "m.safetensors"
@@ -148,11 +152,20 @@ def test_integer_tensors_in_models_files_and_pytorch(tmp_path: Path, dtype: Any)
     whole = init((300, 70), seed=4, stream="q", dtype=dtype)
     assert bits(out) == bits(whole) == bits(model.make("q", seed=4))
     assert bits(model.make("q", seed=4, index=np.s_[7, ::-2])) == bits(whole[7, ::-2])
-    tensor = torch.empty(300, 70, dtype=getattr(torch, dtype))
-    fill_tensor(tensor, init, 4, "q")
-    assert tensor.numpy().tobytes() == bits(whole)
     (one,) = model.check(path)
     assert one.flags == ()
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int64", "bool"])
+def test_integer_tensors_in_pytorch(dtype: Any) -> None:
+    torch = pytest.importorskip("torch")
+    from fastinit.torch.memory import fill_tensor
+
+    init = fi.RandomIntegers(0, 2 if dtype == "bool" else 100)
+    tensor = torch.empty(300, 70, dtype=getattr(torch, dtype))
+    fill_tensor(tensor, init, 4, "q")
+    whole = init((300, 70), seed=4, stream="q", dtype=dtype)
+    assert tensor.numpy().tobytes() == bits(whole)
 
 
 ERRORS: dict[str, tuple[Any, type[Exception], str]] = {
