@@ -18,6 +18,7 @@ from fastinit.computed import Prepared
 from fastinit.defaults import Default
 from fastinit.dtypes import constant_array, is_fillable, new_stored_array, stored_dtype
 from fastinit.exact import differences
+from fastinit.factory import check_factory_arguments, factory_tensors, is_factory, module_tensors
 from fastinit.files import Layout, Stored, is_path, read_stored
 from fastinit.fill import (
     Array,
@@ -31,12 +32,14 @@ from fastinit.fill import (
 )
 from fastinit.initializers import Computed
 from fastinit.spec import (
+    Description,
     initializer_table,
     is_skipped,
     parse_rule,
     part_table,
     read_tensors,
     recorded,
+    ruled_tensors,
     spec_table,
 )
 from fastinit.streams import Seed, seed_value
@@ -90,17 +93,26 @@ class Model:
     @classmethod
     @_kernel.in_default_arithmetic
     def load(
-        cls, source: str | os.PathLike[str], *, rules: Iterable[str] = (), strict: bool = True
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        rules: Iterable[str] = (),
+        strict: bool = True,
+        arguments: Mapping[str, Any] | None = None,
     ) -> Model:
-        """The model that a file describes.
+        """The model that a file describes, or that the user's own code builds.
 
         Parameters
         ----------
-        source : path
+        source : path or str
             A spec in TOML or JSON; a Hugging Face ``config.json``, or a folder with one;
             or stored tensors, whose names, shapes and dtypes are taken: a ``.safetensors``
             file, its ``.index.json``, a ``.npy`` file, or a folder of such. ``docs/models.md``
             has the format of specs and the architectures of configs.
+            Or a factory, the text ``"module:callable"``: a class of ``torch.nn.Module``, or a
+            function that returns a module. The module is imported, from the current folder too,
+            **and its code is run**; the callable is called with `arguments` while the module's
+            construction is recorded (`fastinit.torch.record`). It needs PyTorch.
         rules : iterable of str
             ``"*.bias=zeros"`` gives tensors of names that match an initializer, ``"*.ids=skip"``
             leaves them out; ``"*.weight=he_normal:min_axes=2"`` is for those of at least two axes.
@@ -109,6 +121,8 @@ class Model:
         strict : bool
             Refuse rules, those of a spec too, that match no tensor; but not those that leave
             tensors out. False accepts them, for rules that several models share.
+        arguments : mapping from str, optional
+            Arguments of a factory, by name.
 
         Warns
         -----
@@ -122,16 +136,62 @@ class Model:
         ValueError, TypeError, OSError
             A file that cannot be read, or is not what it should be, named with the key; a rule
             that matches no tensor, with the names near it; stored tensors that have no default
-            by name, such as packed integers.
+            by name, such as packed integers. A factory that is not found (ImportError, with near
+            names), that raises an exception (named with file and line) or returns no module.
+
+        Examples
+        --------
+        >>> import fastinit as fi
+        >>> model = fi.Model.load("torch.nn:Linear", arguments={"in_features": 4, "out_features": 3})
+        >>> [(tensor.name, tensor.shape) for tensor in model]
+        [('weight', (3, 4)), ('bias', (3,))]
         """
         if isinstance(rules, str):
             raise TypeError(f"rules must be a list of texts, got the text {shown(rules)}")
         parsed = [parse_rule(rule) for rule in rules]
-        found = read_tensors(_path("source", source), parsed, strict)
+        given = check_factory_arguments(source, arguments)
+        if isinstance(source, str) and is_factory(source):
+            made = factory_tensors(source, given)
+            found = Description(ruled_tensors(source, made, parsed, strict))
+        else:
+            found = read_tensors(_path("source", source), parsed, strict)
         model = cls(found.tensors)
         model._defaults = found.defaults
         model._rules = [*parsed, *found.rules]
         return model
+
+    @classmethod
+    @_kernel.in_default_arithmetic
+    def from_module(cls, module: Any) -> Model:
+        """The model of a PyTorch module whose construction was recorded.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            Constructed within ``fastinit.torch.record()``. It need not be initialised.
+
+        Returns
+        -------
+        Model
+            Of the tensors that ``module.state_dict()`` keeps, tied ones once, with the
+            distributions of the recording. A file that it writes has the bits that
+            ``fastinit.torch.init_module_`` gives the module.
+
+        Raises
+        ------
+        TypeError, ValueError
+            No module; one that was not recorded; a tensor that no initializer describes, by name.
+
+        Examples
+        --------
+        >>> import fastinit as fi
+        >>> import torch
+        >>> with fi.torch.record():
+        ...     layer = torch.nn.LayerNorm(8)
+        >>> [tensor.init for tensor in fi.Model.from_module(layer)]
+        [Constant(value=1.0), Constant(value=0.0)]
+        """
+        return cls(module_tensors(module))
 
     def with_tensors(self, tensors: Iterable[Tensor]) -> Model:
         """A model of other tensors, which leaves out what this one leaves out by rules."""

@@ -9,7 +9,7 @@ import os
 import re
 import tomllib
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
@@ -394,7 +394,38 @@ def _ruled_tensors(
     return _tensors(path, [{**table, **_rule(table, rules)} for table in tables])
 
 
-def _stored_table(stored: Stored) -> dict[str, Any]:
+def ruled_tensors(
+    where: str | Path, tensors: Sequence[Tensor], rules: Sequence[Mapping[str, Any]], strict: bool
+) -> list[Tensor]:
+    """Tensors with the initializers that rules give them, without those that rules leave out."""
+    tables = [_stored_table(tensor) for tensor in tensors]
+    if strict:
+        _check_rules(where, rules, tables)
+    kept = []
+    for tensor, table in zip(tensors, tables, strict=True):
+        rule = _rule(table, rules)
+        if rule.get("init") == SKIP:
+            continue
+        if rule:
+            try:
+                tensor = dataclasses.replace(tensor, init=initializer_from(rule["init"]))
+                tensor.resolve()
+            except (ValueError, TypeError) as error:
+                name = shortened(tensor.name)
+                raise type(error)(f"{where}: tensor {name}: {error}") from None
+        kept.append(tensor)
+    _check_any(where, kept, len(tensors))
+    return kept
+
+
+def _check_any(where: str | Path, kept: Collection[object], count: int) -> None:
+    """Refuse a model without tensors."""
+    if not kept:
+        left_out = f"no tensors are left: rules leave out all {count:,}"
+        raise ValueError(f"{where}: {left_out if count else 'no tensors in it'}")
+
+
+def _stored_table(stored: Stored | Tensor) -> dict[str, Any]:
     return {"name": stored.name, "shape": list(stored.shape), "dtype": stored.dtype}
 
 
@@ -518,7 +549,7 @@ def _check_match(where: str, match: str) -> None:
 
 
 def _check_rules(
-    path: Path, rules: Sequence[Mapping[str, Any]], tables: Sequence[Mapping[str, Any]]
+    where: str | Path, rules: Sequence[Mapping[str, Any]], tables: Sequence[Mapping[str, Any]]
 ) -> None:
     """Refuse a rule that selects no tensor, unless it leaves tensors out: then there is nothing to leave out."""
     for rule in rules:
@@ -526,7 +557,7 @@ def _check_rules(
             axes = rule.get("min_axes", 0)
             names = [table["name"] for table in tables if _count_axes(table) >= axes]
             what = f"tensor of at least {axes} axes" if axes else "tensor"
-            check_patterns(f"{path}: rules", [rule["match"]], names, what=what)
+            check_patterns(f"{where}: rules", [rule["match"]], names, what=what)
 
 
 def _count_axes(table: Mapping[str, Any]) -> int:
@@ -592,9 +623,7 @@ def _tensors(path: Path, tables: Sequence[Mapping[str, Any]]) -> list[Tensor]:
             tensors[table["name"]] = _tensor(table)
         except (ValueError, TypeError) as error:
             raise type(error)(f"{where}: {error}") from None
-    if not tensors:
-        left_out = f"no tensors are left: rules leave out all {len(tables):,}"
-        raise ValueError(f"{path}: {left_out if tables else 'no tensors in it'}")
+    _check_any(path, tensors, len(tables))
     return list(tensors.values())
 
 
