@@ -27,7 +27,7 @@ from fastinit.defaults import summary
 from fastinit.dtypes import is_fillable
 from fastinit.files import NPY
 from fastinit.fill import dtype_name, output_dtype
-from fastinit.model import FORMATS, recorded_model
+from fastinit.model import FORMATS, names_folder, recorded_model
 from fastinit.moments import Moments
 from fastinit.plot import check_drawable, histograms
 from fastinit.spec import CLASSES, READY_MADE, parse_initializer, parse_rule
@@ -155,13 +155,17 @@ def _parser() -> argparse.ArgumentParser:
         "--output",
         required=True,
         metavar="OUT",
-        help="NAME.safetensors, NAME.npy for one tensor, or a folder with --format",
+        help="NAME.safetensors, NAME.npy for one tensor, FOLDER/ for what from_pretrained loads "
+        "(model.safetensors, and the config if SPEC is one), or a folder with --format",
     )
     model.add_argument(
         "--format", choices=FORMATS, help="npy and raw make a folder (default: by the name of OUT)"
     )
     model.add_argument(
-        "--max-shard-size", type=parse_bytes, metavar="5GB", help="several files and an index"
+        "--max-shard-size",
+        type=parse_bytes,
+        metavar="5GB",
+        help="several files and an index (default: one file, and 50GB in FOLDER/)",
     )
     model.add_argument(
         "--memory", type=parse_bytes, metavar="500MB", help="the most that the process may use"
@@ -353,6 +357,8 @@ def _run_info(_: argparse.Namespace) -> None:
 def _run_fill(arguments: argparse.Namespace) -> None:
     seed, path = seed_value(arguments.seed), Path(os.path.realpath(arguments.output))
     dtype = dtype_name(output_dtype(arguments.dtype), "dtype")
+    if names_folder(arguments.output):
+        raise ValueError(f"path must end in .safetensors or .npy, got {shown(arguments.output)}")
     name, stream = arguments.name, arguments.stream
     if name is not None and path.suffix == ".npy":
         raise ValueError(f"--name is for .safetensors files: a .npy file has no name, got {name!r}")
@@ -443,6 +449,11 @@ def _run_spec(arguments: argparse.Namespace) -> None:
 
 def _run_model(arguments: argparse.Namespace) -> None:
     model = _load(arguments, sys.stdout)
+    if arguments.dtype is not None and model.files and names_folder(arguments.output):
+        raise ValueError(
+            f"--dtype {arguments.dtype} would not be that of config.json in {arguments.output}: set dtype in "
+            f"{arguments.spec}, or write a file instead of a folder"
+        )
     start = time.perf_counter()
     with Progress("write", FLUSHING) as progress:
         complete = model.write(

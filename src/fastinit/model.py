@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -50,6 +51,9 @@ from fastinit.write import PARTIAL, Observer, Output, naming_output, scratch_fol
 FORMATS = ("safetensors", "npy", "raw")
 #: The formats of files, by the ends of their names.
 SUFFIXES = {".safetensors": "safetensors", ".npy": "npy"}
+#: The weights in a folder, and the most bytes in one file, as `save_pretrained` of transformers has them.
+FOLDER_WEIGHTS = "model.safetensors"
+FOLDER_SHARD_SIZE = 50 * 10**9
 
 
 class Model:
@@ -79,6 +83,7 @@ class Model:
         self._tensors: dict[str, Tensor] = {}
         self._defaults: Mapping[str, Default] = {}
         self._rules: Sequence[Mapping[str, Any]] = ()  # of what it was loaded from
+        self._files: Mapping[str, bytes] = {}
         # Names of tensors that a file's provenance has, and no header.
         self._lost: Sequence[str] = ()
         for tensor in tensors:
@@ -194,15 +199,20 @@ class Model:
         return cls(module_tensors(module))
 
     def with_tensors(self, tensors: Iterable[Tensor]) -> Model:
-        """A model of other tensors, which leaves out what this one leaves out by rules."""
+        """A model of other tensors, which leaves out what this one leaves out by rules, and has its `files`."""
         model = Model(tensors)
-        model._rules = self._rules
+        model._rules, model._files = self._rules, self._files
         return model
 
     @property
     def defaults(self) -> Mapping[str, Default]:
         """The tensors whose initializer is a default by name, and the row of the table that gave it."""
         return self._defaults
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """What `write` puts beside the weights in a folder: ``config.json`` of a model that was loaded from one."""
+        return self._files
 
     def __iter__(self) -> Iterator[Tensor]:
         return iter(self._tensors.values())
@@ -351,17 +361,18 @@ class Model:
         ----------
         path : path
             A file ``NAME.safetensors``; a file ``NAME.npy`` for a model of one tensor; or a
-            folder, with `format`.
+            folder: a path that ends in "/", one that exists, or any with `format` "npy" or "raw".
         seed : int, numpy.random.SeedSequence or numpy.random.Generator
             It is stored in the metadata of safetensors, with the initializers.
         format : {"safetensors", "npy", "raw"}, optional
-            That of the name of `path` by default. For a folder, "npy" is a .npy file for each
-            tensor, and "raw" a file of bare elements for each and ``tensors.json`` with their
-            dtypes and shapes.
+            That of the name of `path` by default, and safetensors in a folder: it gets
+            ``model.safetensors`` and the `files` of the model, so that ``from_pretrained`` of
+            transformers loads it. "npy" is a .npy file for each tensor, and "raw" a file of bare
+            elements for each and ``tensors.json`` with their dtypes and shapes.
         max_shard_size : int, optional
             Most bytes of tensors in one file of safetensors: a model that needs several gets
             them and an index, with the names that ``transformers`` gives them. A tensor that
-            is larger has a file of its own.
+            is larger has a file of its own. By default no limit, and 50 GB in a folder.
         rank, world : int
             Write the part of process `rank` of `world`, about as many bytes as any other's.
             All of them need one file system; they may run at once or one after the other.
@@ -406,16 +417,23 @@ class Model:
         value = seed_value(_given(seed))
         given = _path("path", path)
         target = Path(os.path.realpath(given))
-        format = _output_format(os.fspath(path), target, format, len(self))
-        layouts, extras = self._layouts(target, value, format, max_shard_size)
-        if target.suffix in SUFFIXES:
-            folder, partial = target.parent, f".{target.name}{PARTIAL}"
-            replaced = files.safetensors_names(target.name) if format == "safetensors" else []
+        is_folder = names_folder(path)
+        format = _output_format(os.fspath(path), target, format, len(self), is_folder)
+        is_folder = is_folder or target.suffix not in SUFFIXES
+        name = FOLDER_WEIGHTS if is_folder else target.name
+        if is_folder and format == "safetensors" and max_shard_size is None:
+            max_shard_size = FOLDER_SHARD_SIZE
+        layouts, extras = self._layouts(name, value, format, max_shard_size, is_folder)
+        replaced = files.safetensors_names(name) if format == "safetensors" else []
+        if is_folder:
+            folder, partial = target, PARTIAL
+            extras = {**self._files, **extras} if format == "safetensors" else extras
+            _check_folder(folder, {*extras, *(layout.name for layout in layouts)}, replaced)
+            _check_older(folder, self._files, replaced)
         else:
-            folder, partial, replaced = target, PARTIAL, []
-            _check_folder(folder, {*extras, *(layout.name for layout in layouts)})
-        output = Output(folder, layouts, extras, value, replaced, makes_folder=folder == target)
-        if not resume and folder == target:
+            folder, partial = target.parent, f".{target.name}{PARTIAL}"
+        output = Output(folder, layouts, extras, value, replaced, makes_folder=is_folder)
+        if not resume and is_folder:
             raise ValueError(f"resume must be True for a folder, got format={format!r}")
         working = folder / partial
         with (
@@ -433,7 +451,7 @@ class Model:
             )
 
     def _layouts(
-        self, target: Path, seed: int, format: str, limit: int | None
+        self, name: str, seed: int, format: str, limit: int | None, is_folder: bool = False
     ) -> tuple[list[Layout], dict[str, bytes]]:
         if not len(self):
             raise ValueError("a model without tensors cannot be written")
@@ -441,13 +459,11 @@ class Model:
         if format == "safetensors":
             if limit is not None:
                 check_int("max_shard_size", limit, 1)
-            return files.safetensors_set(
-                target.name, tensors, limit, lambda some: _record(some, seed)
-            )
+            return files.safetensors_set(name, tensors, limit, lambda some: _record(some, seed))
         if limit is not None:
             raise ValueError(f"max_shard_size applies only to safetensors, got format={format!r}")
-        if target.suffix in SUFFIXES:
-            return [Layout(target.name, files.npy_header(tensors[0]), (tensors[0],))], {}
+        if not is_folder:
+            return [Layout(name, files.npy_header(tensors[0]), (tensors[0],))], {}
         return files.npy_set(tensors) if format == "npy" else files.raw_set(tensors)
 
     def check(
@@ -527,10 +543,24 @@ def _path(name: str, value: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _output_format(given: str, target: Path, format: str | None, count: int) -> str:
+def names_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether an output's path alone says that it is a folder: by "/" at its end, or because it is one."""
+    given = os.fspath(path)
+    if given in ("", "-"):
+        return False
+    ends = tuple(filter(None, (os.sep, os.altsep)))
+    target = Path(os.path.realpath(given))
+    return given.endswith(ends) or (target.suffix not in SUFFIXES and target.is_dir())
+
+
+def _output_format(
+    given: str, target: Path, format: str | None, count: int, is_folder: bool
+) -> str:
     """The format of an output of `count` tensors, from its name and from what is asked for; errors where they disagree."""
     if format is not None:
         check_choice("format", format, FORMATS)
+    if is_folder:
+        return format or "safetensors"
     named, name = SUFFIXES.get(target.suffix), shortened(given)
     suffix = Path(given).suffix
     if suffix in SUFFIXES and suffix != target.suffix:
@@ -540,7 +570,7 @@ def _output_format(given: str, target: Path, format: str | None, count: int) -> 
         )
     if named is None:
         if format in (None, "safetensors") or given in ("", "-"):
-            folder = "; for a folder, format must be npy or raw" if count > 1 else ""
+            folder = "; the path of a new folder ends in '/'" if count > 1 else ""
             raise ValueError(f"path must end in .safetensors or .npy, got {name}{folder}")
         return format
     if format not in (None, named):
@@ -588,10 +618,30 @@ def _record(tensors: Sequence[Tensor], seed: int) -> dict[str, str]:
     return {"format": "pt", "fastinit": json.dumps(record, separators=(",", ":"))}
 
 
-def _check_folder(folder: Path, names: set[str]) -> None:
+def _check_folder(folder: Path, names: set[str], replaced: Sequence[str]) -> None:
     """Refuse a folder that would be another model afterwards, with what it holds already."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"path must be a folder, got the file {str(folder)!r}")
-    others = [p.name for p in folder.iterdir() if p.name not in names] if folder.exists() else []
-    if set(others) - {PARTIAL}:
+    found = os.listdir(folder) if folder.exists() else []
+    others = [name for name in found if name not in names and not _matches(name, replaced)]
+    others = [name for name in others if name != PARTIAL]
+    if others:
         raise ValueError(f"{folder}: expected a folder without other files, got {min(others)!r}")
+
+
+def _check_older(folder: Path, contents: Mapping[str, bytes], replaced: Sequence[str]) -> None:
+    """Refuse to replace files that no older output has left: those of a folder without weights."""
+    found = set(os.listdir(folder)) if folder.exists() else set()
+    if any(_matches(name, replaced) for name in found):
+        return
+    for name in sorted(found & contents.keys()):
+        path = folder / name
+        if path.is_file() and path.read_bytes() != contents[name]:
+            raise ValueError(
+                f"{path}: would be replaced, and is not of an older output: write into another folder, "
+                f"or to {folder / FOLDER_WEIGHTS} for the weights alone"
+            )
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(re.fullmatch(pattern, name) for pattern in patterns)
