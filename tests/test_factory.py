@@ -236,7 +236,7 @@ def test_arguments_are_for_factories_alone(
         with pytest.raises(TypeError, match="arguments must be a mapping from names, got"):
             fi.Model.load("gpt_file:GPT", arguments=arguments)  # type: ignore[arg-type]
     assert main(["check", "m.json", "--arg", "a=3"]) == 2
-    assert "--arg are about SPEC, and none is given" in capsys.readouterr().err
+    assert "--arg are about SPEC: none is given" in capsys.readouterr().err
 
 
 def test_paths_come_before_factories(folder: Path) -> None:

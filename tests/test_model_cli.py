@@ -211,7 +211,7 @@ def test_check_draws_beside_what_it_prints(tmp_path: Path) -> None:
         (["check", "short.npy"], 2, "short.npy: expected 140 bytes, got a file of 139"),
         (["check", "."], 2, "expected"),
         (["check", "w.npy", "--exact", "--plot", "p.png"], 2, "--plot draws what is measured"),
-        (["check", "w.npy", "--rule", "*=ones"], 2, "--rule, --dtype and --arg are about SPEC"),
+        (["check", "w.npy", "--rule", "*=ones"], 2, "--rule, --dtype, --head, --tiny and --arg are about SPEC"),
         (["check", "w.npy", "--plot=--"], 2, "fastinit: error: expected a value, got --plot=--"),
         (["check", "w.npy", "--plot", "/"], 2, "Is a directory: '/'"),
         (["check", "w.npy", "--plot", ""], 2, "Is a directory: '.'"),

@@ -215,9 +215,18 @@ def _add_spec(command: argparse.ArgumentParser, nargs: str | None = None) -> Non
         "spec",
         nargs=nargs,
         metavar="SPEC",
-        help="a spec (.toml, .json), a config.json, tensors to take names and shapes from, or a "
-        "factory, module:callable, which returns a PyTorch module: its code is run, and may be in "
-        "the current folder",
+        help="a spec (.toml, .json); tensors to take names and shapes from; a config.json of Hugging "
+        "Face (needs transformers); or module:callable, a factory that returns a PyTorch module: its "
+        "code is run, and may be in the current folder",
+    )
+    command.add_argument(
+        "--head",
+        metavar="CLASS",
+        help="the class of a config's model, such as BertForMaskedLM or causal-lm (default: the "
+        "first of its architectures)",
+    )
+    command.add_argument(
+        "--tiny", action="store_true", help="make the sizes of a config small: at most 20 MB"
     )
     command.add_argument(
         "--arg",
@@ -427,6 +436,8 @@ def _load(arguments: argparse.Namespace, report: TextIO | None = None) -> fi.Mod
             arguments.spec,
             rules=arguments.rule,
             strict=arguments.strict,
+            head=arguments.head,
+            tiny=arguments.tiny,
             arguments=_given_arguments(arguments.arguments),
         )
     for line in summary(model.defaults):
@@ -512,8 +523,8 @@ def _run_check(arguments: argparse.Namespace) -> int:
 
 
 def _refuse_options_of_spec(arguments: argparse.Namespace) -> None:
-    if arguments.rule or arguments.dtype or arguments.arguments:
-        raise ValueError("--rule, --dtype and --arg are about SPEC, and none is given")
+    if arguments.rule or arguments.dtype or arguments.head or arguments.tiny or arguments.arguments:
+        raise ValueError("--rule, --dtype, --head, --tiny and --arg are about SPEC: none is given")
 
 
 def _run_exact(

@@ -103,6 +103,8 @@ class Model:
         *,
         rules: Iterable[str] = (),
         strict: bool = True,
+        head: str | None = None,
+        tiny: bool = False,
         arguments: Mapping[str, Any] | None = None,
     ) -> Model:
         """The model that a file describes, or that the user's own code builds.
@@ -110,10 +112,11 @@ class Model:
         Parameters
         ----------
         source : path or str
-            A spec in TOML or JSON; a Hugging Face ``config.json``, or a folder with one;
-            or stored tensors, whose names, shapes and dtypes are taken: a ``.safetensors``
-            file, its ``.index.json``, a ``.npy`` file, or a folder of such. ``docs/models.md``
-            has the format of specs and the architectures of configs.
+            A spec in TOML or JSON, whose format is in ``docs/models.md``.
+            Stored tensors, whose names, shapes and dtypes are taken: a ``.safetensors`` file, its
+            ``.index.json``, a ``.npy`` file, or a folder of such.
+            A Hugging Face ``config.json``, or a folder with one: the model is built by the
+            installed ``transformers``, without memory, and recorded. No other code is run.
             Or a factory, the text ``"module:callable"``: a class of ``torch.nn.Module``, or a
             function that returns a module. The module is imported, from the current folder too,
             **and its code is run**; the callable is called with `arguments` while the module's
@@ -126,6 +129,12 @@ class Model:
         strict : bool
             Refuse rules, those of a spec too, that match no tensor; but not those that leave
             tensors out. False accepts them, for rules that several models share.
+        head : str, optional
+            The class of a config's model, such as "BertForMaskedLM", or a head of the auto classes
+            of transformers, such as "causal-lm". By default the first of the config's
+            ``architectures``, or else the model without a head.
+        tiny : bool
+            Make a config's sizes small and keep its architecture, for tests: 20 MB at most.
         arguments : mapping from str, optional
             Arguments of a factory, by name.
 
@@ -141,7 +150,9 @@ class Model:
         ValueError, TypeError, OSError
             A file that cannot be read, or is not what it should be, named with the key; a rule
             that matches no tensor, with the names near it; stored tensors that have no default
-            by name, such as packed integers. A factory that is not found (ImportError, with near
+            by name, such as packed integers. A config without the packages torch and transformers
+            (ImportError), or that transformers cannot build. `head`, `tiny` or `arguments` for
+            a source that they do not apply to. A factory that is not found (ImportError, with near
             names), that raises an exception (named with file and line) or returns no module.
 
         Examples
@@ -155,13 +166,19 @@ class Model:
             raise TypeError(f"rules must be a list of texts, got the text {shown(rules)}")
         parsed = [parse_rule(rule) for rule in rules]
         given = check_factory_arguments(source, arguments)
-        if isinstance(source, str) and is_factory(source):
+        if head is not None and not isinstance(head, str):
+            raise TypeError(f"head must be the name of a class, got {shown(head)}")
+        if not isinstance(source, str) or not is_factory(source):
+            found = read_tensors(_path("source", source), parsed, strict, head=head, tiny=tiny)
+        elif head is not None or tiny:
+            raise ValueError(
+                f"{source}: head and tiny (--head, --tiny) apply only to a config.json"
+            )
+        else:
             made = factory_tensors(source, given)
             found = Description(ruled_tensors(source, made, parsed, strict))
-        else:
-            found = read_tensors(_path("source", source), parsed, strict)
         model = cls(found.tensors)
-        model._defaults = found.defaults
+        model._defaults, model._files = found.defaults, found.files
         model._rules = [*parsed, *found.rules]
         return model
 
