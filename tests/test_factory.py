@@ -270,5 +270,13 @@ def test_a_recorded_module_becomes_a_model(folder: Path) -> None:
 def test_what_is_no_recorded_module() -> None:
     with pytest.raises(TypeError, match=r"module must be a torch\.nn\.Module, got 3"):
         fi.Model.from_module(3)
-    with pytest.raises(ValueError, match="record"):
+    with pytest.raises(ValueError, match=r"nothing has recorded bias, weight: construct the"):
         fi.Model.from_module(torch.nn.Linear(3, 4))
+    outside = torch.nn.Linear(3, 4)
+    with fi.torch.record():
+        module = torch.nn.Sequential(torch.nn.Linear(3, 3), outside)
+        module.append(module[0])  # tied: not a tensor of its own
+    with pytest.raises(ValueError, match=r"nothing has recorded 1\.bias, 1\.weight: construct"):
+        fi.Model.from_module(module)
+    del module[1]
+    assert [tensor.name for tensor in fi.Model.from_module(module)] == ["0.weight", "0.bias"]

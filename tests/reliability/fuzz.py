@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 with atheris.instrument_imports(include=["fastinit", "tomllib", "json"]):
     import hostile
 
+
 def kind_and_content(data: bytes) -> tuple[str, bytes]:
     """Of a .safetensors file with an even first byte, the length of the header is put right."""
     first, content = data[0], data[1:]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -78,11 +78,11 @@ def recorded_tensors(
     streams = Streams((slot.name, entry) for slot, entry in found)
     reads = {slot.name: entry.read for slot, entry in found if slot.is_stored}
     if tensors is None:
-        state = [name for name in module.state_dict() if name not in reads]
+        state = _unrecorded(module, reads)
     else:
         reads = {name: read for name, one in tensors.items() if (read := _read_of(one)) is not None}
         state = [name for name in tensors if name not in reads]
-    if state and tensors is not None:
+    if state:
         raise ValueError(
             f"nothing has recorded {listed(state)}: construct the module within record()"
         )
@@ -100,6 +100,14 @@ def recorded_tensors(
         name, why = next(iter(refused.items()))
         raise ValueError(f"{listed(refused)} cannot be described without PyTorch: {why} ({name})")
     return made
+
+
+def _unrecorded(module: nn.Module, reads: Collection[str]) -> list[str]:
+    """The names of the state that are not among those recorded, nor tied to one of these."""
+    state = module.state_dict(keep_vars=True)
+    recorded = {id(state[name]) for name in reads if name in state}
+    tensors = ((name, one) for name, one in state.items() if isinstance(one, torch.Tensor))
+    return [name for name, one in tensors if name not in reads and id(one) not in recorded]
 
 
 def _read_of(tensor: torch.Tensor) -> Read | None:
