@@ -1,0 +1,40 @@
+"""Views of tensors that were known before they were drawn: what is written through them is recorded."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from torch import nn
+
+import fastinit as fi
+from fastinit.torch import init_module_, record, recorded_tensors
+
+
+class Written(nn.Module):
+    """A small parameter that begins as zeros, is drawn, and then written through views."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(4, 3))
+        nn.init.normal_(self.weight)
+        with torch.no_grad():
+            self.weight[:, 0].zero_()
+            self.weight.detach()[1, 1].fill_(3)
+            self.weight.data[2].mul_(2)
+        self.copy = nn.Parameter(self.weight.detach().to(torch.bfloat16))
+
+
+def test_writes_through_views_of_small_tensors_are_recorded() -> None:
+    with record():
+        module = Written()
+    expected = fi.Normal(0.0, 1.0)((4, 3), seed=0, stream="weight")
+    expected[:, 0], expected[1, 1] = 0, 3
+    expected[2] *= 2
+    model = fi.Model(recorded_tensors(module))
+    assert (model.make("weight", seed=0) == expected).all()
+    init_module_(module, seed=0)
+    assert (module.weight.detach().numpy() == expected).all()
+    assert (module.weight.bfloat16() == module.copy).all()
