@@ -62,7 +62,18 @@ def truncated_normal(mean: float, stddev: float, lower: float, upper: float) -> 
     return fi.TruncatedNormal(mean, stddev, lower=lower, upper=upper)
 
 
-CLASSES = {"uniform": fi.Uniform, "normal": fi.Normal, "truncated_normal": truncated_normal}
+def random_integers(low: float, high: float) -> fi.Distribution:
+    return fi.RandomIntegers(int(low), int(high))
+
+
+CLASSES = {
+    "uniform": fi.Uniform,
+    "normal": fi.Normal,
+    "truncated_normal": truncated_normal,
+    "log_uniform": fi.LogUniform,
+    "exponential": fi.Exponential,
+    "random_integers": random_integers,
+}
 
 
 def initializer(case: str) -> fi.Distribution:

@@ -276,6 +276,10 @@ def output(dtype: str, z: Array, base: float, bounds: tuple[float, float] | None
 
 
 def round_to_8_bits(dtype: Dtype, x: Array) -> Array:
+    return round_to_bits(dtype, x, 8).astype(np.uint8)
+
+
+def round_to_bits(dtype: Dtype, x: Array, bits: int) -> Array:
     """The code of the nearest value, ties to even: the units that it has in the last place."""
 
     def last_place(x: Array) -> Array:
@@ -288,8 +292,8 @@ def round_to_8_bits(dtype: Dtype, x: Array) -> Array:
     unit = last_place(rounded)  # of the next exponent, where it was rounded up to there
     steps = np.ldexp(rounded, -unit).astype(np.int64)
     exponents = unit - (dtype.min_exponent - (dtype.precision - 1))
-    code = steps + (exponents << (dtype.precision - 1)) | np.signbit(x).astype(np.int64) << 7
-    return code.astype(np.uint8)
+    code = steps + (exponents << (dtype.precision - 1))
+    return code | np.signbit(x).astype(np.int64) << (bits - 1)
 
 
 def uniform(dtype: str, key: int, index: int, n: int, low: float, high: float) -> Array:
@@ -326,7 +330,7 @@ def narrow(real: Real, p: Parameters, w: Array, v: Array) -> Candidates:
     return z, z * (z * p1 + p0) + p2 <= h(real, v)
 
 
-def exponential(real: Real, p: Parameters, w: Array, v: Array) -> Candidates:
+def by_exponential(real: Real, p: Parameters, w: Array, v: Array) -> Candidates:
     p0, p1, p2 = p
     z = h(real, w) * p0
     return z, ((z - p1) * (z - p1) <= h(real, v)) & (z <= p2)
@@ -364,7 +368,7 @@ def choose_proposal(dtype: str, mean: float, stddev: float, lower: float, upper:
         return Proposal(half, mean, sigma, (a, b))
     if a < 3 / 2:
         rate = (a + math.sqrt(a * a + 4)) / 2
-        return Proposal(exponential, near, 2 * sigma, (1 / rate, (rate - a) / 2, d / 2))
+        return Proposal(by_exponential, near, 2 * sigma, (1 / rate, (rate - a) / 2, d / 2))
     return Proposal(tail, near, sigma / a * 4, (4 / a / a, d * a / 4))
 
 
@@ -402,3 +406,45 @@ def truncated_normal(
     proposal = choose_proposal(dtype, mean, stddev, lower, upper)
     z = sample(DTYPES[dtype].real, proposal, key, elements(index, n))
     return output(dtype, z, proposal.base, (mean + stddev * lower, mean + stddev * upper))
+
+
+# Distributions that are computed in float64 from draws, docs/laws.md: exp and log are Python's, of the C library.
+
+
+def round_once(dtype: str, x: Array) -> Array:
+    """float64 numbers rounded to a dtype: finite ones that it can hold, as numbers or as codes."""
+    if dtype in ("float32", "float64"):
+        return x.astype(dtype)
+    bits = 8 if dtype.startswith("float8") else 16
+    codes = round_to_bits(DTYPES[dtype], x, bits).astype(f"u{bits // 8}")
+    return codes.view(np.float16) if dtype == "float16" else codes
+
+
+def unit_numbers(dtype: str, key: int, index: int, n: int) -> Array:
+    """The numbers in [0, 1) of a uniform draw, as float64."""
+    real = DTYPES[dtype].real
+    return unit(real, element_words(real, key, UNIFORM, elements(index, n))).astype(np.float64)
+
+
+def log_uniform(dtype: str, key: int, index: int, n: int, low: float, high: float) -> Array:
+    start, width = math.log(low), math.log(high) - math.log(low)
+    exact = [math.exp(start + width * u) for u in unit_numbers(dtype, key, index, n).tolist()]
+    return round_once(dtype, np.array([min(max(x, low), high) for x in exact]))
+
+
+def exponential(dtype: str, key: int, index: int, n: int, scale: float) -> Array:
+    half = 2.0**-25 if DTYPES[dtype].real is FLOAT32 else 2.0**-54
+    exact = [-math.log(u + half) * scale for u in unit_numbers(dtype, key, index, n).tolist()]
+    return round_once(dtype, np.array(exact))
+
+
+def integers(key: int, index: int, n: int, low: int, high: int) -> list[int]:
+    w = random_words(key, 2 * index, 2 * n).tolist()
+    return [
+        low + ((a | b << 32) * (high - low) >> 64) for a, b in zip(w[0::2], w[1::2], strict=True)
+    ]
+
+
+def random_integers(dtype: str, key: int, index: int, n: int, low: float, high: float) -> Array:
+    values = integers(key, index, n, int(low), int(high))
+    return round_once(dtype, np.array(values, np.float64))

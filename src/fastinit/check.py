@@ -9,11 +9,17 @@ import math
 import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 
 import numpy as np
 
 from fastinit._kernel import DTYPE_SIZES
+from fastinit.check_computed import (
+    compare,
+    compared_note,
+    is_exact,
+    judge_orthogonal,
+    orthogonal_tolerance,
+)
 from fastinit.checks import (
     check_callback,
     check_int,
@@ -24,10 +30,12 @@ from fastinit.checks import (
     without_middle,
 )
 from fastinit.copies import copies
-from fastinit.dtypes import constant_value, not_measured
-from fastinit.exact import first_difference, index_of
+from fastinit.distributions import Exponential, LogUniform, OrthogonalMatrix, RandomIntegers
+from fastinit.dtypes import not_measured
+from fastinit.exact import index_of
 from fastinit.files import Stored
 from fastinit.initializers import Distribution, Normal, TruncatedNormal, Uniform
+from fastinit.limits import FALSE_ALARM, SIGMAS, ks_limit, variance_limits
 from fastinit.measure import BUFFER_BYTES, FEW, HUGE, Measured, measure
 from fastinit.rules import near_words
 from fastinit.runs import MOST_RUNS, Run
@@ -39,6 +47,7 @@ from fastinit.theory import (
     bounds,
     cell,
     grid,
+    has_theory,
     moment_tolerance,
     nearest,
     rescaled,
@@ -47,12 +56,7 @@ from fastinit.theory import (
     tolerance,
 )
 from fastinit.threads import Progress, get_num_threads, share, spread
-from fastinit.write import PIECE, Source
 
-#: The probability with which a test flags a tensor that is as it should be.
-FALSE_ALARM = 1e-9
-#: The same in standard errors, two-sided.
-SIGMAS = -NormalDist().inv_cdf(FALSE_ALARM / 2)
 #: Distributions of a smaller standard deviation, in spacings, get a note about the tolerance.
 NARROW = 16
 #: The largest numbers of float32, bfloat16 and float64: limits, rather than weights.
@@ -71,6 +75,11 @@ MOST_NOTES = 3
 MOST_NEAR = 20
 #: Vectors of fewer elements may be biases of several layers in one, of which some are zero.
 LONGEST_BIAS = 2**16
+#: What distributions are called in flags.
+WORDS = (
+    (Uniform, "a uniform"), (Normal, "a normal"), (TruncatedNormal, "a truncated normal"),
+    (LogUniform, "a log-uniform"), (Exponential, "an exponential"), (RandomIntegers, "an integer"),
+)  # fmt: skip
 #: Generators draw from a lattice of 2**24 numbers at the coarsest; float32 may round two of them to one.
 LATTICE = 2.0**-23
 #: PyTorch draws uniforms of these dtypes from as many numbers as the significand holds, 2**8 and 2**11.
@@ -118,17 +127,6 @@ class Checked:
         return f"Checked({', '.join(parts)})"
 
 
-def ks_limit(n: int) -> float:
-    """What the distance of n values exceeds with a probability of at most `FALSE_ALARM`.
-
-    Notes
-    -----
-    Massart, "The tight constant in the Dvoretzky-Kiefer-Wolfowitz inequality", Annals of
-    Probability 18, 1990; it holds for every n, and for distributions with steps too.
-    """
-    return math.sqrt(-math.log(FALSE_ALARM / 2) / (2 * n)) if n else math.inf
-
-
 def judge(measured: Measured, expected: Distribution | None, stored: Stored) -> list[str]:
     """What is off about a tensor by itself.
 
@@ -154,12 +152,7 @@ def judge(measured: Measured, expected: Distribution | None, stored: Stored) -> 
     approximation of chi-squared or by its standard error, whichever allows more. The
     distance is left unsaid where one of the others explains it.
     """
-    flags = []
-    if not measured.padding_is_zero:
-        flags.append("the padding row is not zero")
-    if measured.nonfinite:
-        verb = "is" if measured.nonfinite == 1 else "are"
-        flags.append(f"{measured.nonfinite} of {measured.size} values {verb} NaN or infinite")
+    flags = _judge_padding(measured) + _judge_finite(measured)
     if not measured.finite:
         return flags
     if expected is None:
@@ -172,6 +165,17 @@ def judge(measured: Measured, expected: Distribution | None, stored: Stored) -> 
     if not runs or measured.run_total < LARGE_GAP * measured.finite:
         flags += _judge_random(measured, expected, stored.dtype)
     return flags + runs + _repeat_words(measured, stored.shape)
+
+
+def _judge_padding(measured: Measured) -> list[str]:
+    return [] if measured.padding_is_zero else ["the padding row is not zero"]
+
+
+def _judge_finite(measured: Measured) -> list[str]:
+    if not measured.nonfinite:
+        return []
+    verb = "is" if measured.nonfinite == 1 else "are"
+    return [f"{measured.nonfinite} of {measured.size} values {verb} NaN or infinite"]
 
 
 def _judge_alone(measured: Measured, stored: Stored) -> list[str]:
@@ -262,8 +266,7 @@ def _judge_extremes(measured: Measured, expected: Distribution, dtype: str) -> l
 
 
 def _words(distribution: Distribution) -> str:
-    names = ((Uniform, "uniform"), (Normal, "normal"), (TruncatedNormal, "truncated normal"))
-    return f"a {next(name for kind, name in names if isinstance(distribution, kind))} distribution"
+    return f"{next(name for kind, name in WORDS if isinstance(distribution, kind))} distribution"
 
 
 def _factor(ratio: float) -> str:
@@ -280,7 +283,7 @@ def ratio_text(ratio: float) -> str:
 def _std_is_off(std: float, known: Theory, n: int, off: float) -> bool:
     if n < 2 or not known.std:
         return False
-    low, high = _variance_limits(n, known.kurtosis)
+    low, high = variance_limits(n, known.kurtosis)
     return std - off > known.std * math.sqrt(high) or std + off < known.std * math.sqrt(low)
 
 
@@ -288,22 +291,13 @@ def std_limits(one: Checked) -> tuple[float, float]:
     """Between which the standard deviation of a tensor over its theory raises no flag."""
     if one.measured is None or one.theory is None or one.distribution is None or one.stored is None:
         raise ValueError(f"no theory of {shortened(one.name)}")
-    low, high = _variance_limits(max(2, one.measured.finite), one.theory.kurtosis)
+    if isinstance(one.distribution, OrthogonalMatrix):
+        off = orthogonal_tolerance(one.distribution, one.stored.dtype)
+        # Of the standard deviation about the mean, which the sum of squares does not fix.
+        return 1 - off - SIGMAS * SIGMAS / max(2, one.measured.finite), 1 + off
+    low, high = variance_limits(max(2, one.measured.finite), one.theory.kurtosis)
     off = moment_tolerance(one.distribution, one.stored.dtype)[1] / one.theory.std
     return max(0.0, math.sqrt(low) - off), math.sqrt(high) + off
-
-
-def _variance_limits(n: int, kurtosis: float) -> tuple[float, float]:
-    """Between which the variance of n values about their mean lies, over its theory."""
-    freedom = n - 1  # degrees of freedom
-    error = SIGMAS * math.sqrt((kurtosis - 1) / freedom) + 1e-9  # the latter for rounding
-    # The variance about the mean of the values is smaller than that about the theory's by the square of
-    # the distance. Of two values with a probability of 1/2 each, this is all that makes it vary.
-    distance = SIGMAS * SIGMAS / n
-    spread = (kurtosis - 1) / (9 * freedom)  # Wilson, Hilferty: 2 / (9 degrees of freedom)
-    root = SIGMAS * math.sqrt(spread)
-    low, high = (max(0.0, 1 - spread + side * root) ** 3 * freedom / n for side in (-1, 1))
-    return max(0.0, min(low, 1 - error - distance)), max(high, 1 + error)
 
 
 def _other_fan(
@@ -555,21 +549,24 @@ def check_tensors(
     check_callback("progress", progress)
     threads = get_num_threads() if threads is None else check_int("threads", threads, 1)
     expected = [None if tensor is None else tensor.resolve() for _, tensor in pairs]  # fmt: skip
+    judged = [None if one is None or not has_theory(one) else one for one in expected]
     measured: list[Measured | None] = [None] * len(pairs)
-    compared: dict[int, tuple[str, ...]] = {}  # flags of tensors of dtypes for constants
+    compared: dict[int, tuple[str, ...]] = {}  # flags of tensors of known values and of integers
     count = _Count(sum(stored.nbytes for stored, _ in pairs), progress)
 
     def task(i: int) -> None:
-        stored, tensor = pairs[order[i]]
+        number = order[i]
+        stored, tensor = pairs[number]
         if stored.dtype in DTYPE_SIZES:
             padding = _padding(stored, tensor)
-            measured[order[i]] = measure(
-                stored, expected[order[i]], padding, BUFFER_BYTES, count.advance
-            )
+            measured[number] = measure(stored, judged[number], padding, BUFFER_BYTES, count.advance)
+        else:
+            count.advance(stored.nbytes)
+        is_judged = judged[number] is not None and stored.dtype in DTYPE_SIZES
+        if tensor is None or is_judged:
             return
-        if tensor is not None and (tensor.dtype, tensor.shape) == (stored.dtype, stored.shape):
-            compared[order[i]] = _compare(stored, tensor)
-        count.advance(stored.nbytes)
+        if (tensor.dtype, tensor.shape) == (stored.dtype, stored.shape):
+            compared[number] = compare(stored, tensor)
 
     # The largest first, in the order in which `share` hands out its numbers.
     largest = sorted(range(len(pairs)), key=lambda i: -pairs[i][0].nbytes)
@@ -577,7 +574,12 @@ def check_tensors(
     order = dict(zip(turns, largest, strict=True))
     share(task, len(pairs), threads)
     origins = [None if tensor is None else _origin(tensor) for _, tensor in pairs]
-    repeats = copies([stored for stored, _ in pairs], measured, origins)
+    # Expressions may be alike: known values, or a small draw added to them.
+    apart = [
+        None if one is not None and not _is_random(one) else found
+        for found, one in zip(measured, expected, strict=True)
+    ]
+    repeats = copies([stored for stored, _ in pairs], apart, origins)
     with np.errstate(all="ignore"):  # of laws at the ends of the range of a float
         return [
             _checked(stored, tensor, expected[i], measured[i], repeats.get(i), compared.get(i))
@@ -609,15 +611,9 @@ def _padding(stored: Stored, tensor: Tensor | None) -> int | None:
     return tensor.padding_idx if tensor is not None and tensor.shape == stored.shape else None
 
 
-def _compare(stored: Stored, tensor: Tensor) -> tuple[str, ...]:
-    """Compare a tensor of a dtype for constants with its constant; returns its flags."""
-    source = Source(tensor, seed=0)  # constants have the same bytes for all
-    for begin in range(0, stored.nbytes, PIECE):
-        element = first_difference(stored, source, begin)
-        if element is not None:
-            value, where = constant_value(tensor.resolve()), index_of(element, stored.shape)
-            return (f"not {value:g} throughout: element {where} differs",)
-    return ()
+def _is_random(distribution: Distribution) -> bool:
+    """Whether no two tensors of a distribution are alike by chance."""
+    return has_theory(distribution) or isinstance(distribution, OrthogonalMatrix)
 
 
 def _checked(
@@ -635,9 +631,13 @@ def _checked(
         flags.append(f"dtype {stored.dtype}, expected {tensor.dtype}")
     name = stored.name
     if measured is None:
-        why = not_measured(stored.dtype) if compared is None else "compared with the constant alone"
+        why = not_measured(stored.dtype)
+        if compared is not None and expected is not None:
+            why = compared_note(expected)
         wrong = (*flags, *(compared or ()))
         return Checked(name, stored, expected, None, None, wrong, (why,))
+    if expected is not None and not has_theory(expected):
+        return _checked_computed(stored, expected, measured, (*flags, *(compared or ())))
     flags += judge(measured, expected, stored)
     if repeat is not None:
         flags.append(repeat)
@@ -649,6 +649,21 @@ def _checked(
     known = theory(judged, measured.finite, stored.dtype)
     limits = notes(expected, stored.dtype)
     return Checked(name, stored, expected, measured, known, tuple(flags), limits)
+
+
+def _checked_computed(
+    stored: Stored, expected: Distribution, measured: Measured, flags: tuple[str, ...]
+) -> Checked:
+    """What is known of a tensor of an orthogonal matrix, of known values, or of another expression."""
+    found = [*flags, *_judge_padding(measured)]
+    if not is_exact(expected):  # of which infinite ones are meant
+        found += _judge_finite(measured)
+    if not isinstance(expected, OrthogonalMatrix):
+        limits = (compared_note(expected),)
+        return Checked(stored.name, stored, None, measured, None, tuple(found), limits)
+    found += judge_orthogonal(measured, expected, stored.dtype)
+    known = theory(expected, measured.finite, stored.dtype)
+    return Checked(stored.name, stored, expected, measured, known, tuple(found))
 
 
 def notes(expected: Distribution, dtype: str) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ from fastinit.moments import Moments
 from fastinit.plot import check_drawable, histograms
 from fastinit.spec import CLASSES, READY_MADE, parse_initializer, parse_rule
 from fastinit.streams import MAX_UINT64, seed_value
-from fastinit.theory import theory
+from fastinit.theory import has_theory, theory
 
 #: A progress bar appears when the work takes longer than this.
 PROGRESS_AFTER_SECONDS = 0.5
@@ -317,7 +317,8 @@ def _run_fill(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--name is for .safetensors files: a .npy file has no name, got {name!r}")
     name = printable(path.stem or "-") if name is None else name
     tensor = fi.Tensor(name, arguments.shape, arguments.init, dtype, stream=stream)
-    moments = Moments(dtype, tensor.resolve()) if arguments.measure and tensor.size else None
+    measures = arguments.measure and tensor.size and has_theory(tensor.resolve())
+    moments = Moments(dtype, tensor.resolve()) if measures else None
     start = time.perf_counter()
     with Progress("fill", FLUSHING) as progress:
         fi.Model([tensor]).write(

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from fastinit import _kernel
 from fastinit.fill import Array, Box, c_strides
-from fastinit.rounding import encode
 from fastinit.streams import Stream, stream_key, stream_name
 from fastinit.threads import get_num_threads, share, usable_cpus
 
@@ -138,11 +137,10 @@ class Prepared:
         @_kernel.in_default_arithmetic
         def fill_part(part: tuple[slice, ...]) -> None:
             chosen = tuple(r[item] for r, item in zip(ranges, part, strict=True))
-            with np.errstate(all="ignore"):
-                values = evaluation.in_box().values(self.distribution, shape, chosen)
-                made = encode(values, self.dtype)
             items: tuple[Any, ...] = (*part, ...)  # the latter for an array of no axes
-            whole[items].view(made.dtype)[...] = made
+            box = evaluation.in_box()
+            with np.errstate(all="ignore"):
+                self.distribution.paint(whole[items], shape, chosen, box, self.dtype)
 
         tiles = Tiles(whole.shape)
         threads = get_num_threads() if threads is None else threads

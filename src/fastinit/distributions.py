@@ -58,6 +58,9 @@ class LogUniform(Computed):
         if not self.low < self.high:
             raise ValueError(f"low must be below high, got low={self.low!r}, high={self.high!r}")
 
+    def reach(self) -> float:
+        return self.high
+
     def draw(
         self, first: int, steps: Sequence[int], counts: Sequence[int], key: int, real: str
     ) -> NDArray[Any]:
@@ -85,6 +88,9 @@ class Exponential(Computed):
     @_kernel.in_default_arithmetic
     def __post_init__(self) -> None:
         object.__setattr__(self, "scale", check_positive("scale", self.scale))
+
+    def reach(self) -> float:
+        return 37.5 * self.scale  # that of float64
 
     def draw(
         self, first: int, steps: Sequence[int], counts: Sequence[int], key: int, real: str
@@ -135,6 +141,9 @@ class RandomIntegers(Computed):
 
     def limits(self) -> tuple[int, int]:
         return self.low, self.high - 1
+
+    def reach(self) -> float:
+        return float(max(abs(self.low), abs(self.high - 1)))
 
     def draw(
         self, first: int, steps: Sequence[int], counts: Sequence[int], key: int, real: str
@@ -231,6 +240,9 @@ class OrthogonalMatrix(Computed):
     rows: int
     columns: int
 
+    def reach(self) -> float:
+        return abs(self.gain)
+
     def compute(
         self, shape: tuple[int, ...], ranges: Ranges, evaluation: Evaluation
     ) -> NDArray[Any]:
@@ -289,6 +301,9 @@ class Identity(Computed):
         if not self.gain.is_integer():
             return None
         return min(0, int(self.gain)), max(0, int(self.gain))
+
+    def reach(self) -> float:
+        return abs(self.gain)
 
     def compute(
         self, shape: tuple[int, ...], ranges: Ranges, evaluation: Evaluation

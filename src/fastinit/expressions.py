@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastinit.checks import check_choice, check_int, shown
-from fastinit.computed import BOX, Evaluation, Ranges, take
+from fastinit.computed import Evaluation, Ranges, take
 from fastinit.dtypes import constant_value, stored_dtype
-from fastinit.fans import normalize_shape
-from fastinit.fill import Index, c_strides, select_box
+from fastinit.fill import Array, c_strides
 from fastinit.folding import fold
-from fastinit.initializers import Computed, Constant, Distribution
+from fastinit.initializers import Computed, Constant, Distribution, positions
+from fastinit.parts import Norm, Parts, check_broadcast, check_dtype, check_operand
 from fastinit.rounding import decode
 
 __all__ = ["Computed", "Draw", "Known", "Norm", "Op", "Parts", "apply_op"]
@@ -75,7 +75,7 @@ class Draw(Computed):
     stream: str | None = None
 
     def __post_init__(self) -> None:
-        _check_operand("of", self.of)
+        check_operand("of", self.of)
         if not is_drawn(self.of) and (self.first or self.steps is not None):
             raise TypeError(
                 f"first and steps need a distribution whose elements are drawn one by one, got {shown(self.of)}"
@@ -100,10 +100,13 @@ class Draw(Computed):
                     "first and steps must select positions in [0, 2**64), got some in "
                     f"[{lowest}, {highest}] for shape {shape}"
                 )
+        is_plain = self.number == 1 and self.first == 0 and self.stream is None
+        if is_plain and list(strides) == c_strides(tuple(shape)):
+            return self.of.resolve(shape)
         return self
 
-    def limits(self) -> tuple[int, int] | None:
-        return _limits(self.of)
+    def check_dtype(self, dtype: str) -> None:
+        check_dtype(self.of, dtype)
 
     def compute(
         self, shape: tuple[int, ...], ranges: Ranges, evaluation: Evaluation
@@ -111,11 +114,25 @@ class Draw(Computed):
         if not is_drawn(self.of):
             of = self.of.resolve(shape)
             return evaluation.of(self.number, self.stream).values(of, shape, ranges)
-        strides = c_strides(shape) if self.steps is None else self.steps
-        first = self.first + sum(r.start * step for r, step in zip(ranges, strides, strict=True))
-        steps = [r.step * step for r, step in zip(ranges, strides, strict=True)]
+        first, steps = positions(ranges, c_strides(shape) if self.steps is None else self.steps)
         key = evaluation.key(self.number, self.stream)
-        return self.of.draw(first, steps, [len(r) for r in ranges], key, evaluation.real)
+        counts = [len(r) for r in ranges]
+        return self.of.draw(self.first + first, steps, counts, key, evaluation.real)
+
+    def paint(
+        self,
+        out: Array,
+        shape: tuple[int, ...],
+        ranges: Ranges,
+        evaluation: Evaluation,
+        dtype: str,
+    ) -> None:
+        if isinstance(self.of, Computed):
+            Computed.paint(self, out, shape, ranges, evaluation, dtype)
+            return
+        first, steps = positions(ranges, c_strides(shape) if self.steps is None else self.steps)
+        key = evaluation.key(self.number, self.stream)
+        self.of.paint_stream(out, self.first + first, steps, key, dtype)
 
 
 def is_drawn(distribution: Distribution) -> bool:
@@ -187,13 +204,26 @@ class Known(Computed):
         return int(self.values.min()), int(self.values.max())
 
     def resolve(self, shape: Sequence[int]) -> Distribution:
-        _check_broadcast("values", self.values.shape, shape)
+        check_broadcast("values", self.values.shape, shape)
         return self
 
     def compute(
         self, shape: tuple[int, ...], ranges: Ranges, evaluation: Evaluation
     ) -> NDArray[Any]:
         return decode(take(self.values, shape, ranges), self.dtype)
+
+    def paint(
+        self,
+        out: Array,
+        shape: tuple[int, ...],
+        ranges: Ranges,
+        evaluation: Evaluation,
+        dtype: str,
+    ) -> None:
+        if dtype == self.dtype:  # every bit, those of NaN too
+            out.view(self.values.dtype)[...] = take(self.values, shape, ranges)
+        else:
+            Computed.paint(self, out, shape, ranges, evaluation, dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,139 +279,6 @@ def _operand(value: Any) -> Distribution | float:
     if isinstance(value, (int, float, np.integer, np.floating)):
         return float(value)
     raise TypeError(f"operands must be distributions or numbers, got {shown(value)}")
-
-
-def _check_broadcast(name: str, shape: tuple[int, ...], wanted: Sequence[int]) -> None:
-    pairs = zip(shape[::-1], tuple(wanted)[::-1], strict=False)
-    if len(shape) > len(wanted) or any(n not in (1, w) for n, w in pairs):
-        raise ValueError(f"{name} of shape {shape} must broadcast to {tuple(wanted)}")
-
-
-def _check_operand(name: str, value: object) -> None:
-    if not isinstance(value, Distribution):
-        raise TypeError(f"{name} must be a distribution, got {shown(value)}")
-
-
-def _limits(distribution: Distribution) -> tuple[int, int] | None:
-    """The least and the largest value where all are integers."""
-    if isinstance(distribution, Constant) and distribution.value.is_integer():
-        return int(distribution.value), int(distribution.value)
-    return distribution.limits() if isinstance(distribution, Computed) else None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Parts(Computed):
-    """A tensor some of whose parts have distributions of their own.
-
-    Parameters
-    ----------
-    base : Distribution
-        Of all elements that are in no part.
-    parts : sequence of (index, Distribution)
-        ``whole[index]`` has this distribution, and the shape of ``whole[index]``; a later one
-        overrides an earlier one. Its draws are where it says: `Draw` has `first` and `steps`.
-    """
-
-    base: Distribution
-    parts: tuple[tuple[Index, Distribution], ...]
-
-    def __post_init__(self) -> None:
-        _check_operand("base", self.base)
-        pairs = tuple((_items(index), part) for index, part in self.parts)
-        for _, part in pairs:
-            _check_operand("parts", part)
-        object.__setattr__(self, "parts", pairs)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Parts) and self._identity() == other._identity()
-
-    def __hash__(self) -> int:  # slices have no hash in Python 3.11
-        return hash(self._identity())
-
-    def _identity(self) -> tuple[Any, ...]:
-        return self.base, tuple((repr(index), part) for index, part in self.parts)
-
-    def resolve(self, shape: Sequence[int]) -> Distribution:
-        self.base.resolve(shape)
-        for index, part in self.parts:
-            box = select_box(tuple(shape), index)
-            part.resolve(tuple(len(box.ranges[axis]) for axis in box.axes))
-        return self
-
-    def limits(self) -> tuple[int, int] | None:
-        found = [_limits(self.base), *(_limits(part) for _, part in self.parts)]
-        known = [limits for limits in found if limits is not None]
-        if len(known) < len(found):
-            return None
-        return min(low for low, _ in known), max(high for _, high in known)
-
-    def compute(
-        self, shape: tuple[int, ...], ranges: Ranges, evaluation: Evaluation
-    ) -> NDArray[Any]:
-        sizes = tuple(map(len, ranges))
-        placed = [_Placed(shape, ranges, index, part) for index, part in self.parts]
-        placed = [one for one in placed if one.is_inside]
-        last_full = max((i for i, one in enumerate(placed) if one.sizes == sizes), default=-1)
-        limits = self.limits()
-        kind = np.float64 if limits is None else np.int64 if limits[0] < 0 else np.uint64
-        values = np.empty(sizes, kind)
-        if last_full < 0:
-            values[...] = evaluation.values(self.base, shape, ranges)
-        for one in placed[max(0, last_full) :]:
-            one.write(values, evaluation)
-        return values
-
-
-class _Placed:
-    """The elements of a part that lie in a box: where in the box, and where in the part."""
-
-    def __init__(
-        self, shape: tuple[int, ...], ranges: Ranges, index: Index, part: Distribution
-    ) -> None:
-        selected, kept = select_box(shape, index)
-        common = [intersect(r, s) for r, s in zip(ranges, selected, strict=True)]
-        self.distribution = part
-        self.is_inside = all(common)
-        if not self.is_inside:
-            return
-        self.sizes = tuple(map(len, common))
-        self.shape = tuple(len(selected[axis]) for axis in kept)
-        self.ranges = tuple(_positions(common[axis], selected[axis]) for axis in kept)
-        places = [_positions(c, r) for c, r in zip(common, ranges, strict=True)]
-        self._kept = kept
-        self._box = tuple(slice(r.start, r.stop, r.step) for r in places)
-
-    def write(self, values: NDArray[Any], evaluation: Evaluation) -> None:
-        made = evaluation.values(self.distribution, self.shape, self.ranges)
-        made = np.broadcast_to(made, [len(r) for r in self.ranges])
-        axes = range(values.ndim)
-        values[self._box] = made[tuple(slice(None) if a in self._kept else None for a in axes)]
-
-
-def _items(index: Any) -> Index:
-    items = tuple(index) if isinstance(index, (tuple, list)) else (index,)
-    return tuple(int(item) if isinstance(item, np.integer) else item for item in items)
-
-
-def intersect(r: range, selected: range) -> range:
-    """The elements of `r` that are in `selected`, in the order of `r`."""
-    if not r or not selected:
-        return range(0)
-    rising = r if r.step > 0 else r[::-1]
-    low, high = min(selected[0], selected[-1]), max(selected[0], selected[-1])
-    begin = max(0, -((rising.start - low) // rising.step))
-    inside = rising[begin : max(begin, (high - rising.start) // rising.step + 1)]
-    period = abs(selected.step) // math.gcd(rising.step, selected.step)
-    at = next((i for i, x in enumerate(inside[:period]) if x in selected), None)
-    found = range(0) if at is None else inside[at::period]
-    return found if r.step > 0 else found[::-1]
-
-
-def _positions(common: range, within: range) -> range:
-    """Where the elements of a range that are in another one are in that, in rising order if `common` is of its order."""
-    first = within.index(common[0])
-    step = within.index(common[1]) - first if len(common) > 1 else 1
-    return range(first, first + step * len(common), step)
 
 
 def apply_op(name: str, *operands: Distribution | float) -> Distribution:
@@ -442,72 +339,3 @@ def _plain(x: Distribution | float) -> Distribution | float:
 def _number(x: Distribution | float) -> float | None:
     """A number, or the value of a constant."""
     return x if isinstance(x, float) else constant_value(x)
-
-
-@dataclass(frozen=True, slots=True)
-class Norm(Computed):
-    """The square root of the sum of squares over axes, which are kept with size 1.
-
-    Parameters
-    ----------
-    of : Distribution
-    shape : tuple of int
-        The shape of `of`.
-    axes : tuple of int
-        The axes that are summed over, counted from the first one.
-
-    Notes
-    -----
-    It needs all elements of `of`, which are computed once for a tensor, whatever part is filled.
-    """
-
-    of: Distribution
-    shape: tuple[int, ...]
-    axes: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        _check_operand("of", self.of)
-        object.__setattr__(self, "shape", normalize_shape(self.shape))
-        ndim = len(self.shape)
-        axes = {check_int("axes", axis, -ndim, ndim - 1) % ndim for axis in self.axes}
-        object.__setattr__(self, "axes", tuple(sorted(axes)))
-
-    def resolve(self, shape: Sequence[int]) -> Distribution:
-        self.of.resolve(self.shape)
-        kept = tuple(1 if a in self.axes else n for a, n in enumerate(self.shape))
-        _check_broadcast("a norm", kept, shape)
-        return self
-
-    def compute(
-        self, shape: tuple[int, ...], ranges: Ranges, evaluation: Evaluation
-    ) -> NDArray[Any]:
-        whole = evaluation.whole(self, self.shape, lambda: self._whole(evaluation))
-        return take(whole, shape, ranges)
-
-    def _whole(self, evaluation: Evaluation) -> NDArray[np.float64]:
-        kept = [axis for axis in range(len(self.shape)) if axis not in self.axes]
-        sizes = [self.shape[axis] for axis in kept] or [1]
-        norms = np.empty(sizes)
-        summed = math.prod(self.shape[axis] for axis in self.axes)
-        rows = max(1, BOX // max(1, summed))  # of the first axis that is kept
-        for begin in range(0, sizes[0], rows):
-            some = list(map(range, self.shape))
-            if kept:
-                some[kept[0]] = range(begin, min(begin + rows, sizes[0]))
-            values = evaluation.in_box().values(self.of, self.shape, tuple(some))
-            values = np.broadcast_to(values, [len(r) for r in some])
-            sums = _sum_last(values.transpose([*kept, *self.axes]), len(kept))
-            norms[begin : begin + rows] = np.sqrt(sums)
-        return norms.reshape([1 if a in self.axes else n for a, n in enumerate(self.shape)])
-
-
-def _sum_last(values: NDArray[Any], kept: int) -> NDArray[np.float64]:
-    """Sums of squares over the axes after the first ones, in halves: NumPy's own order depends on memory layout."""
-    summed = math.prod(values.shape[kept:])
-    squares = values.astype(np.float64).reshape(*values.shape[:kept], summed) ** 2
-    while squares.shape[-1] > 1:
-        half = squares.shape[-1] // 2
-        rest = squares[..., 2 * half :]
-        squares = np.concatenate((squares[..., :half] + squares[..., half : 2 * half], rest), -1)
-    sums: NDArray[np.float64] = squares.sum(axis=-1)
-    return sums

@@ -44,6 +44,7 @@ from fastinit.fill import (
     new_array,
     select,
 )
+from fastinit.rounding import decode, encode
 from fastinit.streams import Seed, Stream
 
 
@@ -226,11 +227,28 @@ class Distribution(Initializer):
 
         They are float64, or integers where all values are, and broadcast to the sizes of the ranges.
         """
-        strides = c_strides(shape)
-        first = sum(r.start * step for r, step in zip(ranges, strides, strict=True))
-        steps = [r.step * step for r, step in zip(ranges, strides, strict=True)]
+        first, steps = positions(ranges, c_strides(shape))
         counts = [len(r) for r in ranges]
         return self.draw(first, steps, counts, evaluation.key(1), evaluation.real)
+
+    def paint(
+        self,
+        out: Array,
+        shape: tuple[int, ...],
+        ranges: Ranges,
+        evaluation: Evaluation,
+        dtype: str,
+    ) -> None:
+        """Write these values to `out`, whose items are taken to be of `dtype`: those of the kernel for that dtype."""
+        self.paint_stream(out, *positions(ranges, c_strides(shape)), evaluation.key(1), dtype)
+
+    def paint_stream(
+        self, out: Array, first: int, steps: Sequence[int], key: int, dtype: str
+    ) -> None:
+        """Write elements of a stream to `out`: from `first` on, `steps` apart along each axis."""
+        prepared = prepare(self, (), dtype)
+        assert isinstance(prepared, _kernel.Distribution)
+        fill_strided(out, prepared, key, first, steps, 1)
 
 
 class Computed(Distribution):
@@ -249,6 +267,11 @@ class Computed(Distribution):
     def check_dtype(self, dtype: str) -> None:
         """Refuse a dtype that cannot have the values: any float will do, an integer dtype takes integers in its range."""
         if dtype in DTYPE_SIZES:
+            reach = self.reach()
+            if reach is not None and not np.isfinite(decode(encode(np.array(reach), dtype), dtype)):
+                raise ValueError(
+                    f"values could exceed the largest finite number of the dtype: {shown(self)} in {dtype}"
+                )
             return
         limits, possible = self.limits(), integer_limits(dtype)
         if possible is None or limits is None:
@@ -262,9 +285,30 @@ class Computed(Distribution):
                 f"got some in [{limits[0]}, {limits[1]}]"
             )
 
+    def paint(
+        self,
+        out: Array,
+        shape: tuple[int, ...],
+        ranges: Ranges,
+        evaluation: Evaluation,
+        dtype: str,
+    ) -> None:
+        made = encode(evaluation.values(self, shape, ranges), dtype)
+        out.view(made.dtype)[...] = made
+
     def limits(self) -> tuple[int, int] | None:
         """The least and the largest value where all are integers; None otherwise."""
         return None
+
+    def reach(self) -> float | None:
+        """What no absolute value exceeds, where that is known and finite."""
+        return None
+
+
+def positions(ranges: Ranges, strides: Sequence[int]) -> tuple[int, list[int]]:
+    """The position in the stream of the first element of some ranges, and the step along each."""
+    first = sum(r.start * step for r, step in zip(ranges, strides, strict=True))
+    return first, [r.step * step for r, step in zip(ranges, strides, strict=True)]
 
 
 def integer_limits(dtype: str) -> tuple[int, int] | None:
@@ -347,6 +391,14 @@ class Constant(Distribution):
         self, first: int, steps: Sequence[int], counts: Sequence[int], key: int, real: str
     ) -> NDArray[Any]:
         return np.full(counts, self.value)
+
+    def paint_stream(
+        self, out: Array, first: int, steps: Sequence[int], key: int, dtype: str
+    ) -> None:
+        if dtype in DTYPE_SIZES:
+            Distribution.paint_stream(self, out, first, steps, key, dtype)
+        else:  # integers among others
+            out.view(dtype)[...] = int(self.value)
 
 
 @_taking_both("low", "high", "give both ends", or_one_by_name=False)

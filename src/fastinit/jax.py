@@ -48,6 +48,7 @@ from fastinit.choices import DistributionName, Mode
 from fastinit.fans import Axes, normalize_shape, positive_axes
 from fastinit.fill import output_dtype
 from fastinit.jax_arrays import key_words, make_array, named_sharding
+from fastinit.jax_tree import init_tree, leaf_paths
 
 __all__ = [
     "Initializer",
@@ -57,8 +58,10 @@ __all__ = [
     "glorot_uniform",
     "he_normal",
     "he_uniform",
+    "init_tree",
     "kaiming_normal",
     "kaiming_uniform",
+    "leaf_paths",
     "lecun_normal",
     "lecun_uniform",
     "normal",
@@ -368,6 +371,8 @@ def _initializer(
             out_sharding = named_sharding("out_sharding", out_sharding, traced)
         return make_array(law, dims, made, words, out_sharding)
 
+    # For `init_tree`, whose streams are named and whose seeds are no keys.
+    vars(init)["fastinit_distribution"] = distribution if early is None else lambda: early
     return init
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from fastinit import initializers as laws
+from fastinit.dtypes import is_fillable
 from fastinit.fill import Array
 from fastinit.initializers import prepare
 from fastinit.streams import Seed, Stream
@@ -25,20 +26,20 @@ Reader = Callable[[Array], tuple[Seed, Stream]]
 _ALIGNMENT = 64
 
 
-def key_words(key: Any) -> Any:
+def key_words(key: Any, name: str = "key") -> Any:
     """The 32-bit words of one key. Traced if anything is: a known key under jax.jit gives a tracer."""
     try:
         words = jax.random.key_data(key)
     except TypeError as error:
         raise TypeError(
-            f"key must be a key of jax.random.key or jax.random.PRNGKey, got {key!r:.80}"
+            f"{name} must be a key of jax.random.key or jax.random.PRNGKey, got {key!r:.80}"
         ) from error
     if words.ndim > 1:
         typed = jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key)
         several = key.shape if typed else words.shape[:-1]
         if several:
             raise ValueError(
-                f"key must be a single key, got an array of keys of shape {several}: "
+                f"{name} must be a single key, got an array of keys of shape {several}: "
                 "use jax.vmap for several"
             )
         words = words.ravel()
@@ -232,7 +233,8 @@ def _traced(
     read: Reader,
 ) -> Any:
     """The array as an operation of the function that is being traced."""
-    prepare(law, shape, dtype.name)  # its errors are clearer now than from within the callback
+    if is_fillable(dtype.name):
+        prepare(law, shape, dtype.name)  # its errors are clearer now than from within the callback
 
     def make(part: Shape, words: Any, place: Any) -> Any:
         fill, result = _Fill(law, shape, part, dtype, read), jax.ShapeDtypeStruct(part, dtype)

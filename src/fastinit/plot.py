@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from fastinit.check import Checked, ks_limit, ratio_text, std_limits
+from fastinit.check import Checked, ratio_text, std_limits
 from fastinit.checks import counted, printable
 from fastinit.initializers import Distribution
+from fastinit.limits import ks_limit
 from fastinit.measure import REACH, Measured
-from fastinit.theory import bounds, cdf
+from fastinit.theory import bounds, cdf, has_theory
 from fastinit.write import naming_output
 
 COLUMNS = 4
@@ -392,6 +393,8 @@ def _numbers(one: Checked) -> str:
     text = f"{stored.dtype} {shape}, mean {found.mean:.3g}, std {found.std:.4g}"
     if known is None or not known.std:
         return text
+    if math.isnan(found.ks):
+        return f"{text}\nstd / theory {ratio_text(found.std / known.std)}"
     ratio, distance = found.std / known.std, found.ks / ks_limit(found.finite)
     return f"{text}\nstd / theory {ratio_text(ratio)}, KS / limit {distance:.2g}"
 
@@ -404,7 +407,13 @@ def _draw_bars(axes: Any, one: Checked) -> None:
     heights = counts / (max(1, found.finite) * np.diff(edges))
     axes.stairs(heights, edges, fill=True, color=BARS)
     highest = float(heights.max())
-    if one.distribution is not None and one.theory is not None and one.theory.std > 0:
+    known = one.theory
+    if (
+        one.distribution is not None
+        and known is not None
+        and known.std > 0
+        and has_theory(one.distribution)
+    ):
         x, density = _density(one.distribution, low, high)
         axes.plot(x, density, color=LINE, linewidth=1)
         highest = max(highest, min(float(density.max()), 4 * highest))

@@ -61,10 +61,12 @@ def decode(bits: NDArray[Any], dtype: str) -> NDArray[Any]:
     """Numbers from the bits of a stored dtype: integers and bools as they are, floats as float64."""
     if dtype in _NATIVE:
         numbers: NDArray[Any] = bits.view(_NATIVE[dtype])
-        return numbers if dtype == "complex64" else numbers.astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            return numbers if dtype == "complex64" else numbers.astype(np.float64)
     if dtype.startswith(("float", "bfloat")):
         values: NDArray[Any] = decode_table(dtype)[bits]
-        return values.astype(np.float64)
+        with np.errstate(invalid="ignore"):  # of signalling NaN
+            return values.astype(np.float64)
     integers: NDArray[Any] = bits.view(dtype)
     return integers
 
@@ -75,6 +77,8 @@ def encode(values: NDArray[Any], dtype: str) -> NDArray[Any]:
     What is too large becomes infinite, or NaN in a dtype without infinity. Integers must be in the
     range of an integer dtype.
     """
+    if not values.ndim:  # of which NumPy makes scalars
+        return encode(values.reshape(1), dtype).reshape(())
     if dtype in _NATIVE:
         with np.errstate(over="ignore", invalid="ignore"):
             return values.astype(_NATIVE[dtype], copy=False)

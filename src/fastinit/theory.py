@@ -12,12 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastinit.checks import shown
+from fastinit.distributions import Exponential, LogUniform, OrthogonalMatrix, RandomIntegers
 from fastinit.dtypes import constant_value
 from fastinit.fans import gauss_legendre, truncated_moments
 from fastinit.initializers import Constant, Distribution, Normal, TruncatedNormal, Uniform
-from fastinit.rounding import decode_table
+from fastinit.rounding import decode_table, encode
 
 Reals = NDArray[np.float64]
+
+#: The distributions whose moments and distribution function are known.
+WITH_THEORY = (
+    Constant, Uniform, Normal, TruncatedNormal, LogUniform, Exponential, RandomIntegers,
+)  # fmt: skip
+#: Integers that are rounded one by one: of more, those that lie halfway between two numbers of a dtype matter less.
+MOST_INTEGERS = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +98,38 @@ def theory(distribution: Distribution, n: int, dtype: str | None = None) -> Theo
                 low = origin - stddev * _median_of_largest(-upper, n)
             if not is_bound[1]:
                 high = origin + stddev * _median_of_largest(lower, n)
+        case LogUniform(left, right):
+            mean, std, kurtosis = _log_uniform_moments(left, right)
+        case Exponential(scale):
+            mean, std, kurtosis = scale, scale, 9.0
+            high = -scale * math.log(-math.expm1(-math.log(2) / max(n, 1)))
+        case RandomIntegers(first, stop):
+            mean, std, kurtosis = _integer_moments(first, stop)
+        case OrthogonalMatrix(gain, rows, columns):
+            size = max(rows, columns)
+            mean, std, kurtosis = 0.0, abs(gain) / math.sqrt(max(1, size)), 3 * size / (size + 2)
+            return Theory(mean, std, low, high, kurtosis, *is_bound)  # of all dtypes
         case _:
             raise TypeError(f"no theory of {shown(distribution)}")
     if dtype in CODES and std > 0:
         mean, std, kurtosis = moments(grid(dtype)[0], probabilities(distribution, dtype))
     return Theory(mean, std, low, high, kurtosis, *is_bound)
+
+
+def _log_uniform_moments(low: float, high: float) -> tuple[float, float, float]:
+    """Mean, standard deviation and kurtosis, by quadrature: differences of powers would lose their digits."""
+    nodes, weights = gauss_legendre(64)
+    mean, std, kurtosis = moments(np.exp(math.log(high / low) * nodes), weights)
+    return low * mean, low * std, kurtosis
+
+
+def _integer_moments(first: int, stop: int) -> tuple[float, float, float]:
+    count = stop - first
+    if count == 1:
+        return float(first), 0.0, 1.0
+    square = float(count) ** 2
+    kurtosis = 1.8 * (square - 7 / 3) / (square - 1)
+    return (first + stop - 1) / 2, math.sqrt((square - 1) / 12), kurtosis
 
 
 def _origin(distribution: TruncatedNormal) -> float:
@@ -152,6 +187,13 @@ def cdf(distribution: Distribution, x: Reals) -> Reals:
             return _upper_tail((mean - x) / std)
         case TruncatedNormal(_, stddev, lower=lower, upper=upper) if stddev > 0:
             return _truncated_cdf((x - _origin(distribution)) / stddev, lower, upper)
+        case LogUniform(low, high):
+            inside = np.log(np.clip(x, low, high) / low) / math.log(high / low)
+            return np.clip(inside, 0.0, 1.0)
+        case Exponential(scale):
+            return -np.expm1(-np.maximum(x, 0.0) / scale)
+        case RandomIntegers(first, stop) if stop - first > 1:
+            return np.clip((np.floor(x) - (first - 1)) / (stop - first), 0.0, 1.0)
     return (x >= theory(distribution, 1).mean).astype(np.float64)
 
 
@@ -248,8 +290,17 @@ def bounds(distribution: Distribution, dtype: str | None = None) -> tuple[float,
     not one of its values.
     """
     match distribution:
-        case NearestUniform(low, high) if dtype is not None:
+        case NearestUniform(low, high) | LogUniform(low, high) if dtype is not None:
             return nearest(low, dtype), nearest(high, dtype)
+        case RandomIntegers(first, stop):
+            low, high = float(first), float(stop - 1)
+            return (low, high) if dtype is None else (nearest(low, dtype), nearest(high, dtype))
+        case LogUniform(low, high):
+            pass
+        case Exponential():
+            low, high = 0.0, math.inf
+        case OrthogonalMatrix(gain):
+            low, high = -abs(gain), abs(gain)
         case Constant(low):
             high = low
         case Uniform(low, high):
@@ -346,6 +397,12 @@ def cumulative(distribution: Distribution, dtype: str) -> tuple[Reals, Reals, Re
     What would round over a bound takes the number of `bounds` there. The first array is the smallest that
     the probabilities can be within the `tolerance`, the second is exact, and the third is the largest.
     """
+    if (
+        isinstance(distribution, RandomIntegers)
+        and distribution.high - distribution.low <= MOST_INTEGERS
+    ):
+        below = _rounded_integers(distribution, dtype)
+        return below, below, below
     low, high = bounds(distribution, dtype)
     middle = midpoints(dtype)
     off = tolerance(distribution, dtype)
@@ -354,6 +411,15 @@ def cumulative(distribution: Distribution, dtype: str) -> tuple[Reals, Reals, Re
         below[middle < low] = 0
         below[middle > high] = 1
     return least, exact, most
+
+
+def _rounded_integers(distribution: RandomIntegers, dtype: str) -> Reals:
+    """`cumulative` of integers, of which many may lie halfway between two numbers of the dtype."""
+    integers = np.arange(distribution.low, distribution.high, dtype=np.float64)
+    values, rank = grid(dtype)
+    ranks = rank[encode(integers, dtype).view(CODES[dtype])]
+    counts = np.bincount(ranks[ranks >= 0], minlength=values.size)
+    return np.cumsum(counts)[:-1] / integers.size
 
 
 def probabilities(distribution: Distribution, dtype: str) -> Reals:
@@ -398,6 +464,11 @@ def spacing(x: Reals, dtype: str) -> Reals:
     held = np.minimum(np.abs(x), np.finfo(dtype).max)
     spacing: Reals = np.spacing(held.astype(dtype)).astype(np.float64)
     return spacing
+
+
+def has_theory(distribution: Distribution) -> bool:
+    """Whether `theory` and `cdf` know a distribution, as they do all that is no expression."""
+    return isinstance(distribution, WITH_THEORY)
 
 
 def normal_probability(lower: float, upper: float) -> float:
