@@ -38,3 +38,12 @@ def test_writes_through_views_of_small_tensors_are_recorded() -> None:
     init_module_(module, seed=0)
     assert (module.weight.detach().numpy() == expected).all()
     assert (module.weight.bfloat16() == module.copy).all()
+
+
+def test_a_known_tensor_may_be_drawn_by_a_function_of_torch_nn_init() -> None:
+    with record():
+        module = nn.Module()
+        module.token = nn.Parameter(torch.zeros(1, 1, 8))
+        nn.init.trunc_normal_(module.token, std=0.02)
+    (token,) = recorded_tensors(module)
+    assert token.init == fi.TruncatedNormal.within(-2.0, 2.0, mean=0.0, stddev=0.02)

@@ -159,7 +159,8 @@ def _parsed(values: Mapping[str, Any]) -> Any:
             f"{near_words(kind, types) if isinstance(kind, str) else ''}{_about_auto_map(values)}"
         )
     with _named(f"the config of model_type {kind!r}"):
-        config = CONFIG_MAPPING[kind].from_dict(dict(values))
+        config_class = CONFIG_MAPPING[kind]
+        config = config_class.from_dict(config_class._decode_special_floats(dict(values)))
         config._attn_implementation = None  # "flash_attention_2" would need its package
         config._experts_implementation = None
         return config

@@ -18,7 +18,7 @@ from torch.nn.modules.module import (
     register_module_parameter_registration_hook,
 )
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from fastinit.distributions import Exponential, Orthogonal, RandomIntegers
 from fastinit.initializers import Distribution, Normal, Uniform
@@ -435,7 +435,8 @@ class Recorder(TorchDispatchMode):
         )
         memory = Memory(tensor.dtype, numel, shape)
         if not tensor.is_meta:
-            known = torch.empty(0, dtype=tensor.dtype).set_(storage, 0, (numel,), (1,))
+            with _disable_current_modes():  # in which empty has no memory
+                known = torch.empty(0, dtype=tensor.dtype).set_(storage, 0, (numel,), (1,))
             memory.written = Write(memory, None, Access(0, (numel,), (1,)), Real(known), False)
         set_memory(tensor, memory)
         return memory
