@@ -994,7 +994,7 @@ class Teacher(nn.Module):
         "copied": normal(2.0),
         "listed": Values([1.0, -2.0, 3.5]),
         "assigned": Parts(((np.s_[:20], normal(1.0)), (np.s_[20], ONES), (np.s_[21:], normal(1.0)))),
-        "columns": Parts(((np.s_[:, ::2], normal(1.0)), (np.s_[:, 1::2], ZEROS))),
+        "columns": Parts(((np.s_[:, ::2], normal(1.0, plain=False)), (np.s_[:, 1::2], ZEROS))),
         "diagonal": Values(3 * np.eye(6)),
         "twice": normal(0.3),
         "replaced": uniform(2.0),
@@ -1132,6 +1132,7 @@ def padding() -> nn.Module:
         "like": normal(1.0),
         "dropped": Through(lambda t: t / 2, Coins(0.5)),
     },
+    not_in_spec="signs",
 )
 class RandomFunctions(nn.Module):
     """Draws other than normal and uniform ones."""

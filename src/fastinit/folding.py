@@ -18,8 +18,6 @@ def fold(name: str, operands: list[Distribution | float]) -> Distribution | None
     """The plain distribution of an operation on one distribution and numbers, or None."""
     with suppress(ValueError, OverflowError, ZeroDivisionError):  # beyond the range of a float
         match name, operands:
-            case "neg", [Distribution() as x]:
-                return _scaled(x, -1.0)
             case ("add", [Distribution() as x, float(b)]) | (
                 "add",
                 [float(b), Distribution() as x],
@@ -27,9 +25,6 @@ def fold(name: str, operands: list[Distribution | float]) -> Distribution | None
                 return _shifted(x, b)
             case "sub", [Distribution() as x, float(b)]:
                 return _shifted(x, -b)
-            case "sub", [float(b), Distribution() as x]:
-                negative = _scaled(x, -1.0)
-                return None if negative is None else _shifted(negative, b)
             case ("mul", [Distribution() as x, float(a)]) | (
                 "mul",
                 [float(a), Distribution() as x],
@@ -59,13 +54,14 @@ def _scaled(x: Distribution, a: float) -> Distribution | None:
     match x:
         case _ if a == 0 or not math.isfinite(a):
             return Constant(0.0) if a == 0 and _is_finite(x) else None
-        case Normal(mean, stddev):
-            return Normal(mean * a, stddev * abs(a))
+        case Normal(mean, stddev) if (
+            a > 0
+        ):  # others may be made from the same draw: -x must be its negative
+            return Normal(mean * a, stddev * a)
         case Uniform(low, high) if a > 0:
             return Uniform(low * a, high * a)
-        case TruncatedNormal(mean, stddev, lower=lower, upper=upper):
-            lower, upper = (lower, upper) if a > 0 else (-upper, -lower)
-            return TruncatedNormal(mean * a, stddev * abs(a), lower=lower, upper=upper)
+        case TruncatedNormal(mean, stddev, lower=lower, upper=upper) if a > 0:
+            return TruncatedNormal(mean * a, stddev * a, lower=lower, upper=upper)
         case LogUniform(low, high) if a > 0:
             return LogUniform(low * a, high * a)
         case Exponential(scale) if a > 0:

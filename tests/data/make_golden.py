@@ -1,4 +1,4 @@
-"""Print golden.txt from the NumPy oracle. See README.md."""
+"""Print golden.txt, or golden_computed.txt, from the NumPy reference. See README.md."""
 
 from __future__ import annotations
 
@@ -41,21 +41,25 @@ def digest(values: np.ndarray) -> str:
     return hashlib.sha256(values.astype(values.dtype.newbyteorder("<")).tobytes()).hexdigest()
 
 
-def main() -> None:
+def line(dtype: str, name: str, *parameters: float) -> str:
     key = reference.stream_key(SEED, STREAM)
+    values = getattr(reference, name)(dtype, key, INDEX, N, *parameters)
+    columns = [repr(p) for p in parameters] + ["-"] * (4 - len(parameters))
+    return " ".join(map(str, (dtype, name, *columns, SEED, STREAM, INDEX, N, digest(values))))
+
+
+def main() -> None:
+    """The lines of the kernel's distributions; with the argument "computed" those of NumPy's."""
+    if sys.argv[1:] == ["computed"]:
+        for name, *parameters in COMPUTED:
+            for dtype in reference.DTYPES:
+                if dtype != "float64" or name == "random_integers":
+                    print(line(dtype, name, *parameters))
+        return
     for dtype in reference.DTYPES:
         for name, *parameters in DISTRIBUTIONS:
-            values = getattr(reference, name)(dtype, key, INDEX, N, *parameters)
-            columns = [repr(p) for p in parameters] + ["-"] * (4 - len(parameters))
-            print(dtype, name, *columns, SEED, STREAM, INDEX, N, digest(values))
-    for name, *parameters in COMPUTED:
-        for dtype in reference.DTYPES:
-            if dtype == "float64" and name != "random_integers":
-                continue
-            values = getattr(reference, name)(dtype, key, INDEX, N, *parameters)
-            columns = [repr(p) for p in parameters] + ["-"] * (4 - len(parameters))
-            print(dtype, name, *columns, SEED, STREAM, INDEX, N, digest(values))
-    words = reference.random_words(key, INDEX, N)
+            print(line(dtype, name, *parameters))
+    words = reference.random_words(reference.stream_key(SEED, STREAM), INDEX, N)
     print("uint32 random_words", *"----", SEED, STREAM, INDEX, N, digest(words))
 
 

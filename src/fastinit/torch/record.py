@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, wraps
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +26,6 @@ from fastinit.torch.memory import is_dtensor, is_plain
 from fastinit.torch.patch import current_recorder, recorded_by
 from fastinit.torch.recording import (
     KEY,
-    Access,
     Called,
     Copied,
     Drawn,
@@ -40,12 +39,12 @@ from fastinit.torch.recording import (
     Source,
     Undrawable,
     Write,
-    access_of,
     memory_of,
     reads_of,
     set_memory,
 )
 from fastinit.torch.replay import realise
+from fastinit.torch.views import Access, access_of
 
 aten = torch.ops.aten
 
@@ -154,6 +153,17 @@ COPIES = {
 }
 #: Functions whose results have the elements of several tensors one after the other.
 JOINS = {"cat", "stack", "concat"}
+
+
+def _by_itself(method: Any) -> Any:
+    """Let a method of a recorder run what it needs without being recorded."""
+
+    @wraps(method)
+    def run(*args: Any) -> Any:
+        with torch._C.DisableTorchFunction(), _disable_current_modes():
+            return method(*args)
+
+    return run
 
 
 class Recorder(TorchDispatchMode):
@@ -266,16 +276,19 @@ class Recorder(TorchDispatchMode):
         self._write(made, Drawn(init, self._epoch(made)))
         return made
 
+    @_by_itself
     def draw(self, tensor: Tensor, init: Distribution) -> Tensor:
         """Draw a distribution into a tensor: what a function of ``torch.nn.init`` does."""
         self._write(tensor, Drawn(init, self._epoch(tensor, alone=isinstance(init, Orthogonal))))
         return tensor
 
+    @_by_itself
     def make(self, tensor: Tensor, init: Distribution) -> Tensor:
         """Give a tensor the known values of an initializer."""
         self._write(tensor, Made(init))
         return tensor
 
+    @_by_itself
     def run(
         self, tensor: Tensor, name: str, function: Callable[[Tensor, int, str], object]
     ) -> Tensor:
@@ -393,6 +406,15 @@ class Recorder(TorchDispatchMode):
         made: Tensor = self._real(tensor)
         return made
 
+    @_by_itself
+    def alike(self, tensor: Tensor, other: Tensor) -> Tensor:
+        """A tensor that can become the data of another: with memory if that has some."""
+        if tensor.is_meta == other.is_meta:
+            return tensor
+        made = torch.empty_like(tensor, device="meta" if other.is_meta else "cpu")
+        self._write(made, Copied(self._read(tensor)))
+        return made
+
     def _looked_at(self, tensor: Tensor) -> str:
         """What the error of `_real` says."""
         memory = memory_of(tensor)
@@ -457,15 +479,12 @@ class Recorder(TorchDispatchMode):
 
     def _epoch(self, tensor: Tensor, alone: bool = False) -> Epoch:
         """The stream of a draw: that of the last draws into the memory, if they left these elements, or one `alone`."""
-        memory, (first, last) = self._memory(tensor), access_of(tensor).span
+        memory, access = self._memory(tensor), access_of(tensor)
         covers = tensor.numel() == memory.numel
         epoch = None if covers or alone else _last_epoch(memory)
-        if epoch is None or any(first < end and start < last for start, end in epoch.spans):
+        if epoch is None or not epoch.leaves(access):
             epoch = Epoch(memory, next(_serial), alone)
-        if epoch.spans and epoch.spans[-1][1] == first:
-            epoch.spans[-1] = (epoch.spans[-1][0], last)
-        else:
-            epoch.spans.append((first, last))
+        epoch.accesses.append(access)
         return epoch
 
     # Modules.
@@ -683,8 +702,10 @@ class _Values(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if func in _LOOKS_LIKE_CPU and (memory_of(args[0]) is not None):
+        if func in _LOOKS_LIKE_CPU and memory_of(args[0]) is not None:
             return _LOOKS_LIKE_CPU[func]
+        if func == _SET_DATA and (recorder := current_recorder.get()) is not None:
+            args = (args[0], recorder.alike(args[1], args[0]))
         if func in _TAKES_VALUES and memory_of(args[0]) is not None:
             recorder = current_recorder.get()
             if func is Tensor.__deepcopy__:
@@ -700,14 +721,22 @@ class _Values(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+_SET_DATA: Any = Tensor.data.__set__
 #: What code asks before it computes: recorded tensors are where their values will be.
 _LOOKS_LIKE_CPU: dict[Any, Any] = {
-    Tensor.device.__get__: torch.device("cpu"),  # type: ignore[attr-defined]
-    Tensor.is_meta.__get__: False,  # type: ignore[attr-defined]
-    Tensor.is_cpu.__get__: True,  # type: ignore[attr-defined]
+    Tensor.device.__get__: torch.device("cpu"),
+    Tensor.is_meta.__get__: False,
+    Tensor.is_cpu.__get__: True,
     Tensor.get_device: -1,
 }
-_TAKES_VALUES = {Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__deepcopy__}
+_TAKES_VALUES = {
+    Tensor.numpy,
+    Tensor.tolist,
+    Tensor.__array__,
+    Tensor.__deepcopy__,
+    Tensor.__dlpack__,
+    Tensor.__format__,
+}
 
 
 _watching = False

@@ -3,46 +3,18 @@
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from fastinit.fill import c_strides
 from fastinit.initializers import Distribution
+from fastinit.torch.views import Access, NotExpressibleError, access_of, overlap
 
 #: Where a module keeps its recorded entries, among its attributes.
 KEY = "_fastinit_recorded"
-
-
-class Access(NamedTuple):
-    """The elements of a tensor in its memory, counted in elements."""
-
-    offset: int
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-
-    @property
-    def numel(self) -> int:
-        return math.prod(self.size)
-
-    @property
-    def span(self) -> tuple[int, int]:
-        """The first element, and the one behind the last."""
-        last = sum((n - 1) * step for n, step in zip(self.size, self.stride, strict=True))
-        return (self.offset, self.offset + last + 1) if self.numel else (self.offset, self.offset)
-
-
-def access_of(tensor: Tensor) -> Access:
-    return Access(tensor.storage_offset(), tuple(tensor.shape), tensor.stride())
-
-
-def whole_access(shape: Sequence[int]) -> Access:
-    """A contiguous tensor from the first element of its memory on."""
-    return Access(0, tuple(shape), tuple(c_strides(tuple(shape))))
 
 
 @dataclass(eq=False, slots=True)
@@ -67,7 +39,18 @@ class Epoch:
     memory: Memory
     serial: int
     is_alone: bool = False  # of one draw only, which needs the stream from its beginning
-    spans: list[tuple[int, int]] = field(default_factory=list)
+    accesses: list[Access] = field(default_factory=list)
+
+    def leaves(self, access: Access) -> bool:
+        """Whether none of some elements is drawn yet; False where that cannot be told."""
+        first, last = access.span
+        near = [one for one in self.accesses if one.span[0] < last and first < one.span[1]]
+        try:
+            return all(
+                overlap(one, access, self.memory.shape, self.memory.numel) is None for one in near
+            )
+        except NotExpressibleError:
+            return False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Epoch:
         return self

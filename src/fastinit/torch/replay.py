@@ -17,7 +17,6 @@ from fastinit.fill import c_strides
 from fastinit.initializers import Constant, Distribution, Initializer
 from fastinit.torch.memory import DTYPES, fill_tensor, local_tensor, pieces
 from fastinit.torch.recording import (
-    Access,
     Called,
     Copied,
     Drawn,
@@ -33,20 +32,19 @@ from fastinit.torch.recording import (
     Write,
     entry_of,
     reads_of,
-    whole_access,
 )
 from fastinit.torch.slots import Slot, find_attributes, find_buffers, find_slots, listed
-
-#: Memories up to this many elements are searched element by element for what a write leaves of another.
-MOST_SEARCHED = 2**24
+from fastinit.torch.views import (
+    Access,
+    NotExpressibleError,
+    as_slice,
+    index_at,
+    overlap,
+)
 
 
 class UnsetError(ValueError):
     """Nothing has set some elements."""
-
-
-class NotExpressibleError(ValueError):
-    """Drawn values go through an operation that expressions lack."""
 
 
 class Streams:
@@ -112,7 +110,7 @@ def _surviving(read: Read) -> list[tuple[Write, list[range] | None]]:
     written, size, count = read.written, read.access.size, 0
     while written is not None:
         try:
-            ranges = _overlap(written.access, read.access, read.memory)
+            ranges = overlap(written.access, read.access, read.memory.shape, read.memory.numel)
         except NotExpressibleError:
             return [(one, None) for one in _chain(read.written)]
         if ranges is not None:
@@ -157,7 +155,7 @@ def express(read: Read, streams: Streams, name: str) -> Distribution:
             base = _of_write(written, read.access, streams, name)
             break
         within = _restricted(read.access, ranges)
-        parts.append((tuple(map(_slice, ranges)), _of_write(written, within, streams, name)))
+        parts.append((tuple(map(as_slice, ranges)), _of_write(written, within, streams, name)))
     parts.reverse()
     if base is None:
         if not _cover([r for _, r in surviving if r is not None], read.access.size):
@@ -325,10 +323,10 @@ def _through(written: Write, access: Access, read: Read) -> Read:
 
 def _coordinates(outer: Access, inner: Access) -> tuple[list[int], list[list[int]]]:
     """The index in `outer` of the first element of `inner`, and the change of it along each axis of that."""
-    first = _index_at(outer, inner.offset - outer.offset)
+    first = index_at(outer, inner.offset - outer.offset)
     moves = []
     for n, step in zip(inner.size, inner.stride, strict=True):
-        move = _index_at(outer, step) if n > 1 and step else [0] * len(outer.size)
+        move = index_at(outer, step) if n > 1 and step else [0] * len(outer.size)
         moves.append(move)
     last = [
         f + sum(m[a] * (n - 1) for m, n in zip(moves, inner.size, strict=True))
@@ -337,127 +335,6 @@ def _coordinates(outer: Access, inner: Access) -> tuple[list[int], list[list[int
     if any(not 0 <= index < n for index, n in zip([*first, *last], outer.size * 2, strict=True)):
         raise NotExpressibleError("a view across the axes of a result has no expression")
     return first, moves
-
-
-def _index_at(access: Access, offset: int) -> list[int]:
-    """The index of the element at an offset from the first one."""
-    index = [0] * len(access.size)
-    axes = sorted(
-        (axis for axis, n in enumerate(access.size) if n > 1), key=lambda a: -access.stride[a]
-    )
-    for axis in axes:
-        if access.stride[axis]:
-            index[axis], offset = divmod(offset, access.stride[axis])
-    if offset:
-        raise NotExpressibleError("a view between the elements of a result has no expression")
-    return index
-
-
-def _overlap(written: Access, read: Access, memory: Memory) -> list[range] | None:
-    """Which elements of a read a write has set, as ranges of its axes; None if it has set none."""
-    if written == read or (written.numel == memory.numel and 0 not in written.stride):
-        return [range(n) for n in read.size]
-    (a, b), (c, d) = written.span, read.span
-    if a >= d or c >= b:
-        return None
-    for shape in dict.fromkeys((memory.shape, read.size, written.size)):
-        if math.prod(shape) == memory.numel:
-            boxes = _box(written, shape), _box(read, shape)
-            if boxes[0] is not None and boxes[1] is not None:
-                return _common(boxes[0], boxes[1], read)
-    return _search(written, read, memory)
-
-
-Box = list[
-    tuple[range, int | None]
-]  # for each axis of a memory: indices, and the axis of the tensor
-
-
-def _box(access: Access, shape: Sequence[int]) -> Box | None:
-    """An access as indices of each axis of its memory, where each axis of it lies along one of these."""
-    whole = whole_access(shape)
-    try:
-        first = _index_at(whole, access.offset)
-    except NotExpressibleError:
-        return None
-    box: Box = [(range(at, at + 1), None) for at in first]
-    for axis, (n, step) in enumerate(zip(access.size, access.stride, strict=True)):
-        if n == 1 or step == 0:
-            continue
-        along = next(
-            (
-                i
-                for i, (size, s) in enumerate(zip(shape, whole.stride, strict=True))
-                if size > 1 and step % s == 0
-            ),
-            None,
-        )
-        if along is None or box[along][1] is not None:
-            return None
-        move = step // whole.stride[along]
-        indices = range(first[along], first[along] + n * move, move)
-        if not 0 <= indices[-1] < shape[along]:
-            return None
-        box[along] = indices, axis
-    return box
-
-
-def _common(written: Box, read: Box, access: Access) -> list[range] | None:
-    """The elements of a read that are in a write too, as ranges of the axes of the read."""
-    ranges = [range(n) for n in access.size]
-    for (w, _), (r, axis) in zip(written, read, strict=True):
-        both = (
-            [i for i, index in enumerate(r) if index in w]
-            if len(r) < 2**20 or w.step != 1
-            else None
-        )
-        if both is None:
-            low, high = max(w.start, r.start), min(w.stop, r.stop)
-            both = range(low - r.start, high - r.start)  # type: ignore[assignment]
-        if not both:
-            return None
-        if axis is not None:
-            ranges[axis] = _as_range(both)
-    return ranges
-
-
-def _as_range(indices: Sequence[int]) -> range:
-    if isinstance(indices, range):
-        return indices
-    step = indices[1] - indices[0] if len(indices) > 1 else 1
-    made = range(indices[0], indices[-1] + 1, step)
-    if len(made) != len(indices) or any(i != j for i, j in zip(made, indices, strict=True)):
-        raise NotExpressibleError("a view of scattered elements has no expression")
-    return made
-
-
-def _search(written: Access, read: Access, memory: Memory) -> list[range] | None:
-    """The same, element by element."""
-    if memory.numel > MOST_SEARCHED:
-        raise NotExpressibleError("a view across the axes of a large tensor has no expression")
-    is_set = np.zeros(memory.numel, bool)
-    _view(is_set, written)[...] = True
-    found = _view(is_set, read)
-    if not found.any():
-        return None
-    ranges = [
-        _as_range(
-            np.flatnonzero(found.any(axis=tuple(b for b in range(found.ndim) if b != a))).tolist()
-        )
-        for a in range(found.ndim)
-    ]
-    if not found[tuple(map(_slice, ranges))].all():
-        raise NotExpressibleError("a view of scattered elements has no expression")
-    return ranges
-
-
-def _view(flat: np.ndarray[Any, Any], access: Access) -> np.ndarray[Any, Any]:
-    strides = tuple(step * flat.itemsize for step in access.stride)
-    return np.lib.stride_tricks.as_strided(flat[access.offset :], access.size, strides)
-
-
-def _slice(r: range) -> slice:
-    return slice(r.start, r.stop, r.step if r.step != 1 else None)
 
 
 def _restricted(access: Access, ranges: Sequence[range]) -> Access:
@@ -474,7 +351,7 @@ def _cover(parts: Sequence[list[range]], size: tuple[int, ...]) -> bool:
     axes = [a for a, n in enumerate(size) if any(len(part[a]) < n for part in parts)]
     is_set = np.zeros([size[a] for a in axes], bool)
     for part in parts:
-        is_set[tuple(_slice(part[a]) for a in axes)] = True
+        is_set[tuple(as_slice(part[a]) for a in axes)] = True
     return bool(parts) and bool(is_set.all())
 
 

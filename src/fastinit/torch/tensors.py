@@ -15,15 +15,15 @@ from fastinit.dtypes import stored_dtype
 from fastinit.expressions import Draw, Parts
 from fastinit.fill import c_strides
 from fastinit.initializers import Computed, Constant, Distribution, Initializer
-from fastinit.torch.recording import Access, Read, access_of, memory_of
+from fastinit.torch.recording import Read, memory_of
 from fastinit.torch.replay import (
-    NotExpressibleError,
     Streams,
     UnsetError,
     express,
     find_recorded,
 )
 from fastinit.torch.slots import listed
+from fastinit.torch.views import Access, NotExpressibleError, access_of
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def recorded_tensors(
             made.append(_tensor(name, read, streams))
         except UnsetError:
             unset.append(name)
-        except NotExpressibleError as error:
+        except (NotExpressibleError, TypeError, ValueError) as error:
             refused[name] = f"{error}"
     if unset:
         raise ValueError(f"the recorded code sets no values of {listed(unset)}")
