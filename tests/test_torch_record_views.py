@@ -47,3 +47,21 @@ def test_a_known_tensor_may_be_drawn_by_a_function_of_torch_nn_init() -> None:
         nn.init.trunc_normal_(module.token, std=0.02)
     (token,) = recorded_tensors(module)
     assert token.init == fi.TruncatedNormal.within(-2.0, 2.0, mean=0.0, stddev=0.02)
+
+
+def test_reshaped_copies_across_axes() -> None:
+    """Rows of halves interleaved, as transformers stores some fused weights, and a rotary permutation of three axes."""
+    with record():
+        layer = nn.Linear(3, 8, bias=False)
+        weight = layer.weight.detach()
+        interleaved = weight.reshape(2, 4, 3).transpose(0, 1).reshape(8, 3).contiguous()
+        rotary = weight.view(2, 2, 2, 3).transpose(1, 2).reshape(8, 3)
+        scaled = (weight.view(2, 4, 3) * 2).transpose(0, 1).reshape(8, 3)
+    given = {"a": interleaved, "b": rotary, "c": scaled}
+    tensors = recorded_tensors(layer, tensors=given)
+    model = fi.Model(tensors)
+    init_module_(layer, seed=0)
+    w = layer.weight.detach()
+    assert (model.make("a", seed=0) == w[[0, 4, 1, 5, 2, 6, 3, 7]].numpy()).all()
+    assert (model.make("b", seed=0) == w[[0, 2, 1, 3, 4, 6, 5, 7]].numpy()).all()
+    assert (model.make("c", seed=0) == 2 * w[[0, 4, 1, 5, 2, 6, 3, 7]].numpy()).all()

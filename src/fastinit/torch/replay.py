@@ -167,6 +167,9 @@ def express(read: Read, streams: Streams, name: str) -> Distribution:
 def _of_write(written: Write, access: Access, streams: Streams, name: str) -> Distribution:
     """The elements of an access within a write."""
     source, memory = written.source, written.memory
+    if written.is_random and isinstance(source, (Copied, Called)):
+        if (pieces := _across_axes(written.access, access)) is not None:
+            return _in_pieces(written, access, pieces, streams, name)
     read = Read(memory, written, access, memory.dtype)
     if isinstance(source, Filled):
         value = torch.full((), source.value, dtype=memory.dtype)
@@ -188,6 +191,17 @@ def _of_write(written: Write, access: Access, streams: Streams, name: str) -> Di
         return _of_call(source, written, access, streams, name)
     what = source.name if isinstance(source, Undrawable) else type(source).__name__
     raise NotExpressibleError(f"{what} has no expression")
+
+
+def _in_pieces(
+    written: Write, access: Access, pieces: list[list[range]], streams: Streams, name: str
+) -> Distribution:
+    """The elements of an access, each piece with an expression of its own."""
+    parts = []
+    for ranges in pieces:
+        made = _of_write(written, _restricted(access, ranges), streams, name)
+        parts.append((tuple(map(_slice, ranges)), made))
+    return Parts(Constant(0.0), tuple(parts))
 
 
 def _rounded(value: Constant, dtype: torch.dtype) -> Constant:
