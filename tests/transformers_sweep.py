@@ -269,12 +269,13 @@ def _isolated(model_type: str) -> Result:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(reading)
-        signal.alarm(SECONDS)
-        resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
-        with tempfile.TemporaryDirectory() as folder, os.fdopen(writing, "w") as pipe:
-            pipe.write(json.dumps(check_type(model_type, Path(folder))))
-        os._exit(0)
+        try:
+            signal.alarm(SECONDS)
+            resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
+            with tempfile.TemporaryDirectory() as folder, os.fdopen(writing, "w") as pipe:
+                pipe.write(json.dumps(check_type(model_type, Path(folder))))
+        finally:
+            os._exit(0)  # never into the loop of the parent
     os.close(writing)
     with os.fdopen(reading) as pipe:
         text = pipe.read()
