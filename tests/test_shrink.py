@@ -91,6 +91,12 @@ def test_indices_of_layers_follow_the_layers() -> None:
     assert small == {"depth": 5, "out_indices": [1, 2, 3, 4]}
 
 
+def test_tables_of_layers_follow_the_layers() -> None:
+    by_layer = {3: {"hidden_size": 64}, "4": {"hidden_size": 128}, 5: {"hidden_size": 64}}
+    small = shrink({"num_hidden_layers": 6, "per_layer_config": by_layer}, lambda c: 1, 1)
+    assert small == {"num_hidden_layers": 4, "per_layer_config": {3: {"hidden_size": 4}}}
+
+
 def test_stages_stay() -> None:
     config = {"depths": [2, 2, 18, 2], "embed_dim": 96, "num_heads": [3, 6, 12, 24]}
     small = shrink(config, lambda c: 1, 1)

@@ -45,7 +45,7 @@ WIDTH = re.compile(
     r"|proj|output_size|input_size|filters?|mlp|head_size|adapter|lru|section|d_head|_size$|^d_"
 )
 NO_WIDTH = re.compile(
-    r"layer(?!_?(dim|width|channels))|heads|^num_(?!channels$|filters)|_num_|^n_(?!embd|inner)|image|input_size|patch|vocab|kernel|stride|window|position"
+    r"layer(?!_?(dim|width|channels))|heads|^num_(?!channels$|filters)|_num_|^n_(?!embd|inner)|image|^input_size$|patch|vocab|kernel|stride|window|position"
     r"|drop|prob|eps|std|scale|ratio|multiple|token|type|groups?|^max_|^min_|label|index|expand|factor|rate"
     r"|levels|chunk|crop|context|tile|block_size|frame|batch|grid|shape|sample|length|codebook_size|cache"
     r"|bias|version|_act|downsampl|upsampl|pool|theta|temperature|resolution|hop|fft|mel|span|group_size"
@@ -188,8 +188,11 @@ def _set(table: Any, path: Path, divisor: int) -> None:
 
 def _smaller(config: Config, factor: int, parts: tuple[str, ...]) -> Config:
     """The config with widths divided by `factor`, and few layers, experts and tokens."""
-    if not all(isinstance(key, str) for key in config):
-        return config
+    if not all(isinstance(key, str) for key in config):  # numbers, such as those of layers
+        return {
+            key: _smaller(value, factor, parts) if isinstance(value, dict) else value
+            for key, value in config.items()
+        }
     result = {key: _smaller_value(key, value, factor, parts) for key, value in config.items()}
     if "layers" in parts:
         _few_layers(result)
@@ -260,6 +263,8 @@ def _keep_layers(table: Config, key: str, old: int) -> None:
             table[name] = value[:new]
         elif isinstance(value, list) and _are_indices(name, value, old):
             table[name] = _fewer_indices(value, old, new)
+        elif _is_by_layer(name, value):
+            table[name] = {layer: one for layer, one in value.items() if int(layer) < new}
         elif name in ("first_k_dense_replace", "num_dense_layers") and isinstance(value, int):
             table[name] = min(value, 1)
     if isinstance(table.get("out_indices"), list):
@@ -275,6 +280,8 @@ def _layers_needed(table: Config, old: int) -> int:
             needed = max(needed, *(kinds.index(kind) + 1 for kind in set(kinds)))
         elif isinstance(value, list) and _are_indices(name, value, old):
             needed = max(needed, len(value) + 1)
+        elif _is_by_layer(name, value):
+            needed = max(needed, 1 + min(map(int, value)))
         elif (
             PERIOD.search(name)
             and isinstance(value, int)
@@ -283,6 +290,16 @@ def _layers_needed(table: Config, old: int) -> int:
         ):
             needed = max(needed, value)
     return min(needed, MOST_LAYERS)
+
+
+def _is_by_layer(name: str, value: Any) -> bool:
+    """Whether a table has the numbers of layers as its keys."""
+    return (
+        "layer" in name
+        and isinstance(value, dict)
+        and bool(value)
+        and all(str(key).isdecimal() for key in value)
+    )
 
 
 def _are_indices(name: str, value: list[Any], old: int) -> bool:
