@@ -98,8 +98,8 @@ def _construct(result: Result, folder: Path) -> None:
         result["outcome"] = "no class"
         return
     for name in classes:
-        model_class = huggingface._class_of_name(config, name, "architectures")
         try:
+            model_class = huggingface._class_of_name(config, name, "architectures")
             times = [_seconds(partial(_on_meta, model_class, values)) for _ in range(2)]
         except Exception as error:
             result.setdefault("error", f"{type(error).__name__}: {str(error).strip()}"[:600])
@@ -158,7 +158,7 @@ def _compare(result: Result, folder: Path) -> None:
     problems = [
         *_differences("file", _named_in_files(module), load_file(folder / "model.safetensors")),
         *_against_plain(result, module, plain),
-        *_loading(result["class"], folder, module),
+        *_loading(result, folder, module),
     ]
     if problems:
         result |= {"outcome": "differs", "problems": problems[:8]}
@@ -251,10 +251,20 @@ def _worst_z(ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any]) -> float:
     return float(max(z_mean, z_std))
 
 
-def _loading(name: str, folder: Path, module: Any) -> Iterator[str]:
+def _loading(result: Result, folder: Path, module: Any) -> Iterator[str]:
     values = json.loads((folder / "config.json").read_text())
-    model_class, _ = _model_class(name, values)
-    loaded, info = model_class.from_pretrained(folder, output_loading_info=True)
+    model_class, config = _model_class(result["class"], values)
+    try:
+        loaded, info = model_class.from_pretrained(folder, output_loading_info=True)
+    except Exception as error:
+        model_class._from_config(config).save_pretrained(folder / "plain")
+        try:
+            model_class.from_pretrained(folder / "plain")
+        except Exception as plain_error:
+            result["note"] = f"transformers cannot load what it saves: {plain_error}"[:300]
+        else:
+            yield f"from_pretrained: {type(error).__name__}: {error}"[:300]
+        return
     for what, keys in info.items():
         if keys:
             yield f"from_pretrained: {what} {sorted(map(str, keys))[:3]}"
@@ -353,7 +363,11 @@ def summary(results: list[Result]) -> str:
 def page(results: list[Result]) -> str:
     """docs/transformers.md."""
     versions = f"transformers {transformers.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
-    wrong = [one for one in results if one["outcome"] in ("record", "compare", "differs", "died")]
+    wrong = [
+        one
+        for one in results
+        if one["outcome"] in ("record", "compare", "differs", "died") or "note" in one
+    ]
     unbuilt = [one for one in results if one["outcome"] in ("not built", "no class")]
     return "\n".join([
         "# Model types of transformers",
@@ -380,7 +394,7 @@ def page(results: list[Result]) -> str:
 def _table(results: list[Result]) -> list[str]:
     lines = ["| type | class | outcome | reason |", "|---|---|---|---|"]
     for one in results:
-        reason = one.get("error") or "; ".join(one.get("problems", []))
+        reason = one.get("error") or one.get("note") or "; ".join(one.get("problems", []))
         words = " ".join(reason.split()).replace("|", "\\|")
         lines.append(
             f"| {one['type']} | {one.get('class', '')} | {one['outcome']} | {words[:200]} |"

@@ -276,6 +276,8 @@ def _class_of_name(config: Any, name: str, argument: str, more: str = "") -> Any
     import transformers
 
     found: Any = getattr(transformers, name, None) or getattr(_modeling(config), name, None)
+    if hasattr(found, "_backends"):  # what stands for a class whose packages are missing
+        raise ImportError(f"{name} needs other packages: {', '.join(found._backends)}")
     if not _is_model(found):
         raise ValueError(
             f"{argument} must be a model class of transformers {_version()}, got {shown(name)}"
