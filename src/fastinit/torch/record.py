@@ -116,6 +116,7 @@ class Plan(NamedTuple):
     changed_keywords: tuple[str, ...]
     draws: bool
     changes_view: bool  # shape or strides of its argument
+    is_view: bool
     returns_tensors: bool
 
 
@@ -133,6 +134,7 @@ def plan_of(func: Any) -> Plan:
         tuple(a.name for a, w in zip(schema.arguments, written, strict=True) if w and a.kwarg_only),
         torch.Tag.nondeterministic_seeded in func.tags,
         torch.Tag.inplace_view in func.tags,
+        any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns),
         all("Tensor" in str(r.type) for r in schema.returns),
     )
 
@@ -199,6 +201,8 @@ class Recorder(TorchDispatchMode):
             return func(*args, **kwargs)
         if plan.changes or plan.changed_keywords:
             return self._change(plan, func, args, kwargs)
+        if plan.is_view:  # of a tensor on the CPU as well, if it was known before it was drawn
+            return func(*args, **kwargs)
         return self._compute(plan, func, args, kwargs)
 
     def _make(self, plan: Plan, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -453,7 +457,8 @@ class Recorder(TorchDispatchMode):
         )
         memory = Memory(tensor.dtype, numel, shape)
         if not tensor.is_meta:
-            known = torch.empty(0, dtype=tensor.dtype).set_(storage, 0, (numel,), (1,))
+            with _disable_current_modes():  # in which empty has no memory
+                known = torch.empty(0, dtype=tensor.dtype).set_(storage, 0, (numel,), (1,))
             memory.written = Write(memory, None, Access(0, (numel,), (1,)), Real(known), False)
         set_memory(tensor, memory)
         return memory

@@ -1,0 +1,67 @@
+"""Views of tensors that were known before they were drawn: what is written through them is recorded."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from torch import nn
+
+import fastinit as fi
+from fastinit.torch import init_module_, record, recorded_tensors
+
+
+class Written(nn.Module):
+    """A small parameter that begins as zeros, is drawn, and then written through views."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(4, 3))
+        nn.init.normal_(self.weight)
+        with torch.no_grad():
+            self.weight[:, 0].zero_()
+            self.weight.detach()[1, 1].fill_(3)
+            self.weight.data[2].mul_(2)
+        self.copy = nn.Parameter(self.weight.detach().to(torch.bfloat16))
+
+
+def test_writes_through_views_of_small_tensors_are_recorded() -> None:
+    with record():
+        module = Written()
+    expected = fi.Normal(0.0, 1.0)((4, 3), seed=0, stream="weight")
+    expected[:, 0], expected[1, 1] = 0, 3
+    expected[2] *= 2
+    model = fi.Model(recorded_tensors(module))
+    assert (model.make("weight", seed=0) == expected).all()
+    init_module_(module, seed=0)
+    assert (module.weight.detach().numpy() == expected).all()
+    assert (module.weight.bfloat16() == module.copy).all()
+
+
+def test_a_known_tensor_may_be_drawn_by_a_function_of_torch_nn_init() -> None:
+    with record():
+        module = nn.Module()
+        module.token = nn.Parameter(torch.zeros(1, 1, 8))
+        nn.init.trunc_normal_(module.token, std=0.02)
+    (token,) = recorded_tensors(module)
+    assert token.init == fi.TruncatedNormal.within(-2.0, 2.0, mean=0.0, stddev=0.02)
+
+
+def test_reshaped_copies_across_axes() -> None:
+    """Rows of halves interleaved, as transformers stores some fused weights, and a rotary permutation of three axes."""
+    with record():
+        layer = nn.Linear(3, 8, bias=False)
+        weight = layer.weight.detach()
+        interleaved = weight.reshape(2, 4, 3).transpose(0, 1).reshape(8, 3).contiguous()
+        rotary = weight.view(2, 2, 2, 3).transpose(1, 2).reshape(8, 3)
+        scaled = (weight.view(2, 4, 3) * 2).transpose(0, 1).reshape(8, 3)
+    given = {"a": interleaved, "b": rotary, "c": scaled}
+    tensors = recorded_tensors(layer, tensors=given)
+    model = fi.Model(tensors)
+    init_module_(layer, seed=0)
+    w = layer.weight.detach()
+    assert (model.make("a", seed=0) == w[[0, 4, 1, 5, 2, 6, 3, 7]].numpy()).all()
+    assert (model.make("b", seed=0) == w[[0, 2, 1, 3, 4, 6, 5, 7]].numpy()).all()
+    assert (model.make("c", seed=0) == 2 * w[[0, 4, 1, 5, 2, 6, 3, 7]].numpy()).all()
