@@ -364,6 +364,7 @@ class Recorder(TorchDispatchMode):
 
     def _join(self, name: str, made: Tensor, tensors: Sequence[Tensor], dim: int = 0) -> None:
         """The tensors one after the other, as writes to one memory."""
+        self._memory(made)  # of its shape, before a part of it is written
         dim, at = dim % made.dim(), 0
         for tensor in tensors:
             if name == "stack":
@@ -378,7 +379,6 @@ class Recorder(TorchDispatchMode):
                 at += tensor.shape[dim]
             if part.numel():
                 self._write(part, Copied(self._read(tensor)))
-        self._memory(made)
 
     def _repeat(self, made: Tensor, tensor: Tensor, repeats: Sequence[int]) -> None:
         sizes = (1,) * (len(repeats) - tensor.dim()) + tuple(tensor.shape)
