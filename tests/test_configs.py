@@ -187,6 +187,30 @@ def test_without_the_packages_the_error_says_what_to_install(tmp_path: Path, pac
     assert "A spec needs neither" in done.stderr
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("tiny", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "head"),
+    [("gpt2", "GPT2LMHeadModel"), ("bert", "BertModel"), ("t5", "T5ForConditionalGeneration"),
+     ("qwen2_vl", "Qwen2VLForConditionalGeneration")],
+)  # fmt: skip
+def test_files_are_those_of_save_pretrained(
+    tmp_path: Path, kind: str, head: str, tiny: bool
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = {"model_type": kind, "dtype": "bfloat16"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    model = fi.Model.load(tmp_path, head=head, tiny=tiny)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/config.json").write_bytes(model.files["config.json"])
+    with fi.torch.record():
+        config = transformers.AutoConfig.from_pretrained(tmp_path / "out")
+        module = getattr(transformers, head)._from_config(config)
+    module.save_pretrained(tmp_path / "saved", state_dict={})
+    saved = {path.name: path.read_bytes() for path in (tmp_path / "saved").glob("*config.json")}
+    assert model.files == saved
+
+
 def test_specs_need_neither_package(tmp_path: Path) -> None:
     spec = {"tensors": [{"name": "a", "shape": [2, 3], "init": "he_normal"}]}
     (tmp_path / "spec.json").write_text(json.dumps(spec))

@@ -11,7 +11,6 @@ import inspect
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,9 +114,9 @@ def _need_transformers() -> None:
         import transformers.core_model_loading  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            "Hugging Face configs need the packages torch and transformers, version 5 or newer: pip install torch "
-            "transformers. A spec needs neither: where they are installed, fastinit spec config.json > spec.json "
-            f"writes one ({error})"
+            "Hugging Face configs need the packages torch and transformers, version 5 or newer (pip install torch "
+            "transformers). A spec needs neither: where they are installed, fastinit spec config.json > spec.json "
+            f"writes one; {error}"
         ) from error
 
 
@@ -450,11 +449,16 @@ def _leave_out_ties(model: Any, state: dict[str, torch.Tensor]) -> None:
 
 
 def _files(model: Any) -> dict[str, bytes]:
-    """The files beside the weights, as `save_pretrained` writes them."""
-    with tempfile.TemporaryDirectory() as folder, _named(f"the files of {type(model).__name__}"):
-        model.save_pretrained(folder, state_dict={})
-        paths = [path for path in sorted(Path(folder).iterdir()) if "safetensors" not in path.name]
-        return {path.name: path.read_bytes() for path in paths}
+    """The files beside the weights, as `save_pretrained` writes them: without a folder, and without its bar."""
+    config = model.config
+    config.dtype = str(model.dtype).removeprefix("torch.")
+    config.architectures = [type(model).__name__]
+    if "transformers_weights" in config.__dict__:  # the name of the file that the weights were in
+        del config.transformers_weights
+    files = {"config.json": config.to_json_string(use_diff=True)}
+    if model.can_generate():
+        files["generation_config.json"] = model.generation_config.to_json_string(use_diff=True)
+    return {name: text.encode() for name, text in files.items()}
 
 
 # Tiny models.
