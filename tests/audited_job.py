@@ -83,9 +83,6 @@ def job(folder: Path) -> None:
     ]
     model = fi.Model(tensors)
     Path("spec.json").write_text(model.to_json())
-    Path("config.json").write_text(
-        '{"model_type": "gpt2", "n_layer": 1, "n_embd": 12, "vocab_size": 9}'
-    )
     for kind in ("safetensors", "npy", "raw"):
         name = f"model.{kind}" if kind == "safetensors" else f"as-{kind}"
         model.write(name, seed=1, format=kind)
@@ -94,12 +91,14 @@ def job(folder: Path) -> None:
     for command in (
         "info",
         "fill --init he_normal --shape 100x200 --seed 1 -o w.npy",
-        "spec config.json",
-        "model config.json --seed 1 --max-shard-size 5KB -o m.safetensors",
+        "spec spec.json",
+        "model spec.json --seed 1 --max-shard-size 50KB -o m.safetensors",
         "spec m.safetensors.index.json",
         "check m.safetensors.index.json",
         "check m.safetensors.index.json --exact",
         "check as-npy spec.json --exact --seed 1",
+        "model spec.json --seed 1 --max-shard-size 50KB -o folder/",
+        "check folder spec.json --exact --seed 1",
     ):
         assert main(command.split()) == 0, command
 

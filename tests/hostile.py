@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import fastinit as fi
-from cases import ENCODER
 from fastinit.check import table
 from fastinit.files import read_stored
 from fastinit.model import recorded_model
@@ -76,15 +75,8 @@ SPEC = {
         {"match": "*", "init": "ones"},
     ],
 }  # fmt: skip
-CONFIGS = {
-    "gpt2": {"n_embd": 8, "n_layer": 1, "n_head": 2, "vocab_size": 9, "n_positions": 4, "n_inner": None},
-    "llama": {**ENCODER, "head_dim": 8, "num_key_value_heads": 2, "attention_bias": True, "pad_token_id": -1},
-    "bert": {**ENCODER, "max_position_embeddings": 8, "id2label": {"0": "a"}},
-    "vit": {**ENCODER, "image_size": [8, 8], "patch_size": 4, "qkv_bias": False, "torch_dtype": "float16"},
-}  # fmt: skip
 
-
-KINDS = ("safetensors", "index", "raw", "npy", "toml", "spec", *CONFIGS)
+KINDS = ("safetensors", "index", "raw", "npy", "toml", "spec")
 
 
 def make_samples(folder: Path) -> dict[str, Path]:
@@ -97,8 +89,6 @@ def make_samples(folder: Path) -> dict[str, Path]:
     model.write(folder / "npy", seed=SEED, format="npy")
     (folder / "spec.toml").write_bytes(TOML)
     (folder / "spec.json").write_text(json.dumps(SPEC))
-    for kind, config in CONFIGS.items():
-        (folder / f"{kind}.json").write_text(json.dumps({"model_type": kind, **config}))
     return {
         "safetensors": folder / "stored.safetensors",
         "index": folder / "set/model.safetensors.index.json",
@@ -106,11 +96,10 @@ def make_samples(folder: Path) -> dict[str, Path]:
         "npy": folder / "npy/tail.npy",
         "toml": folder / "spec.toml",
         "spec": folder / "spec.json",
-        **{kind: folder / f"{kind}.json" for kind in CONFIGS},
     }
 
 
-#: What a header, a spec or a config may say instead of what it should.
+#: What a header or a spec may say instead of what it should.
 VALUES: Sequence[Any] = (
     None, True, 0, -1, 1, 7, 64, 65, 2**31, 2**63 - 1, 2**63, 2**64 - 1, 2**64, 10**400, -(10**400),
     0.0, -0.0, 0.5, 1e308, 5e-324, math.nan, math.inf, -math.inf,

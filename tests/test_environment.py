@@ -116,7 +116,7 @@ def test_scaled_initializers_give_the_same_bits(foreign: Callable[..., Any]) -> 
         lambda: [fi.calculate_gain("leaky_relu", slope) for slope in TENTHS],
         lambda: [fi.truncated_std(-slope, 0.3) for slope in TENTHS],
         lambda: [parse_initializer(f"normal:stddev=0.{n}") for n in range(100, 200)],
-        lambda: fi.Model.load("config.json").to_json(),
+        lambda: fi.Model.load("spec.json").to_json(),
         lambda: [fi.VarianceScaling(1e-310), fi.TruncatedNormal(0, 1, lower=1e-310, upper=2e-310)],
     ],
     ids=["within", "gain", "truncated_std", "text", "model", "subnormal arguments"],
@@ -124,9 +124,9 @@ def test_scaled_initializers_give_the_same_bits(foreign: Callable[..., Any]) -> 
 def test_what_becomes_parameters_is_the_same(
     foreign: Callable[..., Any], make: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
-    (tmp_path / "config.json").write_text(
-        '{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_layer": 3, "n_embd": 12, "n_head": 3, '
-        '"vocab_size": 60, "initializer_range": 0.023}'
+    (tmp_path / "spec.json").write_text(
+        '{"tensors": [{"name": "wte", "shape": [60, 12], "init": "normal:stddev=0.023"}, {"name": "{0..2}.up", '
+        '"shape": [12, 48], "init": {"name": "truncated_normal", "stddev": 0.0047, "lower": -3.1}}]}'
     )
     monkeypatch.chdir(tmp_path)
     assert repr(foreign(make)) == repr(make())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import re
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 
 import fastinit as fi
 import reference
+from fastinit.expression_tables import expression_from
 from fastinit.expressions import Draw, Known, Norm, Op, Parts, apply_op
 from fastinit.initializers import Distribution
 from fastinit.parts import intersect
@@ -275,6 +278,13 @@ def spec_error(tmp_path: Path, init: str) -> str:
         ('{"name": "known", "dtype": "float32", "values": [[1, 2], [3]]}', "lists of equal lengths"),
         ('{"name": "known", "dtype": "float32", "values": [1, 2]}', "values of shape \\(2,\\) must broadcast to \\(4,\\)"),
         ('{"name": "known", "dtype": "float31", "values": [1]}', "dtype must be one of"),
+        ('{"name": "known", "dtype": "float32"}', "got both or neither"),
+        ('{"name": "known", "dtype": "float32", "values": [1], "shape": [1], "packed": "x"}', "got both or neither"),
+        ('{"name": "known", "dtype": "float32", "shape": [4], "packed": "x"}', "compressed bytes in base64"),
+        ('{"name": "known", "dtype": "float32", "shape": [4], "packed": "AAAA"}', "compressed bytes in base64"),
+        ('{"name": "known", "dtype": "int8", "shape": [4], "packed": "eJxjZGRiAgAAEAAG"}', "must have 4 bytes|compressed bytes"),
+        ('{"name": "known", "dtype": "float32", "shape": [4000000000], "packed": "AAAA"}', "at most 16,777,216 bytes"),
+        ('{"name": "known", "dtype": "float32", "packed": "AAAA"}', "shape"),
         ('{"name": "draw", "of": {"name": "normal"}, "number": 0}', "number must be an int of at least 1, got 0"),
         ('{"name": "draw", "of": {"name": "normal"}, "steps": [1, 1]}', "steps must be 1 for shape"),
         ('{"name": "draw", "of": {"name": "normal"}, "steps": [-1]}', "positions in \\[0, 2\\*\\*64\\), got some in \\[-3, 0\\]"),
@@ -289,9 +299,30 @@ def test_bad_tables(tmp_path: Path, init: str, words: str) -> None:
     assert re.search(words, spec_error(tmp_path, init))
 
 
-def test_long_known_values_have_no_table() -> None:
-    model = fi.Model([fi.Tensor("w", (4097,), Known(np.zeros(4097)))])
-    with pytest.raises(ValueError, match=r"at most 4,096 known values of a tensor, got 4,097"):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int64", "bool"])
+def test_many_known_values_are_packed(tmp_path: Path, dtype: str) -> None:
+    code = "uint16" if dtype == "bfloat16" else dtype
+    values = (np.arange(6000).reshape(2, 3000) % 2).astype(code)
+    model = fi.Model([fi.Tensor("w", (2, 3000), Known(values, dtype), dtype)])  # type: ignore[arg-type]
+    (tmp_path / "spec.json").write_text(model.to_json())
+    assert (tmp_path / "spec.json").stat().st_size < 1000
+    loaded = fi.Model.load(tmp_path / "spec.json")
+    assert loaded["w"] == model["w"]
+    model.write(tmp_path / "w.safetensors", seed=0)
+    (checked,) = fi.Model.check(model, tmp_path / "w.safetensors")
+    assert checked.flags == ()
+
+
+def test_packed_bytes_are_defined() -> None:
+    """Little-endian, in C order: zlib of 01 00 02 00 is a literal here."""
+    packed = base64.b64encode(zlib.compress(bytes([1, 0, 2, 0]))).decode()
+    table = {"name": "known", "dtype": "int16", "shape": [2], "packed": packed}
+    assert expression_from(table, lambda _: NORMAL) == Known(np.array([1, 2], "int16"))
+
+
+def test_values_beyond_the_limit_have_no_table() -> None:
+    model = fi.Model([fi.Tensor("w", (2**22 + 1,), Known(np.zeros(2**22 + 1, "float32")))])
+    with pytest.raises(ValueError, match=r"at most 16,777,216 bytes of known values of a tensor, got 16,777,220"):  # fmt: skip
         model.to_json()
 
 

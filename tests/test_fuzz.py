@@ -301,12 +301,12 @@ TEXTS = st.one_of(
     st.text(st.characters(exclude_characters="\0"), max_size=8).filter(lambda text: not text.isdecimal()),
 )  # fmt: skip
 OPTIONS = ("--init", "--shape", "--dtype", "--seed", "--stream", "--threads", "--rule", "--format", "--max-shard-size", "--memory",
-           "--rank", "--world", "--exact", "--plot", "--output", "--nonsense")  # fmt: skip
+           "--rank", "--world", "--exact", "--plot", "--output", "--head", "--arg", "--nonsense")  # fmt: skip
 VALID = {
     "fill": ["--init=he_normal", "--shape=3x4", "--seed=1", "--output=w.npy"],
     "model": ["spec.json", "--seed=1", "--output=m.safetensors"],
     "check": ["stored.safetensors", "--threads=1"],
-    "spec": ["gpt2.json"],
+    "spec": ["spec.toml"],
     "info": [],
 }
 

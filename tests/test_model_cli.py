@@ -15,6 +15,8 @@ from cases import ENCODER
 from machine import need_matplotlib
 from test_cli import run
 
+MIXTURE = ENCODER | {"num_key_value_heads": 2, "moe_intermediate_size": 16}
+
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
@@ -24,8 +26,9 @@ from test_cli import run
             "GPT2LMHeadModel",
             {"model_type": "gpt2", "n_layer": 2, "n_embd": 32, "n_head": 2, "vocab_size": 60},
         ),
-        ("LlamaForCausalLM", {"model_type": "llama", "num_key_value_heads": 2} | ENCODER),
-        ("BertForMaskedLM", {"model_type": "bert"} | ENCODER),
+        ("LlamaForCausalLM", {"model_type": "llama", "dtype": "bfloat16"} | MIXTURE),
+        ("MixtralForCausalLM", {"model_type": "mixtral", "num_local_experts": 4} | MIXTURE),
+        ("Qwen3MoeForCausalLM", {"model_type": "qwen3_moe", "num_experts": 4} | MIXTURE),
         (
             "ViTForImageClassification",
             {"model_type": "vit", "image_size": 16, "patch_size": 4} | ENCODER,
@@ -36,19 +39,25 @@ from test_cli import run
 def test_transformers_load_what_is_written(
     tmp_path: Path, name: str, config: dict[str, Any], limit: list[str]
 ) -> None:
+    """As it is, in one file and in several: the names are those that the class writes, and none is missing."""
     transformers = pytest.importorskip("transformers")
     (tmp_path / "config.json").write_text(json.dumps(config | {"architectures": [name]}))
-    target = tmp_path / "model.safetensors"
-    done = run("model", tmp_path, "--seed", 3, "-o", target, *limit)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert target.exists() == (not limit)
-    model, report = getattr(transformers, name).from_pretrained(tmp_path, output_loading_info=True)
+    folder = tmp_path / "out"
+    done = run("model", tmp_path, "--seed", 3, "-o", f"{folder}/", *limit)
+    assert done.returncode == 0, done.stderr
+    weights = "model.safetensors.index.json" if limit else "model.safetensors"
+    assert {"config.json", weights} <= {path.name for path in folder.iterdir()}
+    model, report = getattr(transformers, name).from_pretrained(folder, output_loading_info=True)
     assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
-    weights = dict(model.named_parameters())
-    described = fi.Model.load(tmp_path / "config.json")
-    # The names in memory differ for ViT; all of them together hold the same values.
-    loaded = sorted(w.detach().numpy().tobytes() for w in weights.values())
-    assert loaded == sorted(described.make(t.name, seed=3).tobytes() for t in described)
+    assert str(model.dtype) == f"torch.{config.get('dtype', 'float32')}"
+    # To the bit what the module gets, whose recorded names are the streams of the tensors in the file.
+    with fi.torch.record():
+        module = getattr(transformers, name)(transformers.AutoConfig.from_pretrained(folder))
+    module.to(model.dtype)
+    fi.torch.init_module_(module, seed=3)
+    expected = dict(module.named_parameters())
+    for key, parameter in model.named_parameters():
+        assert parameter.equal(expected[key]), key
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +220,7 @@ def test_check_draws_beside_what_it_prints(tmp_path: Path) -> None:
         (["check", "short.npy"], 2, "short.npy: expected 140 bytes, got a file of 139"),
         (["check", "."], 2, "expected"),
         (["check", "w.npy", "--exact", "--plot", "p.png"], 2, "--plot draws what is measured"),
-        (["check", "w.npy", "--rule", "*=ones"], 2, "--rule and --dtype are about SPEC"),
+        (["check", "w.npy", "--rule", "*=ones"], 2, "--rule, --dtype, --head, --tiny and --arg are about SPEC"),
         (["check", "w.npy", "--plot=--"], 2, "fastinit: error: expected a value, got --plot=--"),
         (["check", "w.npy", "--plot", "/"], 2, "Is a directory: '/'"),
         (["check", "w.npy", "--plot", ""], 2, "Is a directory: '.'"),

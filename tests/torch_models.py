@@ -1226,7 +1226,6 @@ BILINEAR = np.outer([0.25, 0.75, 0.75, 0.25], [0.25, 0.75, 0.75, 0.25])
         ),
         "icnr.bias": ZEROS,
     },
-    not_in_spec="icnr.weight",
 )
 class Upsampling(nn.Module):
     """A kernel by NumPy's loops, and sub-pixel kernels that start equal."""

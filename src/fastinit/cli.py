@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import dataclasses
 import io
 import os
@@ -12,7 +13,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -26,7 +27,7 @@ from fastinit.defaults import summary
 from fastinit.dtypes import is_fillable
 from fastinit.files import NPY
 from fastinit.fill import dtype_name, output_dtype
-from fastinit.model import FORMATS, recorded_model
+from fastinit.model import FORMATS, names_folder, recorded_model
 from fastinit.moments import Moments
 from fastinit.plot import check_drawable, histograms
 from fastinit.spec import CLASSES, READY_MADE, parse_initializer, parse_rule
@@ -154,13 +155,17 @@ def _parser() -> argparse.ArgumentParser:
         "--output",
         required=True,
         metavar="OUT",
-        help="NAME.safetensors, NAME.npy for one tensor, or a folder with --format",
+        help="NAME.safetensors, NAME.npy for one tensor, FOLDER/ for what from_pretrained loads "
+        "(model.safetensors, and the config if SPEC is one), or a folder with --format",
     )
     model.add_argument(
         "--format", choices=FORMATS, help="npy and raw make a folder (default: by the name of OUT)"
     )
     model.add_argument(
-        "--max-shard-size", type=parse_bytes, metavar="5GB", help="several files and an index"
+        "--max-shard-size",
+        type=parse_bytes,
+        metavar="5GB",
+        help="several files and an index (default: one file, and 50GB in FOLDER/)",
     )
     model.add_argument(
         "--memory", type=parse_bytes, metavar="500MB", help="the most that the process may use"
@@ -208,10 +213,29 @@ def _parser() -> argparse.ArgumentParser:
 def _add_spec(command: argparse.ArgumentParser, nargs: str | None = None) -> None:
     command.add_argument(
         "spec",
-        type=Path,
         nargs=nargs,
         metavar="SPEC",
-        help="a spec (.toml, .json), a config.json, or tensors to take names and shapes from",
+        help="a spec (.toml, .json); tensors to take names and shapes from; a config.json of Hugging "
+        "Face (needs transformers); or module:callable, a factory that returns a PyTorch module: its "
+        "code is run, and may be in the current folder",
+    )
+    command.add_argument(
+        "--head",
+        metavar="CLASS",
+        help="the class of a config's model, such as BertForMaskedLM or causal-lm (default: the "
+        "first of its architectures)",
+    )
+    command.add_argument(
+        "--tiny", action="store_true", help="make the sizes of a config small: at most 20 MB"
+    )
+    command.add_argument(
+        "--arg",
+        action="append",
+        default=[],
+        type=_factory_argument,
+        metavar="KEY=VALUE",
+        dest="arguments",
+        help="an argument of a factory; VALUE is a Python literal, such as 3, True or [1, 2], or else a text",
     )
     command.add_argument(
         "--rule",
@@ -233,6 +257,36 @@ def _add_spec(command: argparse.ArgumentParser, nargs: str | None = None) -> Non
         choices=DTYPE_SIZES,
         help="of all tensors but integers and other dtypes for constants",
     )
+
+
+#: Words that are no Python literals, and are hardly meant as texts.
+OTHER_LITERALS = {"true": "True", "false": "False", "none": "None", "null": "None", "nil": "None"}
+
+
+def _factory_argument(text: str) -> tuple[str, Any]:
+    """``width=64`` as ("width", 64)."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.isidentifier():
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, such as width=64, got {shown(text)}")
+    if value not in ("True", "False", "None") and value.lower() in OTHER_LITERALS:
+        literal = OTHER_LITERALS[value.lower()]
+        raise argparse.ArgumentTypeError(
+            f"expected a Python literal, {key}={literal}, or quotes within for a text, "
+            f"{key}='\"{value}\"'; got {shown(text)}"
+        )
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return key, value
+
+
+def _given_arguments(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in given:
+            raise ValueError(f"--arg {key} must be given once, got it twice")
+        given[key] = value
+    return given
 
 
 def _rule(text: str) -> str:
@@ -312,6 +366,8 @@ def _run_info(_: argparse.Namespace) -> None:
 def _run_fill(arguments: argparse.Namespace) -> None:
     seed, path = seed_value(arguments.seed), Path(os.path.realpath(arguments.output))
     dtype = dtype_name(output_dtype(arguments.dtype), "dtype")
+    if names_folder(arguments.output):
+        raise ValueError(f"path must end in .safetensors or .npy, got {shown(arguments.output)}")
     name, stream = arguments.name, arguments.stream
     if name is not None and path.suffix == ".npy":
         raise ValueError(f"--name is for .safetensors files: a .npy file has no name, got {name!r}")
@@ -373,9 +429,17 @@ def _scaled(x: float) -> str:
     return f"{x / 1000:.3g} {prefix}"
 
 
-def _load(arguments: argparse.Namespace, source: Path, report: TextIO | None = None) -> fi.Model:
+def _load(arguments: argparse.Namespace, report: TextIO | None = None) -> fi.Model:
     """The model of SPEC; what names alone gave is reported to `report`, the standard error by default."""
-    model = fi.Model.load(source, rules=arguments.rule, strict=arguments.strict)
+    with redirect_stdout(sys.stderr):  # what a factory prints is not part of a spec
+        model = fi.Model.load(
+            arguments.spec,
+            rules=arguments.rule,
+            strict=arguments.strict,
+            head=arguments.head,
+            tiny=arguments.tiny,
+            arguments=_given_arguments(arguments.arguments),
+        )
     for line in summary(model.defaults):
         print(printable(line), file=report or sys.stderr)
     if arguments.dtype is None:
@@ -387,7 +451,7 @@ def _load(arguments: argparse.Namespace, source: Path, report: TextIO | None = N
 
 
 def _run_spec(arguments: argparse.Namespace) -> None:
-    model = _load(arguments, arguments.spec)
+    model = _load(arguments)
     print(model.to_json(), end="", flush=True)
     tensors, parameters = counted(len(model), "tensor"), counted(model.size, "parameter")
     # Beside the JSON, which goes on to other programs.
@@ -395,7 +459,12 @@ def _run_spec(arguments: argparse.Namespace) -> None:
 
 
 def _run_model(arguments: argparse.Namespace) -> None:
-    model = _load(arguments, arguments.spec, sys.stdout)
+    model = _load(arguments, sys.stdout)
+    if arguments.dtype is not None and model.files and names_folder(arguments.output):
+        raise ValueError(
+            f"--dtype {arguments.dtype} would not be that of config.json in {arguments.output}: set dtype in "
+            f"{arguments.spec}, or write a file instead of a folder"
+        )
     start = time.perf_counter()
     with Progress("write", FLUSHING) as progress:
         complete = model.write(
@@ -430,14 +499,14 @@ def _run_model(arguments: argparse.Namespace) -> None:
 def _run_check(arguments: argparse.Namespace) -> int:
     if arguments.exact and arguments.plot is not None:
         raise ValueError("--plot draws what is measured, and --exact measures nothing")
-    if arguments.spec is None and (arguments.rule or arguments.dtype):
-        raise ValueError("--rule and --dtype are about SPEC, and none is given")
+    if arguments.spec is None:
+        _refuse_options_of_spec(arguments)
     model, seed, source = fi.Model([]), arguments.seed, f"what {arguments.file} records"
     if arguments.spec is None or (arguments.exact and seed is None):
         model, recorded = recorded_model(arguments.file)
         seed = recorded if seed is None else seed
     if arguments.spec is not None:
-        model, source = _load(arguments, arguments.spec), f"{arguments.spec}"
+        model, source = _load(arguments), f"{arguments.spec}"
     if arguments.exact:
         return _run_exact(arguments, model, source, seed)
     if arguments.plot is not None:
@@ -451,6 +520,11 @@ def _run_check(arguments: argparse.Namespace) -> int:
             f"{arguments.plot}: all tensors at a glance, and histograms of {histograms(checked, arguments.plot)}"
         )
     return 1 if any(one.flags for one in checked) else 0
+
+
+def _refuse_options_of_spec(arguments: argparse.Namespace) -> None:
+    if arguments.rule or arguments.dtype or arguments.head or arguments.tiny or arguments.arguments:
+        raise ValueError("--rule, --dtype, --head, --tiny and --arg are about SPEC: none is given")
 
 
 def _run_exact(

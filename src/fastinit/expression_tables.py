@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import math
 import re
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastinit.checks import check_int, counted, shown
+from fastinit.checks import check_int, shown
 from fastinit.dtypes import stored_dtype
 from fastinit.expressions import BINARY, UNARY, Draw, Known, Norm, Op, Parts
 from fastinit.initializers import Computed, Distribution, Initializer, integer_limits
@@ -20,15 +23,17 @@ from fastinit.rounding import encode
 ToTable = Callable[[Initializer], dict[str, Any]]
 FromTable = Callable[[Any], Initializer]
 
-#: Known values that a table holds.
-MOST_VALUES = 4096
+#: Known values that a table lists; more are packed.
+MOST_LISTED = 4096
+#: Bytes of known values that a table packs.
+MOST_PACKED = 2**24
 #: Tables within tables: far more than models ask for, far fewer than Python's stack holds.
 DEEPEST = 64
 
 #: The keys of each expression's table, but for its name; those that it must have come first, then "|".
 KEYS = {
     "draw": "of | number first steps stream",
-    "known": "values dtype | shape",
+    "known": "dtype | values shape packed",
     "parts": "base parts |",
     "norm": "of shape axes |",
     **dict.fromkeys((*UNARY, *BINARY), "of |"),
@@ -176,11 +181,8 @@ def _index_from(value: Any) -> tuple[Any, ...]:
 
 
 def _known_table(known: Known) -> dict[str, Any]:
-    if known.values.size > MOST_VALUES:
-        raise ValueError(
-            f"a spec holds at most {counted(MOST_VALUES, 'known value')} of a tensor, "
-            f"got {known.values.size:,} of shape {known.values.shape}"
-        )
+    if known.values.size > MOST_LISTED:
+        return _packed_table(known)
     numbers = known.numbers
     texts: NDArray[Any] = np.empty(numbers.shape, object)
     flat = texts.reshape(-1)
@@ -188,6 +190,42 @@ def _known_table(known: Known) -> dict[str, Any]:
         flat[i] = _value_text(value, known.dtype)
     table = {"name": "known", "dtype": known.dtype, "values": texts.tolist()}
     return table if texts.size else table | {"shape": list(texts.shape)}
+
+
+def _packed_table(known: Known) -> dict[str, Any]:
+    """The table of many values: their bytes, little-endian, compressed."""
+    values = known.values
+    if values.nbytes > MOST_PACKED:
+        raise ValueError(
+            f"a spec holds at most {MOST_PACKED:,} bytes of known values of a tensor, "
+            f"got {values.nbytes:,} of shape {values.shape}"
+        )
+    data = values.astype(values.dtype.newbyteorder("<")).tobytes()
+    text = base64.b64encode(zlib.compress(data, 9)).decode()
+    return {"name": "known", "dtype": known.dtype, "shape": list(values.shape), "packed": text}
+
+
+def _packed_from(table: Mapping[str, Any]) -> Known:
+    """`Known` from the table of `_packed_table`; no more bytes are made than the shape has."""
+    dtype, packed = stored_dtype(table["dtype"]), table["packed"]
+    shape = tuple(check_int("shape", n, 0) for n in _list("shape", table.get("shape")))
+    nbytes = dtype.nbytes(math.prod(shape))
+    if nbytes > MOST_PACKED or dtype.bits < 8 or not isinstance(packed, str):
+        raise ValueError(
+            f"packed must be a text of at most {MOST_PACKED:,} bytes of a dtype of whole bytes, "
+            f"got {shown(packed)} for {dtype.name} of shape {shape}"
+        )
+    unpacking = zlib.decompressobj()
+    try:
+        data = unpacking.decompress(base64.b64decode(packed, validate=True), nbytes + 1)
+    except (binascii.Error, zlib.error, ValueError) as error:
+        raise ValueError(f"packed must be compressed bytes in base64: {error}") from error
+    if len(data) != nbytes:
+        raise ValueError(f"packed must have {nbytes:,} bytes for shape {shape}, got {len(data):,}")
+    is_own = dtype.npy is not None and not dtype.npy.startswith("|V")
+    code = np.dtype(dtype.name if is_own else f"u{dtype.bits // 8}").newbyteorder("<")
+    array = np.frombuffer(data, code)
+    return Known(array.astype(code.newbyteorder("=")).reshape(shape), dtype.name)
 
 
 def _value_text(value: Any, dtype: str) -> Any:
@@ -201,6 +239,10 @@ def _value_text(value: Any, dtype: str) -> Any:
 
 
 def _known_from(table: Mapping[str, Any]) -> Known:
+    if ("packed" in table) == ("values" in table):
+        raise ValueError("known takes values, or packed with its shape, got both or neither")
+    if "packed" in table:
+        return _packed_from(table)
     dtype = stored_dtype(table["dtype"])
     values: list[Any] = []
     shape = _flatten(table["values"], values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,6 +19,7 @@ from fastinit.computed import Prepared
 from fastinit.defaults import Default
 from fastinit.dtypes import constant_array, is_fillable, new_stored_array, stored_dtype
 from fastinit.exact import differences
+from fastinit.factory import check_factory_arguments, factory_tensors, is_factory, module_tensors
 from fastinit.files import Layout, Stored, is_path, read_stored
 from fastinit.fill import (
     Array,
@@ -31,12 +33,14 @@ from fastinit.fill import (
 )
 from fastinit.initializers import Computed
 from fastinit.spec import (
+    Description,
     initializer_table,
     is_skipped,
     parse_rule,
     part_table,
     read_tensors,
     recorded,
+    ruled_tensors,
     spec_table,
 )
 from fastinit.streams import Seed, seed_value
@@ -47,6 +51,9 @@ from fastinit.write import PARTIAL, Observer, Output, naming_output, scratch_fol
 FORMATS = ("safetensors", "npy", "raw")
 #: The formats of files, by the ends of their names.
 SUFFIXES = {".safetensors": "safetensors", ".npy": "npy"}
+#: The weights in a folder, and the most bytes in one file, as `save_pretrained` of transformers has them.
+FOLDER_WEIGHTS = "model.safetensors"
+FOLDER_SHARD_SIZE = 50 * 10**9
 
 
 class Model:
@@ -76,6 +83,7 @@ class Model:
         self._tensors: dict[str, Tensor] = {}
         self._defaults: Mapping[str, Default] = {}
         self._rules: Sequence[Mapping[str, Any]] = ()  # of what it was loaded from
+        self._files: Mapping[str, bytes] = {}
         # Names of tensors that a file's provenance has, and no header.
         self._lost: Sequence[str] = ()
         for tensor in tensors:
@@ -90,17 +98,29 @@ class Model:
     @classmethod
     @_kernel.in_default_arithmetic
     def load(
-        cls, source: str | os.PathLike[str], *, rules: Iterable[str] = (), strict: bool = True
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        rules: Iterable[str] = (),
+        strict: bool = True,
+        head: str | None = None,
+        tiny: bool = False,
+        arguments: Mapping[str, Any] | None = None,
     ) -> Model:
-        """The model that a file describes.
+        """The model that a file describes, or that the user's own code builds.
 
         Parameters
         ----------
-        source : path
-            A spec in TOML or JSON; a Hugging Face ``config.json``, or a folder with one;
-            or stored tensors, whose names, shapes and dtypes are taken: a ``.safetensors``
-            file, its ``.index.json``, a ``.npy`` file, or a folder of such. ``docs/models.md``
-            has the format of specs and the architectures of configs.
+        source : path or str
+            A spec in TOML or JSON, whose format is in ``docs/models.md``.
+            Stored tensors, whose names, shapes and dtypes are taken: a ``.safetensors`` file, its
+            ``.index.json``, a ``.npy`` file, or a folder of such.
+            A Hugging Face ``config.json``, or a folder with one: the model is built by the
+            installed ``transformers``, without memory, and recorded. No other code is run.
+            Or a factory, the text ``"module:callable"``: a class of ``torch.nn.Module``, or a
+            function that returns a module. The module is imported, from the current folder too,
+            **and its code is run**; the callable is called with `arguments` while the module's
+            construction is recorded (`fastinit.torch.record`). It needs PyTorch.
         rules : iterable of str
             ``"*.bias=zeros"`` gives tensors of names that match an initializer, ``"*.ids=skip"``
             leaves them out; ``"*.weight=he_normal:min_axes=2"`` is for those of at least two axes.
@@ -109,6 +129,14 @@ class Model:
         strict : bool
             Refuse rules, those of a spec too, that match no tensor; but not those that leave
             tensors out. False accepts them, for rules that several models share.
+        head : str, optional
+            The class of a config's model, such as "BertForMaskedLM", or a head of the auto classes
+            of transformers, such as "causal-lm". By default the first of the config's
+            ``architectures``, or else the model without a head.
+        tiny : bool
+            Make a config's sizes small and keep its architecture, for tests: 20 MB at most.
+        arguments : mapping from str, optional
+            Arguments of a factory, by name.
 
         Warns
         -----
@@ -122,27 +150,86 @@ class Model:
         ValueError, TypeError, OSError
             A file that cannot be read, or is not what it should be, named with the key; a rule
             that matches no tensor, with the names near it; stored tensors that have no default
-            by name, such as packed integers.
+            by name, such as packed integers. A config without the packages torch and transformers
+            (ImportError), or that transformers cannot build. `head`, `tiny` or `arguments` for
+            a source that they do not apply to. A factory that is not found (ImportError, with near
+            names), that raises an exception (named with file and line) or returns no module.
+
+        Examples
+        --------
+        >>> import fastinit as fi
+        >>> model = fi.Model.load("torch.nn:Linear", arguments={"in_features": 4, "out_features": 3})
+        >>> [(tensor.name, tensor.shape) for tensor in model]
+        [('weight', (3, 4)), ('bias', (3,))]
         """
         if isinstance(rules, str):
             raise TypeError(f"rules must be a list of texts, got the text {shown(rules)}")
         parsed = [parse_rule(rule) for rule in rules]
-        found = read_tensors(_path("source", source), parsed, strict)
+        given = check_factory_arguments(source, arguments)
+        if head is not None and not isinstance(head, str):
+            raise TypeError(f"head must be the name of a class, got {shown(head)}")
+        if not isinstance(source, str) or not is_factory(source):
+            found = read_tensors(_path("source", source), parsed, strict, head=head, tiny=tiny)
+        elif head is not None or tiny:
+            raise ValueError(
+                f"{source}: head and tiny (--head, --tiny) apply only to a config.json"
+            )
+        else:
+            made = factory_tensors(source, given)
+            found = Description(ruled_tensors(source, made, parsed, strict))
         model = cls(found.tensors)
-        model._defaults = found.defaults
+        model._defaults, model._files = found.defaults, found.files
         model._rules = [*parsed, *found.rules]
         return model
 
+    @classmethod
+    @_kernel.in_default_arithmetic
+    def from_module(cls, module: Any) -> Model:
+        """The model of a PyTorch module whose construction was recorded.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            Constructed within ``fastinit.torch.record()``. It need not be initialised.
+
+        Returns
+        -------
+        Model
+            Of the tensors that ``module.state_dict()`` keeps, tied ones once, with the
+            distributions of the recording. A file that it writes has the bits that
+            ``fastinit.torch.init_module_`` gives the module.
+
+        Raises
+        ------
+        TypeError, ValueError
+            No module; one that was not recorded; a tensor that no initializer describes, by name.
+
+        Examples
+        --------
+        >>> import fastinit as fi
+        >>> import torch
+        >>> with fi.torch.record():
+        ...     layer = torch.nn.LayerNorm(8)
+        >>> [tensor.init for tensor in fi.Model.from_module(layer)]
+        [Constant(value=1.0), Constant(value=0.0)]
+        """
+        return cls(module_tensors(module))
+
     def with_tensors(self, tensors: Iterable[Tensor]) -> Model:
-        """A model of other tensors, which leaves out what this one leaves out by rules."""
+        """A model of other tensors, which leaves out what this one leaves out by rules, and has its `files`."""
         model = Model(tensors)
-        model._rules = self._rules
+        model._rules, model._files = self._rules, self._files
         return model
 
     @property
     def defaults(self) -> Mapping[str, Default]:
         """The tensors whose initializer is a default by name, and the row of the table that gave it."""
         return self._defaults
+
+    @property
+    def files(self) -> Mapping[str, bytes]:
+        """What `write` puts beside the weights in a folder: ``config.json`` of a model that was loaded from one."""
+        return self._files
 
     def __iter__(self) -> Iterator[Tensor]:
         return iter(self._tensors.values())
@@ -291,17 +378,18 @@ class Model:
         ----------
         path : path
             A file ``NAME.safetensors``; a file ``NAME.npy`` for a model of one tensor; or a
-            folder, with `format`.
+            folder: a path that ends in "/", one that exists, or any with `format` "npy" or "raw".
         seed : int, numpy.random.SeedSequence or numpy.random.Generator
             It is stored in the metadata of safetensors, with the initializers.
         format : {"safetensors", "npy", "raw"}, optional
-            That of the name of `path` by default. For a folder, "npy" is a .npy file for each
-            tensor, and "raw" a file of bare elements for each and ``tensors.json`` with their
-            dtypes and shapes.
+            That of the name of `path` by default, and safetensors in a folder: it gets
+            ``model.safetensors`` and the `files` of the model, so that ``from_pretrained`` of
+            transformers loads it. "npy" is a .npy file for each tensor, and "raw" a file of bare
+            elements for each and ``tensors.json`` with their dtypes and shapes.
         max_shard_size : int, optional
             Most bytes of tensors in one file of safetensors: a model that needs several gets
             them and an index, with the names that ``transformers`` gives them. A tensor that
-            is larger has a file of its own.
+            is larger has a file of its own. By default no limit, and 50 GB in a folder.
         rank, world : int
             Write the part of process `rank` of `world`, about as many bytes as any other's.
             All of them need one file system; they may run at once or one after the other.
@@ -346,16 +434,23 @@ class Model:
         value = seed_value(_given(seed))
         given = _path("path", path)
         target = Path(os.path.realpath(given))
-        format = _output_format(os.fspath(path), target, format, len(self))
-        layouts, extras = self._layouts(target, value, format, max_shard_size)
-        if target.suffix in SUFFIXES:
-            folder, partial = target.parent, f".{target.name}{PARTIAL}"
-            replaced = files.safetensors_names(target.name) if format == "safetensors" else []
+        is_folder = names_folder(path)
+        format = _output_format(os.fspath(path), target, format, len(self), is_folder)
+        is_folder = is_folder or target.suffix not in SUFFIXES
+        name = FOLDER_WEIGHTS if is_folder else target.name
+        if is_folder and format == "safetensors" and max_shard_size is None:
+            max_shard_size = FOLDER_SHARD_SIZE
+        layouts, extras = self._layouts(name, value, format, max_shard_size, is_folder)
+        replaced = files.safetensors_names(name) if format == "safetensors" else []
+        if is_folder:
+            folder, partial = target, PARTIAL
+            extras = {**self._files, **extras} if format == "safetensors" else extras
+            _check_folder(folder, {*extras, *(layout.name for layout in layouts)}, replaced)
+            _check_older(folder, self._files, replaced)
         else:
-            folder, partial, replaced = target, PARTIAL, []
-            _check_folder(folder, {*extras, *(layout.name for layout in layouts)})
-        output = Output(folder, layouts, extras, value, replaced, makes_folder=folder == target)
-        if not resume and folder == target:
+            folder, partial = target.parent, f".{target.name}{PARTIAL}"
+        output = Output(folder, layouts, extras, value, replaced, makes_folder=is_folder)
+        if not resume and is_folder:
             raise ValueError(f"resume must be True for a folder, got format={format!r}")
         working = folder / partial
         with (
@@ -373,7 +468,7 @@ class Model:
             )
 
     def _layouts(
-        self, target: Path, seed: int, format: str, limit: int | None
+        self, name: str, seed: int, format: str, limit: int | None, is_folder: bool = False
     ) -> tuple[list[Layout], dict[str, bytes]]:
         if not len(self):
             raise ValueError("a model without tensors cannot be written")
@@ -381,13 +476,11 @@ class Model:
         if format == "safetensors":
             if limit is not None:
                 check_int("max_shard_size", limit, 1)
-            return files.safetensors_set(
-                target.name, tensors, limit, lambda some: _record(some, seed)
-            )
+            return files.safetensors_set(name, tensors, limit, lambda some: _record(some, seed))
         if limit is not None:
             raise ValueError(f"max_shard_size applies only to safetensors, got format={format!r}")
-        if target.suffix in SUFFIXES:
-            return [Layout(target.name, files.npy_header(tensors[0]), (tensors[0],))], {}
+        if not is_folder:
+            return [Layout(name, files.npy_header(tensors[0]), (tensors[0],))], {}
         return files.npy_set(tensors) if format == "npy" else files.raw_set(tensors)
 
     def check(
@@ -467,10 +560,24 @@ def _path(name: str, value: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _output_format(given: str, target: Path, format: str | None, count: int) -> str:
+def names_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether an output's path alone says that it is a folder: by "/" at its end, or because it is one."""
+    given = os.fspath(path)
+    if given in ("", "-"):
+        return False
+    ends = tuple(filter(None, (os.sep, os.altsep)))
+    target = Path(os.path.realpath(given))
+    return given.endswith(ends) or (target.suffix not in SUFFIXES and target.is_dir())
+
+
+def _output_format(
+    given: str, target: Path, format: str | None, count: int, is_folder: bool
+) -> str:
     """The format of an output of `count` tensors, from its name and from what is asked for; errors where they disagree."""
     if format is not None:
         check_choice("format", format, FORMATS)
+    if is_folder:
+        return format or "safetensors"
     named, name = SUFFIXES.get(target.suffix), shortened(given)
     suffix = Path(given).suffix
     if suffix in SUFFIXES and suffix != target.suffix:
@@ -480,7 +587,7 @@ def _output_format(given: str, target: Path, format: str | None, count: int) -> 
         )
     if named is None:
         if format in (None, "safetensors") or given in ("", "-"):
-            folder = "; for a folder, format must be npy or raw" if count > 1 else ""
+            folder = "; the path of a new folder ends in '/'" if count > 1 else ""
             raise ValueError(f"path must end in .safetensors or .npy, got {name}{folder}")
         return format
     if format not in (None, named):
@@ -528,10 +635,30 @@ def _record(tensors: Sequence[Tensor], seed: int) -> dict[str, str]:
     return {"format": "pt", "fastinit": json.dumps(record, separators=(",", ":"))}
 
 
-def _check_folder(folder: Path, names: set[str]) -> None:
+def _check_folder(folder: Path, names: set[str], replaced: Sequence[str]) -> None:
     """Refuse a folder that would be another model afterwards, with what it holds already."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"path must be a folder, got the file {str(folder)!r}")
-    others = [p.name for p in folder.iterdir() if p.name not in names] if folder.exists() else []
-    if set(others) - {PARTIAL}:
+    found = os.listdir(folder) if folder.exists() else []
+    others = [name for name in found if name not in names and not _matches(name, replaced)]
+    others = [name for name in others if name != PARTIAL]
+    if others:
         raise ValueError(f"{folder}: expected a folder without other files, got {min(others)!r}")
+
+
+def _check_older(folder: Path, contents: Mapping[str, bytes], replaced: Sequence[str]) -> None:
+    """Refuse to replace files that no older output has left: those of a folder without weights."""
+    found = set(os.listdir(folder)) if folder.exists() else set()
+    if any(_matches(name, replaced) for name in found):
+        return
+    for name in sorted(found & contents.keys()):
+        path = folder / name
+        if path.is_file() and path.read_bytes() != contents[name]:
+            raise ValueError(
+                f"{path}: would be replaced, and is not of an older output: write into another folder, "
+                f"or to {folder / FOLDER_WEIGHTS} for the weights alone"
+            )
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(re.fullmatch(pattern, name) for pattern in patterns)

@@ -9,14 +9,13 @@ import os
 import re
 import tomllib
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from fastinit import _kernel, distributions, initializers
-from fastinit.architectures import config_tensors
 from fastinit.checks import check_int, shortened, shown
 from fastinit.choices import StoredDtypeName, is_stored_dtype_name
 from fastinit.defaults import Default, default_for, no_default, not_known
@@ -45,6 +44,9 @@ from fastinit.initializers import Initializer, VarianceScaling
 from fastinit.rules import check_patterns
 from fastinit.streams import MAX_UINT64
 from fastinit.tensor import Tensor
+
+if TYPE_CHECKING:
+    from fastinit.huggingface import Pretrained
 
 READY_MADE = {
     name: value for name, value in vars(initializers).items() if isinstance(value, Initializer)
@@ -192,8 +194,8 @@ def initializer_table(init: Initializer, depth: int = 0) -> dict[str, Any]:
     return table
 
 
-def tensor_table(tensor: Tensor) -> dict[str, Any]:
-    """A tensor as specs have it."""
+def spec_table(tensor: Tensor) -> dict[str, Any]:
+    """The table of a tensor in a spec, where braces of names are doubled."""
     table: dict[str, Any] = {
         "name": tensor.name,
         "shape": list(tensor.shape),
@@ -203,16 +205,11 @@ def tensor_table(tensor: Tensor) -> dict[str, Any]:
     }
     if tensor.padding_idx is not None:
         table["padding_idx"] = tensor.padding_idx
-    return table | part_table(tensor)
-
-
-def spec_table(tensor: Tensor) -> dict[str, Any]:
-    """The table of a tensor in a spec, where braces of names are doubled."""
-    table = tensor_table(tensor)
-    texts = {
-        key: table[key].replace("{", "{{").replace("}", "}}") for key in REPEATED if key in table
-    }
-    return table | texts
+    table |= part_table(tensor)
+    for key in REPEATED:
+        if key in table:
+            table[key] = table[key].replace("{", "{{").replace("}", "}}")
+    return table
 
 
 def part_table(tensor: Tensor) -> dict[str, Any]:
@@ -282,46 +279,82 @@ class Description(NamedTuple):
     tensors: list[Tensor]
     defaults: Mapping[str, Default] = MappingProxyType({})  # initializers that names alone gave
     rules: Sequence[Mapping[str, Any]] = ()  # of a spec
+    files: Mapping[str, bytes] = MappingProxyType({})  # of a config, for the folder of the weights
 
 
 def read_tensors(
-    path: Path, rules: Sequence[Mapping[str, Any]] = (), strict: bool = True
+    path: Path,
+    rules: Sequence[Mapping[str, Any]] = (),
+    strict: bool = True,
+    *,
+    head: str | None = None,
+    tiny: bool = False,
 ) -> Description:
     """The tensors that a file describes: a spec, a Hugging Face config, or stored tensors.
 
     `rules` come before what the file says. `strict` refuses rules that select no tensor, in the
-    file too, unless that says otherwise.
+    file too, unless that says otherwise. `head` and `tiny` are options of configs.
     """
-    if path.is_dir() and (path / "config.json").is_file():
-        path = _config_or_folder(path)
-    if path.suffix == ".toml":
-        return _spec_tensors(path, _read_toml(path), rules, strict)
-    if path.suffix == ".json" and not is_index(path.name):
-        spec = read_json(path)
-        if isinstance(spec, dict) and "model_type" in spec:
-            return Description(_ruled_tensors(path, _config_tables(path, spec), rules, strict))
-        return _spec_tensors(path, spec, rules, strict)
-    return _stored_tensors(path, rules, strict)
-
-
-def _config_or_folder(folder: Path) -> Path:
-    """The config.json of a folder; the folder itself, with a warning, where only its .safetensors can be used."""
-    path = folder / "config.json"
-    try:
-        spec = read_json(path)
-        if isinstance(spec, dict) and "model_type" in spec:
-            _config_tables(path, spec)
-        elif not (isinstance(spec, dict) and TENSOR_LISTS & spec.keys()):
-            raise ValueError(f"{path}: expected a model_type, or the tensors of a spec; got none")
-    except (ValueError, TypeError) as error:
-        if not any(name.endswith(".safetensors") for name in os.listdir(folder)):
-            return path  # whose error is raised again
-        warnings.warn(
-            f"{error}: names, shapes and dtypes were taken from the .safetensors next to it",
-            stacklevel=2,
+    has_config = path.is_dir() and (path / "config.json").is_file()
+    source = path / "config.json" if has_config else path
+    has_options = head is not None or tiny
+    spec: Any = None
+    if source.suffix == ".json" and not is_index(source.name):
+        try:
+            spec, config = _read_spec_or_config(source, head, tiny)
+        except (ValueError, TypeError, ImportError) as error:
+            if not has_config or has_options or not _has_safetensors(path):
+                raise
+            warnings.warn(
+                f"{error}: names, shapes and dtypes were taken from the .safetensors next to it",
+                stacklevel=2,
+            )
+            return _stored_tensors(path, rules, strict)
+        if config is not None:
+            tensors = ruled_tensors(source, config.tensors, rules, strict)
+            return Description(tensors, files=config.files)
+    if has_options:
+        raise ValueError(
+            f"{source}: head and tiny (--head, --tiny) apply only to a config.json of Hugging Face"
         )
-        return folder
-    return path
+    if source.suffix == ".toml":
+        spec = _read_toml(source)
+    return (
+        _stored_tensors(source, rules, strict)
+        if spec is None
+        else _spec_tensors(source, spec, rules, strict)
+    )
+
+
+def _has_safetensors(folder: Path) -> bool:
+    return any(name.endswith(".safetensors") for name in os.listdir(folder))
+
+
+def _read_spec_or_config(
+    path: Path, head: str | None, tiny: bool
+) -> tuple[dict[str, Any], Pretrained | None]:
+    """The content of a JSON file, and the tensors of its model if it is a Hugging Face config."""
+    spec = read_json(path)
+    if not isinstance(spec, dict):
+        raise ValueError(f"{path}: expected a table, got {shown(spec)}")
+    if "model_type" in spec:
+        return spec, _read_config(path, head, tiny)
+    if not spec.keys() & TENSOR_LISTS:
+        raise ValueError(
+            f"{path}: expected model_type, as in a config of Hugging Face, or the tensors or "
+            f"tensors_from of a spec, got the keys {shown(sorted(spec))}"
+        )
+    return spec, None
+
+
+def _read_config(path: Path, head: str | None, tiny: bool) -> Pretrained:
+    try:
+        from fastinit.huggingface import read_config  # needs transformers, which nothing else does
+
+        return read_config(path, head=head, tiny=tiny)
+    except (ValueError, TypeError, ImportError) as error:
+        kind = next(k for k in (ValueError, TypeError, ImportError) if isinstance(error, k))
+        raise kind(f"{path}: {error}") from error
 
 
 def _stored_tensors(path: Path, rules: Sequence[Mapping[str, Any]], strict: bool) -> Description:
@@ -376,13 +409,6 @@ def _read_toml(path: Path) -> Any:
         raise ValueError(f"{path}: nested too deeply") from None
 
 
-def _config_tables(path: Path, config: dict[str, Any]) -> list[dict[str, Any]]:
-    try:
-        return [tensor_table(tensor) for tensor in config_tensors(config)]
-    except (ValueError, TypeError) as error:
-        raise type(error)(f"{path}: {error}") from None
-
-
 def _ruled_tensors(
     path: Path,
     tables: Sequence[Mapping[str, Any]],
@@ -395,7 +421,38 @@ def _ruled_tensors(
     return _tensors(path, [{**table, **_rule(table, rules)} for table in tables])
 
 
-def _stored_table(stored: Stored) -> dict[str, Any]:
+def ruled_tensors(
+    where: str | Path, tensors: Sequence[Tensor], rules: Sequence[Mapping[str, Any]], strict: bool
+) -> list[Tensor]:
+    """Tensors with the initializers that rules give them, without those that rules leave out."""
+    tables = [_stored_table(tensor) for tensor in tensors]
+    if strict:
+        _check_rules(where, rules, tables)
+    kept = []
+    for tensor, table in zip(tensors, tables, strict=True):
+        rule = _rule(table, rules)
+        if rule.get("init") == SKIP:
+            continue
+        if rule:
+            try:
+                tensor = dataclasses.replace(tensor, init=initializer_from(rule["init"]))
+                tensor.resolve()
+            except (ValueError, TypeError) as error:
+                name = shortened(tensor.name)
+                raise type(error)(f"{where}: tensor {name}: {error}") from None
+        kept.append(tensor)
+    _check_any(where, kept, len(tensors))
+    return kept
+
+
+def _check_any(where: str | Path, kept: Collection[object], count: int) -> None:
+    """Refuse a model without tensors."""
+    if not kept:
+        left_out = f"no tensors are left: rules leave out all {count:,}"
+        raise ValueError(f"{where}: {left_out if count else 'no tensors in it'}")
+
+
+def _stored_table(stored: Stored | Tensor) -> dict[str, Any]:
     return {"name": stored.name, "shape": list(stored.shape), "dtype": stored.dtype}
 
 
@@ -403,11 +460,6 @@ def _spec_tensors(
     path: Path, spec: Any, rules: Sequence[Mapping[str, Any]], strict: bool
 ) -> Description:
     """Of a tensor, the command line's rule counts before its own table, then the spec's rule, the spec, and what is stored."""
-    if path.suffix == ".json" and isinstance(spec, dict) and not spec.keys() & TENSOR_LISTS:
-        raise ValueError(
-            f"{path}: expected model_type, as in a config of Hugging Face, or the tensors or "
-            f"tensors_from of a spec, got the keys {shown(sorted(spec))}"
-        )
     _check_table(f"{path}", spec, MODEL_KEYS, {"axes": str, "dtype": str, "tensors_from": str})
     check_axes_name(f"{path}: axes", spec.get("axes", "in_out"))
     if not isinstance(spec.get("strict", True), bool):
@@ -519,7 +571,7 @@ def _check_match(where: str, match: str) -> None:
 
 
 def _check_rules(
-    path: Path, rules: Sequence[Mapping[str, Any]], tables: Sequence[Mapping[str, Any]]
+    where: str | Path, rules: Sequence[Mapping[str, Any]], tables: Sequence[Mapping[str, Any]]
 ) -> None:
     """Refuse a rule that selects no tensor, unless it leaves tensors out: then there is nothing to leave out."""
     for rule in rules:
@@ -527,7 +579,7 @@ def _check_rules(
             axes = rule.get("min_axes", 0)
             names = [table["name"] for table in tables if _count_axes(table) >= axes]
             what = f"tensor of at least {axes} axes" if axes else "tensor"
-            check_patterns(f"{path}: rules", [rule["match"]], names, what=what)
+            check_patterns(f"{where}: rules", [rule["match"]], names, what=what)
 
 
 def _count_axes(table: Mapping[str, Any]) -> int:
@@ -593,9 +645,7 @@ def _tensors(path: Path, tables: Sequence[Mapping[str, Any]]) -> list[Tensor]:
             tensors[table["name"]] = _tensor(table)
         except (ValueError, TypeError) as error:
             raise type(error)(f"{where}: {error}") from None
-    if not tensors:
-        left_out = f"no tensors are left: rules leave out all {len(tables):,}"
-        raise ValueError(f"{path}: {left_out if tables else 'no tensors in it'}")
+    _check_any(path, tensors, len(tables))
     return list(tensors.values())
 
 

@@ -19,7 +19,7 @@ import stat
 import tempfile
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import accumulate
 from pathlib import Path
@@ -30,7 +30,7 @@ from fastinit import _kernel
 from fastinit.checks import check_callback, check_int, readable_bytes, shortened
 from fastinit.computed import Prepared, flat_boxes
 from fastinit.dtypes import constant_bytes, stored_dtype
-from fastinit.files import Layout
+from fastinit.files import RAW_INDEX, Layout, is_index
 from fastinit.fill import Array, c_strides, fill_strided, merge, stream_order
 from fastinit.initializers import Computed
 from fastinit.tensor import Tensor
@@ -380,7 +380,7 @@ class Output:
         return size
 
     def _finish(self, working: Path, state: State) -> None:
-        """Check the files, make sure that they are on the disk, and give them their names, the index last."""
+        """Check the files, make sure that they are on the disk, and give them their names, an index last."""
         was_ending = state.is_ending  # a run that was stopped here has moved some files already
         for i, layout in enumerate(self.layouts):
             path = _partial(working, i)
@@ -396,17 +396,22 @@ class Output:
                 and not path.is_dir()
             ):
                 path.unlink()
+        indexes = {name for name in self.extras if is_index(name) or name == RAW_INDEX}
+        self._write_extras(working, self.extras.keys() - indexes)
         for i, layout in enumerate(self.layouts):
             if _partial(working, i).exists():
                 _move(_partial(working, i), self.folder / layout.name)
-        for name, content in self.extras.items():
-            path = working / "extra"
-            with open(path, "wb", opener=_open_own) as file:
-                file.write(content)
-            _move(path, self.folder / name)
+        self._write_extras(working, indexes)
         (working / STATE).unlink()
         with suppress(OSError):  # unless another process begins anew there
             working.rmdir()
+
+    def _write_extras(self, working: Path, names: Iterable[str]) -> None:
+        for name in sorted(names):
+            path = working / "extra"
+            with open(path, "wb", opener=_open_own) as file:
+                file.write(self.extras[name])
+            _move(path, self.folder / name)
 
 
 def _partial(working: Path, file: int) -> Path:

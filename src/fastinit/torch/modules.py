@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
@@ -10,7 +9,7 @@ import torch
 from torch import nn
 
 from fastinit.checks import check_choice
-from fastinit.choices import UNRECORDED, AxesName, Unrecorded
+from fastinit.choices import UNRECORDED, Unrecorded
 from fastinit.fill import expected_dtypes
 from fastinit.initializers import Initializer, prepare
 from fastinit.rules import check_fans, check_matches
@@ -19,7 +18,7 @@ from fastinit.torch.hooks import find_hooks, reset_of, run_hooks
 from fastinit.torch.memory import DTYPES, fill_tensor, is_fake, local_part, zero_row_
 from fastinit.torch.recording import current_recorder
 from fastinit.torch.replay import Replay
-from fastinit.torch.slots import Slot, clean, find_buffers, find_slots
+from fastinit.torch.slots import Slot, axes_of, clean, find_buffers, find_slots
 from fastinit.torch.trust import check_reachable, check_trusted
 
 Rules = Mapping[str | type, Initializer | None]
@@ -188,17 +187,11 @@ def _checked(slot: Slot, initializer: Initializer | None) -> Initializer | None:
     advice = "put another rule for it first, such as fi.zeros for a bias or fi.ones for a norm"
     check_fans(slot.name, initializer, shape, advice)
     try:
-        initializer = initializer.with_default_axes(_axes_of(slot.owner))
+        initializer = initializer.with_default_axes(axes_of(slot.owner))
         prepare(initializer, shape, DTYPES[dtype])
     except ValueError as error:
         raise ValueError(f"{slot.name!r}: {error}") from error
     return initializer
-
-
-def _axes_of(owner: nn.Module) -> AxesName:
-    """Where the weights of a module have inputs and outputs."""
-    loaded = sys.modules.get("transformers.pytorch_utils")
-    return "in_out" if loaded is not None and isinstance(owner, loaded.Conv1D) else "out_in"
 
 
 def _run_own_code(

@@ -381,6 +381,7 @@ class Recorder(TorchDispatchMode):
 
     def _join(self, name: str, made: Tensor, tensors: Sequence[Tensor], dim: int = 0) -> None:
         """The tensors one after the other, as writes to one memory."""
+        self._memory(made)  # of its shape, before a part of it is written
         dim, at = dim % made.dim(), 0
         for tensor in tensors:
             if name == "stack":
@@ -395,7 +396,6 @@ class Recorder(TorchDispatchMode):
                 at += tensor.shape[dim]
             if part.numel():
                 self._write(part, Copied(self._read(tensor)))
-        self._memory(made)
 
     def _repeat(self, made: Tensor, tensor: Tensor, repeats: Sequence[int]) -> None:
         sizes = (1,) * (len(repeats) - tensor.dim()) + tuple(tensor.shape)
@@ -476,7 +476,8 @@ class Recorder(TorchDispatchMode):
         )
         memory = Memory(tensor.dtype, numel, shape)
         if not tensor.is_meta:
-            known = torch.empty(0, dtype=tensor.dtype).set_(storage, 0, (numel,), (1,))
+            with _disable_current_modes():  # in which empty has no memory
+                known = torch.empty(0, dtype=tensor.dtype).set_(storage, 0, (numel,), (1,))
             memory.written = Write(memory, None, Access(0, (numel,), (1,)), Real(known), False)
         set_memory(tensor, memory)
         return memory

@@ -41,6 +41,7 @@ from fastinit.torch.slots import Slot, find_attributes, find_buffers, find_slots
 from fastinit.torch.views import (
     Access,
     NotExpressibleError,
+    across_axes,
     index_at,
     overlap,
 )
@@ -162,6 +163,9 @@ def express(read: Read, streams: Streams, name: str) -> Distribution:
 def _of_write(written: Write, access: Access, streams: Streams, name: str) -> Distribution:
     """The elements of an access within a write."""
     source, memory = written.source, written.memory
+    is_derived = written.is_random and isinstance(source, (Copied, Called))
+    if is_derived and (cuts := across_axes(written.access, access)) is not None:
+        return _in_cuts(written, access, cuts, streams, name)
     read = Read(memory, written, access, memory.dtype)
     if isinstance(source, Filled):
         value = torch.full((), source.value, dtype=memory.dtype)
@@ -183,6 +187,17 @@ def _of_write(written: Write, access: Access, streams: Streams, name: str) -> Di
         return _of_call(source, written, access, streams, name)
     what = source.name if isinstance(source, Undrawable) else type(source).__name__
     raise NotExpressibleError(f"{what} has no expression")
+
+
+def _in_cuts(
+    written: Write, access: Access, cuts: list[list[range]], streams: Streams, name: str
+) -> Distribution:
+    """The elements of an access, each part with an expression of its own."""
+    parts = []
+    for ranges in cuts:
+        made = _of_write(written, _restricted(access, ranges), streams, name)
+        parts.append((tuple(map(as_slice, ranges)), made))
+    return Parts(Constant(0.0), tuple(parts))
 
 
 def _rounded(value: Constant, dtype: torch.dtype) -> Constant:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
+
+from fastinit.choices import AxesName
 
 #: What torch.compile and activation checkpoints put into the paths of the modules that they wrap.
 WRAPPERS = {"_orig_mod", "_checkpoint_wrapped_module"}
@@ -92,3 +95,9 @@ def listed(names: Iterable[str]) -> str:
     first = sorted(names)
     more = f" and {len(first) - 8} more" if len(first) > 8 else ""
     return f"{', '.join(first[:8])}{more}"
+
+
+def axes_of(owner: nn.Module) -> AxesName:
+    """Where the weights of a module have inputs and outputs."""
+    loaded = sys.modules.get("transformers.pytorch_utils")
+    return "in_out" if loaded is not None and isinstance(owner, loaded.Conv1D) else "out_in"

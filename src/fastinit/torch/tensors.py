@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from fastinit import Tensor
-from fastinit.choices import StoredDtypeName
+from fastinit.choices import AxesName, StoredDtypeName
 from fastinit.dtypes import stored_dtype
 from fastinit.expressions import Draw, Parts
 from fastinit.fill import c_strides
@@ -23,7 +23,7 @@ from fastinit.torch.replay import (
     express,
     find_recorded,
 )
-from fastinit.torch.slots import listed
+from fastinit.torch.slots import axes_of, listed
 from fastinit.torch.views import Access, NotExpressibleError, access_of
 
 
@@ -87,10 +87,11 @@ def recorded_tensors(
         raise ValueError(
             f"nothing has recorded {listed(state)}: construct the module within record()"
         )
+    axes = {slot.name: axes_of(slot.owner) for slot, _ in found}
     made, unset, refused = [], [], {}
     for name, read in reads.items():
         try:
-            made.append(_tensor(name, read, streams))
+            made.append(_tensor(name, read, streams, axes))
         except UnsetError:
             unset.append(name)
         except (NotExpressibleError, TypeError, ValueError) as error:
@@ -118,8 +119,8 @@ def _read_of(tensor: torch.Tensor) -> Read | None:
     return Read(memory, memory.written, access_of(tensor), tensor.dtype)
 
 
-def _tensor(name: str, read: Read, streams: Streams) -> Tensor:
-    """A tensor with its expression."""
+def _tensor(name: str, read: Read, streams: Streams, axes: Mapping[str, AxesName]) -> Tensor:
+    """A tensor with its expression, and the axes of the module's tensor whose stream it has."""
     plain = as_plain(express(read, streams, name), read.access.size, streams, name)
     dtype = cast("StoredDtypeName", stored_dtype(str(read.dtype).removeprefix("torch.")).name)
     return Tensor(
@@ -128,7 +129,7 @@ def _tensor(name: str, read: Read, streams: Streams) -> Tensor:
         plain.init,
         dtype,
         plain.padding_idx,
-        "out_in",
+        axes.get((plain.stream or name).partition("#")[0], "out_in"),
         stream=plain.stream,
         whole_shape=plain.whole_shape,
         index=plain.index,

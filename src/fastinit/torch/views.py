@@ -48,6 +48,24 @@ def whole_access(shape: Sequence[int]) -> Access:
     return Access(0, tuple(shape), tuple(c_strides(tuple(shape))))
 
 
+def across_axes(outer: Access, inner: Access) -> list[list[range]] | None:
+    """Where an axis of `inner` runs along two axes of `outer`, as after a reshape: parts of it that run along one.
+
+    Of the two ways to cut it, that with fewer parts.
+    """
+    if inner == outer:
+        return None
+    sizes = {step: n for n, step in zip(outer.size, outer.stride, strict=True) if n > 1}
+    whole = [range(n) for n in inner.size]
+    for axis, (n, step) in enumerate(zip(inner.size, inner.stride, strict=True)):
+        size = sizes.get(step, n)
+        if n > size and n % size == 0 and step * size in sizes:
+            rows = [range(start, n, size) for start in range(size)]
+            blocks = [range(start, start + size) for start in range(0, n, size)]
+            return [[*whole[:axis], cut, *whole[axis + 1 :]] for cut in min(rows, blocks, key=len)]
+    return None
+
+
 def index_at(access: Access, offset: int) -> list[int]:
     """The index of the element at an offset from the first one."""
     index = [0] * len(access.size)
