@@ -124,6 +124,20 @@ class TestValues:
         with pytest.raises(ValueError, match=f"^{message}"):
             face.init_tree({"x": shape_of(4, dtype=jnp.dtype(dtype))}, seed=7, rules={"x": init})
 
+    @pytest.mark.parametrize(
+        ("init", "dtype"),
+        [
+            (fi.RandomIntegers(-3, 5), "int8"),
+            (fi.Exponential(2.0), "bfloat16"),
+            (fi.Orthogonal(), "float32"),
+        ],
+    )
+    def test_what_numpy_computes(self, init: fi.Initializer, dtype: str) -> None:
+        tree = {"x": shape_of(6, 4, dtype=jnp.dtype(dtype))}
+        for trace in (lambda make: make, jax.jit):
+            made = trace(lambda: face.init_tree(tree, seed=7, rules={"x": init}))()
+            assert_is_of_path(made["x"], "x", init)
+
     def test_many_leaves(self) -> None:
         tree = {f"layer_{i}": {"kernel": shape_of(4, 2), "bias": shape_of(2)} for i in range(5000)}
         made = face.init_tree(tree, seed=7, rules={"*/kernel": fi.lecun_normal, "*/bias": fi.zeros})

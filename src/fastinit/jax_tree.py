@@ -187,7 +187,8 @@ def init_tree(
     more axes cannot be told from its shape: name them with ``with_axes``, or use a function of
     `fastinit.jax` with an `in_axis` and `out_axis` that are not the default. Fans are JAX's.
 
-    Integers, booleans and 8-bit floats other than e4m3fn and e5m2 take constants alone. Under
+    Integers take constants and `RandomIntegers`, booleans and 8-bit floats other than e4m3fn
+    and e5m2 constants alone. Under
     ``jax.jit`` and the like arrays come from callbacks, and have the same values.
 
     Examples
@@ -490,9 +491,8 @@ def _metadata(box: Any) -> tuple[Any, Any]:
 def _make(fill: Fill, words: Any, seed: int | None) -> Any:
     """The array of a leaf."""
     what: Initializer = fill.distribution
-    if not is_fillable(fill.dtype.name):
-        value = constant_value(fill.distribution)
-        assert value is not None
+    value = constant_value(fill.distribution)
+    if value is not None and not is_fillable(fill.dtype.name):
         is_integer = stored_dtype(fill.dtype.name).is_integer
         what = Repeated(int(value) if is_integer else value)
     read = PathReader(fill.path, seed)
