@@ -115,9 +115,9 @@ def _record(recorder: Recording, name: str, arguments: dict[str, Any]) -> Tensor
             return init.sparse_(whole, sparsity, std, seed=seed, stream=stream)
 
         return recorder.run(tensor, name, run)
-    if name == "eye_" and tensor.dim() == 2 and tensor.is_meta:
+    if name == "eye_" and tensor.dim() == 2:
         return recorder.make(tensor, Identity())
-    if name == "dirac_" and tensor.dim() in (3, 4, 5) and tensor.is_meta:
+    if name == "dirac_" and tensor.dim() in (3, 4, 5):
         return recorder.make(tensor, Dirac(arguments["groups"]))
     return ORIGINAL[name](**arguments)
 

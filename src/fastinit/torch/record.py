@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._device import DeviceContext
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from fastinit.distributions import Exponential, Orthogonal, RandomIntegers
+from fastinit.distributions import Exponential, Identity, Orthogonal, RandomIntegers
 from fastinit.initializers import Distribution, Normal, Uniform
 from fastinit.torch.memory import is_dtensor, is_plain
 from fastinit.torch.patch import recorded_by
@@ -238,6 +238,11 @@ class Recorder(TorchDispatchMode):
             value = FILLS[plan.name]
             self._write(made, Filled(args[1] if value is None else value))
             return made
+        if plan.name == "eye":
+            made = func(*args, **{**kwargs, "device": torch.device("meta")})
+            if made.numel() > MOST_REAL and made.is_floating_point():
+                self._write(made, Made(Identity()))
+                return made
         return func(*args, **kwargs)
 
     def _make_like(
