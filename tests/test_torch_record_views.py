@@ -98,4 +98,5 @@ def test_identities_of_any_size_are_a_line_of_a_spec() -> None:
     assert torch.equal(module.eye, torch.eye(300, 290))
     assert torch.equal(module.made, torch.eye(300))
     assert torch.equal(module.small, torch.eye(8))
-    assert torch.equal(module.dirac[:, :, 1], torch.eye(300)) and module.dirac.sum() == 300
+    assert torch.equal(module.dirac[:, :, 1], torch.eye(300))
+    assert module.dirac.sum() == 300

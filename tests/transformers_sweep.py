@@ -79,10 +79,11 @@ def check_type(model_type: str, folder: Path) -> Result:
         except Exception as error:
             where = step.__name__.removeprefix("_")
             result |= {
-                "outcome": where,
+                "outcome": "not built" if step is _construct else where,
                 "error": f"{type(error).__name__}: {str(error).strip()}"[:600],
             }
-            _construct_plainly(result, folder)
+            if step is not _construct:
+                _construct_plainly(result, folder)
         if "outcome" in result:
             return result
     return result | {"outcome": "right"}

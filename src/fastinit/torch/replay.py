@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fastinit.computed import Evaluation, as_slice
+from fastinit.computed import Evaluation, as_slice, forget_wholes
 from fastinit.expressions import Draw, Known, Norm, Parts, apply_op, is_drawn
 from fastinit.fill import c_strides
 from fastinit.initializers import Constant, Distribution, Initializer
@@ -529,6 +529,7 @@ class Replay:
             else:
                 copy_whole(tensor, realise(read))
             entry.release()
+        forget_wholes()
 
 
 def find_recorded(module: nn.Module) -> Iterator[tuple[Slot, Entry]]:
