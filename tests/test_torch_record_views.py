@@ -100,3 +100,15 @@ def test_identities_of_any_size_are_a_line_of_a_spec() -> None:
     assert torch.equal(module.small, torch.eye(8))
     assert torch.equal(module.dirac[:, :, 1], torch.eye(300))
     assert module.dirac.sum() == 300
+
+
+def test_reshaped_copies_of_constants_are_constants() -> None:
+    """The zero biases of a fused qkv whose rows are permuted for rotary positions."""
+    with record():
+        layer = nn.Linear(8, 24)
+        nn.init.zeros_(layer.bias)
+        q, k, v = layer.bias.detach().chunk(3)
+        rotary = [part.view(2, 2, 2).transpose(1, 2).reshape(8) for part in (q, k)]
+        joined = torch.cat([*rotary, v])
+    (tensor,) = recorded_tensors(layer, tensors={"qkv": joined})
+    assert (fi.Model([tensor]).make("qkv", seed=0) == np.zeros(24)).all()

@@ -278,7 +278,7 @@ def _loading(result: Result, folder: Path, module: Any) -> Iterator[str]:
     except Exception as error:
         model_class._from_config(config).save_pretrained(folder / "plain")
         try:
-            model_class.from_pretrained(folder / "plain")
+            model_class.from_pretrained(folder / "plain", output_loading_info=True)
         except Exception as plain_error:
             result["note"] = f"transformers cannot load what it saves: {plain_error}"[:300]
         else:

@@ -176,13 +176,11 @@ def _of_write(written: Write, access: Access, streams: Streams, name: str) -> Di
         return streams.draw(source.init, source.epoch, access, name)
     if isinstance(source, Made) and access == written.access:
         return source.init
-    if isinstance(source, Copied):
-        made = express(_through(written, access, source.read), streams, name)
-        if written.is_random:
-            return made
-        return _rounded(made, memory.dtype) if isinstance(made, Constant) else _known(read)
+    if isinstance(source, Copied) and written.is_random:
+        return express(_through(written, access, source.read), streams, name)
     if not written.is_random:
-        return _known(read)
+        constant = _constant(source, written, access, streams, name)
+        return _known(read) if constant is None else constant
     if isinstance(source, Called):
         return _of_call(source, written, access, streams, name)
     what = source.name if isinstance(source, Undrawable) else type(source).__name__
@@ -200,8 +198,19 @@ def _in_cuts(
     return Parts(Constant(0.0), tuple(parts))
 
 
-def _rounded(value: Constant, dtype: torch.dtype) -> Constant:
-    return Constant(torch.full((), value.value, dtype=dtype).item())
+def _constant(
+    source: Source, written: Write, access: Access, streams: Streams, name: str
+) -> Constant | None:
+    """The constant that a copy is of, in the dtype of the copy: no elements are made to find it."""
+    if not isinstance(source, Copied):
+        return None
+    try:
+        made = express(_through(written, access, source.read), streams, name)
+    except NotExpressibleError:  # a view across the axes of the copy
+        return None
+    if not isinstance(made, Constant):
+        return None
+    return Constant(torch.full((), made.value, dtype=written.memory.dtype).item())
 
 
 #: Operations of one operand, and the steps that they are.
