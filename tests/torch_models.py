@@ -1132,7 +1132,6 @@ def padding() -> nn.Module:
         "like": normal(1.0),
         "dropped": Through(lambda t: t / 2, Coins(0.5)),
     },
-    not_in_spec="signs",
 )
 class RandomFunctions(nn.Module):
     """Draws other than normal and uniform ones."""

@@ -74,6 +74,10 @@ class Evaluation:
         key = (self.key(1), self.stream, self.real, distribution, shape)
         return self._wholes.get(key, make)
 
+    def with_real(self, real: str) -> Evaluation:
+        """The same with draws of a dtype."""
+        return self if real == self.real else Evaluation(self.seed, self.stream, real)
+
     def in_box(self) -> Evaluation:
         """The same without values: those of another box, or of another thread, follow."""
         return Evaluation(self.seed, self.stream, self.real, self._wholes)

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from fastinit.computed import Evaluation, as_slice, forget_wholes
-from fastinit.expressions import Draw, Known, Norm, Parts, apply_op, is_drawn
+from fastinit.expressions import Cast, Draw, Known, Norm, Parts, apply_op, is_drawn
 from fastinit.fill import c_strides
-from fastinit.initializers import Constant, Distribution, Initializer
+from fastinit.initializers import Constant, Distribution, Initializer, integer_limits
+from fastinit.parts import limits_of
 from fastinit.streams import numbered
-from fastinit.torch.memory import DTYPES, copy_whole, fill_tensor
+from fastinit.torch.memory import DTYPES, STORED_DTYPES, copy_whole, fill_tensor
 from fastinit.torch.recording import (
     Called,
     Copied,
@@ -177,12 +178,13 @@ def _of_write(written: Write, access: Access, streams: Streams, name: str) -> Di
     if isinstance(source, Made) and access == written.access:
         return source.init
     if isinstance(source, Copied) and written.is_random:
-        return express(_through(written, access, source.read), streams, name)
+        made = express(_through(written, access, source.read), streams, name)
+        return _as_integers(_cast(made, source.read.dtype, memory.dtype), memory.dtype)
     if not written.is_random:
         constant = _constant(source, written, access, streams, name)
         return _known(read) if constant is None else constant
     if isinstance(source, Called):
-        return _of_call(source, written, access, streams, name)
+        return _as_integers(_of_call(source, written, access, streams, name), memory.dtype)
     what = source.name if isinstance(source, Undrawable) else type(source).__name__
     raise NotExpressibleError(f"{what} has no expression")
 
@@ -213,6 +215,25 @@ def _constant(
     return Constant(torch.full((), made.value, dtype=written.memory.dtype).item())
 
 
+def _cast(made: Distribution, of: torch.dtype, to: torch.dtype) -> Distribution:
+    """Drawn values of a tensor in one of another dtype: float64 has draws of its own."""
+    if (of == torch.float64) == (to == torch.float64) or isinstance(made, (Constant, Known)):
+        return made
+    if of not in STORED_DTYPES:
+        raise NotExpressibleError(f"drawn values of {of} have no expression")
+    return Cast(made, STORED_DTYPES[of])
+
+
+def _as_integers(made: Distribution, dtype: torch.dtype) -> Distribution:
+    """Drawn values of a tensor, which must be integers in the range of its dtype if that is of integers: none is cut off."""
+    possible = integer_limits(STORED_DTYPES.get(dtype, ""))
+    if possible is not None:
+        limits = limits_of(made)
+        if limits is None or limits[0] < possible[0] or limits[1] > possible[1]:
+            raise NotExpressibleError(f"arithmetic with a result in {dtype} has no expression here")
+    return made
+
+
 #: Operations of one operand, and the steps that they are.
 _UNARY = {
     name: (name,)
@@ -241,7 +262,8 @@ def _of_call(
 
     def operand(value: Any) -> Distribution:
         if isinstance(value, Read):
-            return express(_through(written, access, value), streams, name)
+            made = express(_through(written, access, value), streams, name)
+            return _cast(made, value.dtype, written.memory.dtype)
         return Constant(value)
 
     if op in ("norm", "linalg_vector_norm"):
@@ -300,6 +322,7 @@ def _norm(
         size[place], stride[place] = read.access.size[axis], read.access.stride[axis]
     full = Access(outer.offset, tuple(size), tuple(stride))
     of = express(Read(read.memory, read.written, full, read.dtype), streams, name)
+    of = _cast(of, read.dtype, written.memory.dtype)
     return Norm(of, tuple(size), tuple(free[: len(reduced)]))
 
 
@@ -574,5 +597,6 @@ def _draw(streams: Streams, seed: int, one: Write, target: Tensor) -> None:
         return
     assert isinstance(source, Drawn)
     drawn = streams.draw(source.init, source.epoch, one.access, "")
-    real = "float64" if target.dtype == torch.float64 else "float32"
-    target.copy_(computed(drawn, one.access.size, Evaluation(seed, "", real)))
+    made = torch.empty(one.access.size, dtype=target.dtype)
+    fill_tensor(made, drawn, seed, "")
+    target.copy_(made)
