@@ -17,7 +17,7 @@ from fastinit.fill import c_strides
 from fastinit.initializers import Constant, Distribution, Initializer, integer_limits
 from fastinit.parts import limits_of
 from fastinit.streams import numbered
-from fastinit.torch.memory import DTYPES, STORED_DTYPES, copy_whole, fill_tensor
+from fastinit.torch.memory import DTYPES, STORED_DTYPES, copy_whole, fill_tensor, is_plain
 from fastinit.torch.recording import (
     Called,
     Copied,
@@ -545,6 +545,7 @@ class Replay:
         values: dict[int, Tensor] = {}
         for ruled in self.ruled:
             watch(ruled.tensor, False)
+        self._share()
         for slot, entry, expression in self.made:
             tensor, read = slot.tensor, entry.read
             if tensor.is_meta:  # an attribute, which Module.to_empty leaves
@@ -562,6 +563,33 @@ class Replay:
                 copy_whole(tensor, realise(read))
             entry.release()
         forget_wholes()
+
+    def _share(self) -> None:
+        """Give tensors that were views of one memory such memory: what materialises modules gives each its own.
+
+        Tensors that were converted, sharded or moved meanwhile are copies in PyTorch, too.
+        """
+        groups: dict[int, list[tuple[Slot, Entry]]] = {}
+        for slot, entry, _ in self.made:
+            if _is_unconverted(slot.tensor, entry):
+                groups.setdefault(id(entry.memory), []).append((slot, entry))
+        for group in groups.values():
+            storages = {slot.tensor.untyped_storage()._cdata for slot, _ in group}
+            if len(storages) > 1:
+                memory = group[0][1].memory
+                flat = torch.empty(memory.numel, dtype=memory.dtype)
+                for slot, entry in group:
+                    view = flat.as_strided(*entry.access[1:], entry.access.offset)
+                    if slot.tensor.is_meta:
+                        setattr(slot.owner, slot.leaf, view)
+                    else:
+                        slot.tensor.data = view
+
+
+def _is_unconverted(tensor: Tensor, entry: Entry) -> bool:
+    cls: Any = type(tensor)
+    dtypes = {tensor.dtype, entry.dtype, entry.memory.dtype}
+    return is_plain(cls) and len(dtypes) == 1 and tensor.device.type in ("cpu", "meta")
 
 
 def find_recorded(module: nn.Module) -> Iterator[tuple[Slot, Entry]]:
