@@ -1356,7 +1356,7 @@ REFUSED: dict[str, Callable[[], Tensor]] = {
     "geometric_": lambda: torch.empty(64).geometric_(0.5),
     "poisson": lambda: torch.poisson(torch.full((64,), 3.0)),
     "multinomial": lambda: torch.multinomial(torch.ones(64), 4),
-    "randn": lambda: torch.randn(30, 8, dtype=torch.cfloat),
+    "normal_": lambda: torch.empty(30, 8, dtype=torch.cfloat).normal_(1.0),
     "no values": lambda: torch.empty(30, 8),
 }
 

@@ -47,6 +47,7 @@ from fastinit.torch.recording import (
     instances,
     memory_of,
     named_arguments,
+    new_memory,
     reads_of,
     set_memory,
     watch,
@@ -167,6 +168,8 @@ COPIES = {
     "detach_copy",
     "view_copy",
 }
+#: Views that only mark a tensor as the conjugate or the negative of its memory, and the functions that compute it.
+MARKS = {"_conj": aten._conj_physical.default, "_neg_view": aten.neg.default}
 #: Functions whose results have the elements of several tensors one after the other.
 JOINS = {"cat", "stack", "concat"}
 
@@ -217,6 +220,9 @@ class Recorder(TorchDispatchMode):
             return func(*args, **kwargs)
         if plan.changes or plan.changed_keywords:
             return self._change(plan, func, args, kwargs)
+        if plan.name in MARKS:
+            func = MARKS[plan.name]
+            return self._compute(plan_of(func), func, args, kwargs)
         if plan.is_view:  # of a tensor on the CPU as well, if it was known before it was drawn
             return func(*args, **kwargs)
         return self._compute(plan, func, args, kwargs)
@@ -278,14 +284,26 @@ class Recorder(TorchDispatchMode):
             for one in instances(Tensor, made):
                 self._write(one, Undrawable(plan.name))
             return made
-        if plan.name in DRAWS and not made.is_complex():
+        if made.is_complex():
+            self._draw_complex(plan.name, named, made)
+        elif plan.name in DRAWS:
             self._write(made, Drawn(DRAWS[plan.name](named, made), self._epoch(made)))
-        elif plan.name in ARITHMETIC and not made.is_complex():
+        elif plan.name in ARITHMETIC:
             drawn = ARITHMETIC[plan.name](self, named, made)
             self._write(made, Copied(self._read(drawn)))
         else:
             self._write(made, Undrawable(plan.name))
         return made
+
+    def _draw_complex(self, name: str, named: Mapping[str, Any], made: Tensor) -> None:
+        """Draw real and imaginary parts, as PyTorch does."""
+        match DRAWS[name](named, made) if name in DRAWS else None:
+            case Normal(0.0, stddev):
+                self.draw(torch.view_as_real(made), Normal(0.0, stddev / math.sqrt(2)))
+            case Uniform() as uniform:
+                self.draw(torch.view_as_real(made), uniform)
+            case _:
+                self._write(made, Undrawable(name))
 
     def __call__(self, func: Any, *args: Any, **kwargs: Any) -> Any:
         """Record an operation of the recorder's own."""
@@ -474,18 +492,32 @@ class Recorder(TorchDispatchMode):
         memory = memory_of(tensor)
         if memory is not None:
             return memory
-        storage = tensor.untyped_storage()
-        numel = storage.nbytes() // tensor.element_size()
-        shape = (
-            tuple(tensor.shape) if tensor.numel() == numel and tensor.is_contiguous() else (numel,)
-        )
-        memory = Memory(tensor.dtype, numel, shape)
+        memory = new_memory(tensor)
         if not tensor.is_meta:
+            numel, storage = memory.numel, tensor.untyped_storage()
             with _disable_current_modes():  # in which empty has no memory
                 known = torch.empty(0, dtype=tensor.dtype).set_(storage, 0, (numel,), (1,))
             memory.written = Write(memory, None, Access(0, (numel,), (1,)), Real(known), False)
         set_memory(tensor, memory)
         return memory
+
+    def _typed_memory(self, tensor: Tensor) -> Memory:
+        """The memory of a tensor that is about to be set: in elements of its dtype, as in views of complex tensors."""
+        memory = self._memory(tensor)
+        if memory.dtype == tensor.dtype:
+            return memory
+        made = new_memory(tensor)
+        if memory.written is not None and tensor.numel() != made.numel:
+            raise RuntimeError(
+                f"a tensor of {memory.dtype} cannot be changed through a view of a part of it in {tensor.dtype}"
+                f" while recorded{_where()}"
+            )
+        made.entries, memory.entries = memory.entries, []
+        made.from_outside, memory.from_outside = memory.from_outside, False
+        for entry in made.entries:
+            entry.memory = made
+        set_memory(tensor, made)
+        return made
 
     def _note_outside(self, target: Tensor) -> None:
         """Note that an operation changes a tensor without values that was made when nothing recorded."""
@@ -494,7 +526,7 @@ class Recorder(TorchDispatchMode):
 
     def _write(self, tensor: Tensor, source: Source) -> None:
         """Add a write to the memory of a tensor."""
-        memory = self._memory(tensor)
+        memory = self._typed_memory(tensor)
         access = access_of(tensor)
         covers = access.numel == memory.numel and 0 not in access.stride
         before = None if covers else memory.written
@@ -508,7 +540,7 @@ class Recorder(TorchDispatchMode):
 
     def _epoch(self, tensor: Tensor, alone: bool = False) -> Epoch:
         """The stream of a draw: that of the last draws into the memory, if they left these elements, or one `alone`."""
-        memory, access = self._memory(tensor), access_of(tensor)
+        memory, access = self._typed_memory(tensor), access_of(tensor)
         covers = tensor.numel() == memory.numel
         epoch = None if covers or alone else _last_epoch(memory)
         if epoch is None or not epoch.leaves(access):

@@ -279,6 +279,13 @@ def memory_of(tensor: Tensor) -> Memory | None:
         return None
 
 
+def new_memory(tensor: Tensor) -> Memory:
+    """A memory for all of a tensor's storage, which nothing has written."""
+    numel = tensor.untyped_storage().nbytes() // tensor.element_size()
+    is_whole = tensor.numel() == numel and tensor.is_contiguous()
+    return Memory(tensor.dtype, numel, tuple(tensor.shape) if is_whole else (numel,))
+
+
 def set_memory(tensor: Tensor, memory: Memory | None) -> None:
     """Record the memory of a tensor from now on, or no more."""
     setattr(tensor.untyped_storage(), _MEMORY, memory)

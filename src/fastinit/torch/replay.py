@@ -112,6 +112,10 @@ def _surviving(read: Read) -> list[tuple[Write, list[range] | None]]:
     """
     found: list[tuple[Write, list[range] | None]] = []
     size, count = read.access.size, 0
+    if (
+        read.dtype.itemsize != read.memory.dtype.itemsize
+    ):  # whose elements are no elements of the memory
+        return [(one, None) for one in chain(read.written)]
     for written in chain(read.written):
         try:
             ranges = overlap(written.access, read.access, read.memory.shape, read.memory.numel)
