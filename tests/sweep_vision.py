@@ -25,7 +25,6 @@ import json
 import math
 import platform
 import re
-import statistics
 import sys
 import time
 import traceback
@@ -263,8 +262,9 @@ def page(results: list[Result]) -> str:
         "    python tests/sweep_vision.py --results vision.jsonl",
         "    python tests/sweep_vision.py --results vision.jsonl --table > docs/vision.md",
         "",
-        f"Versions: {', '.join(versions)}. A family is a module of the package, tried by a small model of it. The head of",
-        "that file says what is compared, and how.",
+        f"Versions: {', '.join(versions)}.",
+        "A family is a module of the package, and one small model stands for it. The head of that file says what is",
+        "compared, and how.",
         "",
         "| package | families | that it cannot build | recorded and in agreement | of these, also in files to the bit |",
         "|---|---|---|---|---|",
@@ -276,13 +276,15 @@ def page(results: list[Result]) -> str:
         held = [one for one in agreed if not one.spec_problem]
         counts = [len(mine), len(mine) - len(built), len(agreed), len(held)]
         lines.append(f"| {package} | {' | '.join(map(str, counts))} |")
-    ratios = [one.plain_seconds / one.recorded_seconds for one in results if one.recorded_seconds]
+    plain, recorded = (
+        sum(getattr(one, f"{kind}_seconds") for one in results) for kind in ("plain", "recorded")
+    )
     lines += [
         "",
         f"The {len(results)} models have {sum(one.parameters for one in results) / 1e9:.2f} billion elements in "
         f"{sum(one.tensors for one in results):,} tensors.",
-        "Plain construction takes "
-        f"{statistics.median(ratios):.1f} times as long as recorded construction and `init_module_` in the median.",
+        f"Their plain construction took {plain:.0f} s, their recorded construction and `init_module_` {recorded:.0f} s,",
+        "each on one thread. Most of these models are small: what a recording costs is the number of operations.",
         "",
         "## Exceptions",
         "",
@@ -315,7 +317,9 @@ def read(path: Path) -> list[Result]:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Try models, and append what comes of each."""
+    """Try models on one thread, and append what comes of each."""
+    torch.set_num_threads(1)
+    fi.set_num_threads(1)
     known = {(one.package, one.family, one.model) for one in read(options.results)}
     families_known = {(package, family) for package, family, _ in known}
     for package in [options.package] if options.package else PACKAGES:

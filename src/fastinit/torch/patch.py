@@ -16,7 +16,7 @@ from torch.overrides import has_torch_function_variadic
 from fastinit.distributions import Dirac, Identity, Orthogonal
 from fastinit.torch import init
 from fastinit.torch.init import ORIGINAL, PUBLIC, SAMPLING, initializer_of
-from fastinit.torch.recording import Recording, current_recorder
+from fastinit.torch.recording import Recording, current_recorder, memory_of
 
 _lock = threading.Lock()
 _depth = 0  # of contexts in which the functions have other code
@@ -91,6 +91,7 @@ def fastinit_call(name: str, arguments: dict[str, Any]) -> Tensor:
     recorder = current_recorder.get()
     if recorder is not None:
         return _record(recorder, name, arguments)
+    _refuse_recorded(arguments["tensor"])
     if not _sampling or name not in SAMPLING:
         return ORIGINAL[name](**arguments)
     if name in _TAKEN and has_torch_function_variadic(arguments["tensor"]):
@@ -98,6 +99,14 @@ def fastinit_call(name: str, arguments: dict[str, Any]) -> Tensor:
     face: Any = getattr(init, name)
     made: Tensor = face(**arguments)
     return made
+
+
+def _refuse_recorded(tensor: Any) -> None:
+    """Refuse a tensor that is recorded elsewhere: nothing would come of it."""
+    if isinstance(tensor, Tensor) and tensor.is_meta and memory_of(tensor) is not None:
+        raise RuntimeError(
+            "a recorded tensor must be initialised in the thread that records it, within record()"
+        )
 
 
 def _record(recorder: Recording, name: str, arguments: dict[str, Any]) -> Tensor:

@@ -214,6 +214,11 @@ class Recorder(TorchDispatchMode):
             return self._make_like(plan, func, args, kwargs)
         if not any(tensor.is_meta or memory_of(tensor) for tensor in tensors):
             return func(*args, **kwargs)
+        if plan.name == "native_batch_norm" and args[3] is not None and args[5]:
+            func = (
+                aten._native_batch_norm_legit.default
+            )  # which says that it changes its statistics
+            plan = plan_of(func)
         if plan.changes_view or plan.name == "set_":
             if plan.name == "resize_":
                 raise RuntimeError(f"{plan.name} cannot be recorded{_where()}")
@@ -235,7 +240,7 @@ class Recorder(TorchDispatchMode):
                 _refuse_meta()
             kwargs["device"] = torch.device("cpu")
             kwargs.pop("pin_memory", None)
-        if plan.name in ("empty", "empty_strided"):
+        if plan.name in ("empty", "empty_strided") and math.prod(args[0]):
             made = func(*args, **{**kwargs, "device": torch.device("meta")})
             self._memory(made)
             return made
@@ -360,9 +365,21 @@ class Recorder(TorchDispatchMode):
             reads = _map(args, self._read), _map(kwargs, self._read)
             for path, target in targets:
                 self._write(target, Called(func, *reads, path))
+            if any(one.alias_info is None for one in func._schema.returns):
+                return self._results(func, args, kwargs, reads)
         if plan.changed_keywords:
             return targets[0][1] if len(targets) == 1 else tuple(t for _, t in targets)
         return args[0] if func._schema.returns else None
+
+    def _results(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], reads: tuple[Any, Any]
+    ) -> Any:
+        """What an operation returns besides the arguments that it changes."""
+        made = func(*_map(args, _as_meta), **_map(kwargs, _as_meta))
+        for i, one in enumerate(made if isinstance(made, (tuple, list)) else [made]):
+            if isinstance(one, Tensor) and memory_of(one) is None:
+                self._write(one, Called(func, *reads, i))
+        return made
 
     def _compute(self, plan: Plan, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """An operation that returns new tensors, or views."""
@@ -441,6 +458,7 @@ class Recorder(TorchDispatchMode):
             raise LookedAtError(self._looked_at(value))
         return realise(read)
 
+    @_by_itself
     def value(self, tensor: Tensor) -> Tensor:
         """The same for what asks a tensor for its memory."""
         made: Tensor = self._real(tensor)
@@ -679,7 +697,10 @@ def _without_values(
     if "size" in named:
         dtype = dtype or (torch.int64 if name == "randint" else None)
         return torch.empty(tuple(named["size"]), dtype=dtype, device="meta")
-    return func(*_map(args, _as_meta), **_map(kwargs, _as_meta))
+    try:
+        return func(*_map(args, _as_meta), **_map(kwargs, _as_meta))
+    except NotImplementedError:
+        raise RuntimeError(f"{name} cannot be recorded{_where()}") from None
 
 
 def _where() -> str:
@@ -767,7 +788,8 @@ class _Values(TorchFunctionMode):
             args = (args[0], recorder.alike(args[1], args[0]))
         if func is Tensor.__deepcopy__ and not args[0].is_meta:
             return copied(*args)
-        if func in _TAKES_VALUES and memory_of(args[0]) is not None:
+        takes_values = func in _TAKES_VALUES or (func is Tensor.untyped_storage and _is_pickled())
+        if takes_values and memory_of(args[0]) is not None:
             recorder = current_recorder.get()
             if recorder is not None:
                 real = recorder.value(args[0])
@@ -775,9 +797,28 @@ class _Values(TorchFunctionMode):
                 if isinstance(made, np.ndarray):  # whose changes nobody would see
                     made.flags.writeable = False
                 return made
-        return func(*args, **(kwargs or {}))
+        if func is Tensor.data_ptr and args[0].is_meta and (memory := memory_of(args[0])):
+            return memory.address + args[0].storage_offset() * args[0].element_size()
+        try:
+            return func(*args, **(kwargs or {}))
+        except RuntimeError as error:
+            if "data is not allocated yet" in str(error):  # of a function without a meta version
+                name = getattr(func, "__name__", func)
+                raise RuntimeError(f"{name} cannot be recorded{_where()}") from None
+            raise
 
 
+def _is_pickled() -> bool:
+    """Whether a storage is asked for by what pickles a tensor, which would read memory that is not there."""
+    frame = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename == torch._tensor.__file__:
+        if frame.f_code is _PICKLES:
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
+_PICKLES = Tensor._reduce_ex_internal.__code__
 _SET_DATA: Any = Tensor.data.__set__
 #: What code asks before it computes: recorded tensors are where their values will be.
 _LOOKS_LIKE_CPU: dict[Any, Any] = {

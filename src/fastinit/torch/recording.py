@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -48,6 +49,12 @@ class Memory:
     written: Write | None = None
     entries: list[Entry] = field(default_factory=list)
     from_outside: bool = False  # on the meta device, and made when nothing recorded
+    serial: int = field(default_factory=itertools.count().__next__)
+
+    @property
+    def address(self) -> int:
+        """What stands for the address of a memory that is not there: its own, and none that a process can have."""
+        return 2**62 + (self.serial << 40)
 
 
 @dataclass(eq=False, slots=True)

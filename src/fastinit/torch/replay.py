@@ -453,12 +453,14 @@ def _apply(
 ) -> None:
     """Do one write."""
     source, target = one.source, flat.as_strided(*one.access[1:], one.access.offset)
+    changes = isinstance(source, Called) and source.func._schema.is_mutable
 
     def value(arg: Any) -> Any:
         if isinstance(arg, Read):
             if arg.memory is one.memory and arg.written is one.before:
                 return _as_read(flat, arg).clone()
-            return _as_read(_values(arg.written, arg.memory, draw, made), arg)
+            values = _as_read(_values(arg.written, arg.memory, draw, made), arg)
+            return values.clone() if changes else values
         if isinstance(arg, (list, tuple)) and not isinstance(arg, torch.Size):
             return type(arg)(map(value, arg))
         return torch.device("cpu") if isinstance(arg, torch.device) else arg

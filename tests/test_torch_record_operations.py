@@ -1,0 +1,133 @@
+"""Operations that change what they do not return, that read memory past the dispatcher, or that have no recording."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+import threading
+from collections.abc import Callable
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from torch import Tensor, nn
+
+import fastinit as fi
+from fastinit.torch import init_module_, record
+
+SEED = 4
+
+
+def uniform(layer: nn.Linear, name: str) -> Tensor:
+    """PyTorch's default weight of a layer, from the stream of its name."""
+    bound = layer.in_features**-0.5
+    init = fi.Uniform(-bound, bound)
+    return torch.from_numpy(init(tuple(layer.weight.shape), seed=SEED, stream=name))
+
+
+def test_operations_on_lists_change_each_tensor_once() -> None:
+    with record():
+        module = nn.ModuleList([nn.Linear(32, 64), nn.Linear(32, 64)])
+        with torch.no_grad():
+            torch._foreach_mul_(list(module[0].parameters()), 0.5)
+            torch._foreach_copy_(list(module[1].parameters()), list(module[0].parameters()))
+    init_module_(module, seed=SEED)
+    torch.testing.assert_close(module[0].weight.detach(), uniform(module[0], "0.weight") / 2)
+    bias = fi.Uniform(-(32**-0.5), 32**-0.5)((64,), seed=SEED, stream="0.bias")
+    torch.testing.assert_close(module[0].bias.detach(), torch.from_numpy(bias) / 2)
+    assert torch.equal(module[1].weight, module[0].weight)
+    assert torch.equal(module[1].bias, module[0].bias)
+
+
+@pytest.mark.parametrize("random_input", [False, True])
+def test_a_run_of_batch_norm_updates_its_statistics(random_input: bool) -> None:
+    """As constructors do that look for the size of what a body returns."""
+    with record():
+        body = nn.Sequential(nn.Linear(8, 16, bias=False), nn.BatchNorm1d(16))
+        sample = torch.randn(4, 8) if random_input else torch.arange(32.0).view(4, 8)
+        body.append(nn.Linear(body(sample).shape[1], 2))
+        body.register_buffer("sample", sample)
+    init_module_(body, seed=SEED)
+    made = body[0](body.sample).detach()
+    torch.testing.assert_close(body[1].running_mean, 0.1 * made.mean(0))
+    torch.testing.assert_close(body[1].running_var, 0.9 + 0.1 * made.var(0))
+    assert body[1].num_batches_tracked == 1
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda layer: pickle.dumps(layer),
+        lambda layer: torch.save(layer.state_dict(), io.BytesIO()),
+        lambda layer: copy.copy(layer.weight.data),
+    ],
+    ids=["pickle", "save", "copy"],
+)
+def test_pickling_drawn_values_is_an_error(look: Callable[[nn.Linear], object]) -> None:
+    """PyTorch would read memory that is not there, and crash."""
+    message = r"'weight' of a Linear are drawn later, and cannot be looked at: .*, line \d+"
+    with pytest.raises(RuntimeError, match=message), record():
+        look(nn.Linear(300, 300))
+
+
+def test_known_values_are_pickled_and_loaded() -> None:
+    known = io.BytesIO()
+    torch.save({"table": torch.arange(12.0).view(3, 4).t()}, known)
+    known.seek(0)
+    with record():
+        module = nn.Module()
+        module.table = nn.Parameter(torch.load(known)["table"])
+        module.copy = nn.Parameter(pickle.loads(pickle.dumps(module.table.data)))
+        large = torch.ones(300, 300)
+        large[1] = 2
+        assert large.numpy()[1, 5] == large.tolist()[1][5] == 2
+        module.large = nn.Parameter(pickle.loads(pickle.dumps(large[:2])))
+    init_module_(module, seed=SEED)
+    assert torch.equal(module.table, torch.arange(12.0).view(3, 4).t())
+    assert torch.equal(module.copy, module.table)
+    assert torch.equal(module.large, torch.tensor([[1.0], [2.0]]).expand(2, 300))
+
+
+def test_addresses_differ_as_those_of_memory_do() -> None:
+    with record():
+        a, b = nn.Linear(300, 300), nn.Linear(300, 300)
+        addresses = [t.data_ptr() for t in (a.weight, a.weight.data, a.weight[1], b.weight)]
+    assert addresses[0] == addresses[1] == addresses[2] - 300 * 4
+    assert addresses[3] not in range(addresses[0], addresses[0] + 300 * 300 * 4)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: torch.distributions.Dirichlet(torch.ones(5)).sample((3,)),
+        lambda: torch.quasirandom.SobolEngine(4, scramble=True).draw(8),
+    ],
+    ids=["dirichlet", "sobol"],
+)
+def test_operations_that_cannot_be_recorded_are_errors_that_name_the_line(
+    call: Callable[[], Tensor],
+) -> None:
+    message = r"(_sample_dirichlet|_sobol_engine_scramble_) cannot be recorded: .*, line \d+"
+    with pytest.raises(RuntimeError, match=message), record():
+        call()
+
+
+def test_functions_of_torch_nn_init_in_another_thread_are_errors() -> None:
+    """Nothing would come of them: a recording is of one thread."""
+    errors: list[BaseException] = []
+
+    def initialise() -> None:
+        try:
+            nn.init.normal_(layer.weight)
+        except RuntimeError as error:
+            errors.append(error)
+
+    with record():
+        layer = nn.Linear(3, 3)
+        thread = threading.Thread(target=initialise)
+        thread.start()
+        thread.join()
+    assert "in the thread that records it" in str(errors[0])
