@@ -131,3 +131,61 @@ def test_functions_of_torch_nn_init_in_another_thread_are_errors() -> None:
         thread.start()
         thread.join()
     assert "in the thread that records it" in str(errors[0])
+
+
+def test_gradients_are_recorded() -> None:
+    """One step of gradient descent in a constructor: of a linear function, the gradient is known."""
+    with record():
+        layer = nn.Linear(32, 64)
+        layer(torch.ones(1, 32)).sum().backward()
+        layer.weight.data.sub_(0.1 * layer.weight.grad)
+        layer.zero_grad()
+    init_module_(layer, seed=SEED)
+    torch.testing.assert_close(layer.weight.detach(), uniform(layer, "weight") - 0.1)
+
+
+def test_draws_into_out_are_recorded() -> None:
+    with record():
+        module = nn.Module()
+        known, fresh = torch.zeros(32, 8), torch.empty(32, 8)
+        torch.normal(0.0, 0.1, (32, 8), out=known)
+        torch.randn(32, 8, out=fresh)
+        module.known, module.fresh = nn.Parameter(known), nn.Parameter(fresh)
+    init_module_(module, seed=SEED)
+    expected = fi.Normal(0.0, 0.1)((32, 8), seed=SEED, stream="known")
+    assert torch.equal(module.known, torch.from_numpy(expected))
+    expected = fi.Normal(0.0, 1.0)((32, 8), seed=SEED, stream="fresh")
+    assert torch.equal(module.fresh, torch.from_numpy(expected))
+
+
+def test_rows_of_an_embedding_that_is_not_kept() -> None:
+    """A larger vocabulary: old rows, and their mean for the new ones; nothing is left of the new draws."""
+    with record():
+        old, module = nn.Embedding(100, 32), nn.Embedding(120, 32)
+        module.weight.data[:100] = old.weight.data
+        module.weight.data[100:] = old.weight.data.mean(0)
+    init_module_(module, seed=SEED)
+    expected = torch.from_numpy(fi.Normal(0.0, 1.0)((100, 32), seed=SEED, stream="weight"))
+    assert torch.equal(module.weight[:100], expected)
+    torch.testing.assert_close(module.weight[100:].detach(), expected.mean(0).expand(20, 32))
+
+
+class Tagged(nn.Parameter):
+    """As libraries have them that load weights by what parameters say of themselves."""
+
+    def where(self) -> str:
+        return self.axis  # type: ignore[no-any-return, attr-defined]
+
+
+def test_parameters_keep_their_class_and_attributes() -> None:
+    with record():
+        layer = nn.Linear(32, 64)
+        layer.weight = Tagged(layer.weight.data)
+        layer.weight.axis = "rows"
+        nn.init.normal_(layer.weight, std=0.02)
+    init_module_(layer, seed=SEED)
+    assert type(layer.weight) is Tagged
+    assert type(layer.bias) is nn.Parameter
+    assert layer.weight.where() == "rows"
+    expected = fi.Normal(0.0, 0.02)((64, 32), seed=SEED, stream="weight")
+    assert torch.equal(layer.weight, torch.from_numpy(expected))

@@ -213,6 +213,8 @@ class Recorder(TorchDispatchMode):
         if plan.name.endswith("_like") or plan.name.startswith(("new_", "empty")):
             return self._make_like(plan, func, args, kwargs)
         if not any(tensor.is_meta or memory_of(tensor) for tensor in tensors):
+            if plan.name == "_to_copy" and kwargs.get("device") == torch.device("meta"):
+                return self._compute(plan, func, args, kwargs)  # autograd moves known gradients
             return func(*args, **kwargs)
         if plan.name == "native_batch_norm" and args[3] is not None and args[5]:
             func = (
@@ -220,7 +222,7 @@ class Recorder(TorchDispatchMode):
             )  # which says that it changes its statistics
             plan = plan_of(func)
         if plan.changes_view or plan.name == "set_":
-            if plan.name == "resize_":
+            if plan.name == "resize_" and tuple(args[1]) != tuple(args[0].shape):
                 raise RuntimeError(f"{plan.name} cannot be recorded{_where()}")
             return func(*args, **kwargs)
         if plan.changes or plan.changed_keywords:
@@ -280,8 +282,8 @@ class Recorder(TorchDispatchMode):
         """An operation that draws: one distribution, arithmetic after one, or what cannot be drawn."""
         kwargs.pop("generator", None)
         named = named_arguments(func, args, kwargs)
-        if plan.changes:
-            made = args[0]
+        if plan.changes or plan.changed_keywords:
+            made = kwargs[plan.changed_keywords[0]] if plan.changed_keywords else args[0]
             self._note_outside(made)
         else:
             made = _without_values(plan.name, func, args, kwargs, named)

@@ -268,10 +268,15 @@ def copied(tensor: Tensor, memo: dict[int, Any], cls: type[Tensor] = Tensor) -> 
 _WATCHED: dict[type, type] = {nn.Parameter: RecordedParameter, Tensor: RecordedTensor}
 
 
+def unwatched(cls: type[T]) -> type[T]:
+    """The class that a tensor had before it was recorded."""
+    return next((old for old, new in _WATCHED.items() if new is cls), cls)
+
+
 def watch(tensor: Tensor, yes: bool) -> None:
     """Notice changes of the ``data`` of a tensor, or no more."""
-    classes = _WATCHED if yes else {new: old for old, new in _WATCHED.items()}
-    tensor.__class__ = classes.get(type(tensor), type(tensor))
+    cls = type(tensor)
+    tensor.__class__ = _WATCHED.get(cls, cls) if yes else unwatched(cls)
 
 
 #: Where a storage keeps its memory, among its attributes.

@@ -82,6 +82,10 @@ class Streams:
         in_order = steps == tuple(c_strides(access.size))
         return Draw(of, number, access.offset, None if in_order else steps, relative)
 
+    def has(self, epoch: Epoch) -> bool:
+        """Whether any tensor depends on a draw."""
+        return id(epoch) in self._known
+
     def shape(self, stream: str, number: int) -> tuple[int, ...]:
         """The shape of what was drawn into with a stream."""
         return self._shapes[stream, number]
@@ -624,12 +628,14 @@ def _check_entry(slot: Slot, entry: Entry) -> None:
 def _draw(streams: Streams, seed: int, one: Write, target: Tensor) -> None:
     """Draw the values of a write for an operation of PyTorch."""
     source = one.source
+    assert isinstance(source, (Drawn, Undrawable))
+    if source.epoch is None or not streams.has(source.epoch):  # later writes leave nothing of it
+        target.fill_(math.nan if target.is_floating_point() else 0)
+        return
     if isinstance(source, Undrawable):
         assert source.run is not None
-        assert source.epoch is not None
         source.run(target, seed, streams.name(source.epoch))
         return
-    assert isinstance(source, Drawn)
     drawn = streams.draw(source.init, source.epoch, one.access, "")
     made = torch.empty(one.access.size, dtype=target.dtype)
     fill_tensor(made, drawn, seed, "")
