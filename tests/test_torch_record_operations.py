@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import fastinit as fi
-from fastinit.torch import init_module_, record
+from fastinit.torch import init_module_, record, recorded_tensors
 
 SEED = 4
 
@@ -189,3 +189,64 @@ def test_parameters_keep_their_class_and_attributes() -> None:
     assert layer.weight.where() == "rows"
     expected = fi.Normal(0.0, 0.02)((64, 32), seed=SEED, stream="weight")
     assert torch.equal(layer.weight, torch.from_numpy(expected))
+
+
+class Diagonals(nn.Module):
+    """Elements that no ranges of axes select."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filled = nn.Parameter(torch.randn(64, 64))
+        self.filled.data.fill_diagonal_(3.0)
+        self.above = nn.Parameter(torch.randn(64, 64))
+        self.above.data.diagonal(1).normal_(5.0, 0.1)
+        self.scattered = nn.Parameter(torch.randn(64, 64))
+        self.scattered.data.as_strided((30,), (130,)).uniform_(9, 10)
+        self.known = nn.Parameter(torch.zeros(300, 300))
+        self.known.data.diagonal().fill_(2.0)
+
+
+def test_diagonals_leave_the_other_elements() -> None:
+    with record():
+        module = Diagonals()
+    with pytest.raises(ValueError, match="above, filled, scattered cannot be described"):
+        recorded_tensors(module)
+    known = recorded_tensors(module, tensors={"known": module.known})
+    init_module_(module, seed=SEED)
+
+    def normal(name: str) -> Tensor:
+        return torch.from_numpy(fi.Normal(0.0, 1.0)((64, 64), seed=SEED, stream=name))
+
+    assert torch.equal(module.filled, normal("filled").fill_diagonal_(3.0))
+    scattered = normal("scattered").flatten()
+    uniform = fi.Uniform(9.0, 10.0)((64, 64), seed=SEED, stream="scattered#2").flatten()
+    scattered[:3900:130] = torch.from_numpy(uniform)[:3900:130]
+    assert torch.equal(module.scattered.flatten(), scattered)
+    others = ~torch.eye(63, 64).roll(1, 1).bool()
+    assert torch.equal(module.above[:63][others], normal("above")[:63][others])
+    assert 4.9 < module.above.diagonal(1).mean() < 5.1
+    assert torch.equal(module.known, 2 * torch.eye(300))
+    assert (fi.Model(known).make("known", seed=0) == 2 * torch.eye(300).numpy()).all()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda w: w.diagonal().fill_(1.0),
+        lambda w: w[:2].copy_(torch.randn(2, 4).sort().values),
+        lambda w: w.mul_(2.0),
+        lambda w: w.view(2, 8)[0].normal_(),
+        lambda w: w.copy_(torch.empty(4, 4) + 1),
+        lambda w: torch.view_as_complex(w.view(8, 2))[:3].normal_(),
+    ],
+    ids=["diagonal", "rows", "scaled", "half", "computed", "complex"],
+)
+def test_elements_that_nothing_sets_are_an_error(make: Callable[[Tensor], object]) -> None:
+    with record():
+        module = nn.Module()
+        module.weight = nn.Parameter(torch.empty(4, 4))
+        make(module.weight.data)
+    with pytest.raises(ValueError, match="sets no values of weight"):
+        init_module_(module, seed=SEED)
+    with pytest.raises(ValueError, match="sets no values of weight"):
+        recorded_tensors(module)

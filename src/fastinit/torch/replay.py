@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -43,8 +44,10 @@ from fastinit.torch.views import (
     Access,
     NotExpressibleError,
     across_axes,
+    all_set,
     index_at,
     overlap,
+    whole_access,
 )
 
 
@@ -104,27 +107,30 @@ def _sources(read: Read) -> Iterator[Source]:
         if one.written is None or not one.is_random or (id(one.written), one.access) in seen:
             continue
         seen.add((id(one.written), one.access))
-        for written, _ in _surviving(one):
+        for written in _writes_left(one):
             yield written.source
             waiting += reads_of(written.source)
+
+
+def _writes_left(read: Read) -> list[Write]:
+    """The writes of which a tensor has elements; all of its memory, where that cannot be told."""
+    if (
+        read.dtype.itemsize == read.memory.dtype.itemsize
+    ):  # else its elements are none of the memory
+        with suppress(NotExpressibleError):
+            return [written for written, _ in _surviving(read)]
+    return list(chain(read.written))
 
 
 def _surviving(read: Read) -> list[tuple[Write, list[range] | None]]:
     """The writes of which a tensor has elements, the last one first, and which ones: ranges of its axes, or None for all.
 
-    All writes of its memory, where it cannot be told.
+    NotExpressibleError where that cannot be told.
     """
     found: list[tuple[Write, list[range] | None]] = []
     size, count = read.access.size, 0
-    if (
-        read.dtype.itemsize != read.memory.dtype.itemsize
-    ):  # whose elements are no elements of the memory
-        return [(one, None) for one in chain(read.written)]
     for written in chain(read.written):
-        try:
-            ranges = overlap(written.access, read.access, read.memory.shape, read.memory.numel)
-        except NotExpressibleError:
-            return [(one, None) for one in chain(read.written)]
+        ranges = overlap(written.access, read.access, read.memory.shape, read.memory.numel)
         if ranges is not None:
             if all(len(r) == n for r, n in zip(ranges, size, strict=True)):
                 return [*found, (written, None)]
@@ -133,6 +139,45 @@ def _surviving(read: Read) -> list[tuple[Write, list[range] | None]]:
             if count >= read.access.numel and _cover([r for _, r in found if r is not None], size):
                 return found
     return found
+
+
+def check_set(read: Read) -> None:
+    """Raise UnsetError where nothing has set an element of a tensor, or of one of which it is a copy or computed."""
+    seen: set[tuple[int, Access]] = set()
+    waiting = [read]
+    while waiting:
+        one = waiting.pop()
+        if (id(one.written), one.access) in seen or not one.access.numel:
+            continue
+        if not _is_set(one):
+            raise UnsetError("nothing has set some of its elements")
+        seen.add((id(one.written), one.access))
+        for written in _writes_left(one):
+            source = written.source
+            if isinstance(source, Copied) or (
+                isinstance(source, Called) and operation(source) in _ELEMENTWISE
+            ):
+                waiting += reads_of(source)
+
+
+def _is_set(read: Read) -> bool:
+    """Whether writes have set all elements of a tensor; of its memory, where those of a view in another dtype are none."""
+    if read.dtype.itemsize != read.memory.dtype.itemsize:
+        memory = read.memory
+        read = Read(memory, read.written, whole_access(memory.shape), memory.dtype)
+    try:
+        surviving = _surviving(read)
+    except NotExpressibleError:
+        accesses = (written.access for written in chain(read.written))
+        return all_set(accesses, read.access, read.memory.numel)
+    is_whole = bool(surviving) and surviving[-1][1] is None
+    return is_whole or _cover([r for _, r in surviving if r is not None], read.access.size)
+
+
+def operation(source: Called) -> str:
+    """The name of an operation, which may change its first argument."""
+    name: str = source.func._schema.name
+    return name.partition("::")[2].removesuffix("_")
 
 
 def _epochs(read: Read) -> list[Epoch]:
@@ -150,11 +195,19 @@ def express(read: Read, streams: Streams, name: str) -> Distribution:
 
     UnsetError where nothing has set an element, NotExpressibleError where expressions lack an operation.
     """
+    check_set(read)
+    return _express(read, streams, name)
+
+
+def _express(read: Read, streams: Streams, name: str) -> Distribution:
     if read.dtype != read.memory.dtype:
         return _known(read)
     parts: list[tuple[tuple[Any, ...], Distribution]] = []
     base: Distribution | None = None
-    surviving = _surviving(read)
+    try:
+        surviving = _surviving(read)
+    except NotExpressibleError:
+        return _known(read)  # an error if any element is drawn
     for written, ranges in surviving:
         if ranges is None:
             base = _of_write(written, read.access, streams, name)
@@ -162,10 +215,7 @@ def express(read: Read, streams: Streams, name: str) -> Distribution:
         within = _restricted(read.access, ranges)
         parts.append((tuple(map(as_slice, ranges)), _of_write(written, within, streams, name)))
     parts.reverse()
-    if base is None:
-        if not _cover([r for _, r in surviving if r is not None], read.access.size):
-            raise UnsetError("nothing has set some of its elements")
-        base = Constant(0.0)
+    base = Constant(0.0) if base is None else base
     return Parts(base, tuple(parts)) if parts else base
 
 
@@ -186,7 +236,7 @@ def _of_write(written: Write, access: Access, streams: Streams, name: str) -> Di
     if isinstance(source, Made) and access == written.access:
         return source.init
     if isinstance(source, Copied) and written.is_random:
-        made = express(_through(written, access, source.read), streams, name)
+        made = _express(_through(written, access, source.read), streams, name)
         return _as_integers(_cast(made, source.read.dtype, memory.dtype), memory.dtype)
     if not written.is_random:
         constant = _constant(source, written, access, streams, name)
@@ -215,7 +265,7 @@ def _constant(
     if not isinstance(source, Copied):
         return None
     try:
-        made = express(_through(written, access, source.read), streams, name)
+        made = _express(_through(written, access, source.read), streams, name)
     except NotExpressibleError:  # a view across the axes of the copy
         return None
     if not isinstance(made, Constant):
@@ -266,11 +316,11 @@ def _of_call(
 ) -> Distribution:
     """The expression of an operation element by element, or of a norm."""
     func = source.func
-    op = func._schema.name.partition("::")[2].removesuffix("_")
+    op = operation(source)
 
     def operand(value: Any) -> Distribution:
         if isinstance(value, Read):
-            made = express(_through(written, access, value), streams, name)
+            made = _express(_through(written, access, value), streams, name)
             return _cast(made, value.dtype, written.memory.dtype)
         return Constant(value)
 
@@ -329,14 +379,16 @@ def _norm(
     for place, axis in zip(free, reduced, strict=False):
         size[place], stride[place] = read.access.size[axis], read.access.stride[axis]
     full = Access(outer.offset, tuple(size), tuple(stride))
-    of = express(Read(read.memory, read.written, full, read.dtype), streams, name)
+    of = _express(Read(read.memory, read.written, full, read.dtype), streams, name)
     of = _cast(of, read.dtype, written.memory.dtype)
     return Norm(of, tuple(size), tuple(free[: len(reduced)]))
 
 
 def _known(read: Read) -> Distribution:
     if read.is_random:
-        raise NotExpressibleError("a view in another dtype has no expression")
+        raise NotExpressibleError(
+            "a view in another dtype, or of scattered elements, has no expression"
+        )
     return _known_values(realise(read), read.access.size)
 
 
