@@ -294,6 +294,7 @@ RWKV_RATIOS = np.arange(32) / 32
         "*.key.weight": Orthogonal(0.1),
         "*.output.weight": ZEROS,
         "*.receptance.weight": Orthogonal(1.0),
+        "*.mixes": Parts(tuple((i, Orthogonal(0.1)) for i in range(3))),
         "head.weight": Orthogonal(0.5 * math.sqrt(64 / 32)),
     },
 )
@@ -343,6 +344,9 @@ class RWKVBlock(nn.Module):
         self.key = nn.Linear(width, width, bias=False)
         self.receptance = nn.Linear(width, width, bias=False)
         self.output = nn.Linear(width, width, bias=False)
+        self.mixes = nn.Parameter(torch.zeros(3, width // 2, width))
+        for mix in self.mixes:
+            nn.init.orthogonal_(mix, gain=0.1)
 
 
 FORGET = Values([0.0] * 40 + [1.0] * 40 + [0.0] * 80)

@@ -50,6 +50,7 @@ from fastinit.torch.recording import (
     new_memory,
     reads_of,
     set_memory,
+    version_of,
     watch,
 )
 from fastinit.torch.replay import realise
@@ -580,7 +581,7 @@ class Recorder(TorchDispatchMode):
                 self.seen(one)
         for memory in self.changed.values():
             for entry in memory.entries:
-                entry.version = entry.tensor._version
+                entry.version = version_of(entry.tensor)
         parts = {id(part): part for one in self.modules.values() for part in one.modules()}
         for one in parts.values():
             for leaf, tensor in _tensors_of(one):
@@ -597,7 +598,7 @@ class Recorder(TorchDispatchMode):
         if known is not None and known.tensor is tensor and not known.used:
             return
         memory = self._memory(tensor)
-        entry = Entry(tensor, memory, access_of(tensor), tensor.dtype, tensor._version)
+        entry = Entry(tensor, memory, access_of(tensor), tensor.dtype, version_of(tensor))
         memory.entries.append(entry)
         entries[leaf] = entry
         watch(tensor, True)

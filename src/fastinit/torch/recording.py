@@ -223,7 +223,13 @@ class Entry:
     def __deepcopy__(self, memo: dict[int, Any]) -> Entry:
         tensor = copy.deepcopy(self.tensor, memo)
         return Entry(
-            tensor, self.memory, self.access, self.dtype, tensor._version, self.replaced, self.used
+            tensor,
+            self.memory,
+            self.access,
+            self.dtype,
+            version_of(tensor),
+            self.replaced,
+            self.used,
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -279,6 +285,11 @@ def watch(tensor: Tensor, yes: bool) -> None:
     tensor.__class__ = _WATCHED.get(cls, cls) if yes else unwatched(cls)
 
 
+def version_of(tensor: Tensor) -> int:
+    """How often a tensor was changed; PyTorch does not count that of tensors made in inference mode."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
 #: Where a storage keeps its memory, among its attributes.
 _MEMORY = "_fastinit_memory"
 
@@ -313,5 +324,5 @@ def entry_of(owner: nn.Module, leaf: str, tensor: Tensor) -> Entry | None:
     """The entry of a tensor: the module's, or a new one for a tensor whose memory is recorded, as in copies of modules."""
     entry = recorded_entries(owner).get(leaf)
     if entry is None and (memory := memory_of(tensor)) is not None:
-        entry = Entry(tensor, memory, access_of(tensor), tensor.dtype, tensor._version)
+        entry = Entry(tensor, memory, access_of(tensor), tensor.dtype, version_of(tensor))
     return entry

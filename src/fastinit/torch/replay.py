@@ -37,6 +37,7 @@ from fastinit.torch.recording import (
     entry_of,
     named_arguments,
     reads_of,
+    version_of,
     watch,
 )
 from fastinit.torch.slots import Slot, find_attributes, find_buffers, find_slots, listed
@@ -212,11 +213,23 @@ def _express(read: Read, streams: Streams, name: str) -> Distribution:
         if ranges is None:
             base = _of_write(written, read.access, streams, name)
             break
-        within = _restricted(read.access, ranges)
-        parts.append((tuple(map(as_slice, ranges)), _of_write(written, within, streams, name)))
+        index, within = _part(ranges, read.access, written.access)
+        parts.append((index, _of_write(written, within, streams, name)))
     parts.reverse()
     base = Constant(0.0) if base is None else base
     return Parts(base, tuple(parts)) if parts else base
+
+
+def _part(
+    ranges: Sequence[range], access: Access, written: Access
+) -> tuple[tuple[Any, ...], Access]:
+    """The index of a part of an access, and its elements: with the axes of the write if it set just these."""
+    within = _restricted(access, ranges)
+    kept = [axis for axis, r in enumerate(ranges) if len(r) > 1]
+    size, stride = (tuple(one[axis] for axis in kept) for one in (within.size, within.stride))
+    if Access(within.offset, size, stride) == written != within:
+        return tuple(as_slice(r) if len(r) > 1 else r[0] for r in ranges), written
+    return tuple(map(as_slice, ranges)), within
 
 
 def _of_write(written: Write, access: Access, streams: Streams, name: str) -> Distribution:
@@ -669,7 +682,7 @@ def _check_entry(slot: Slot, entry: Entry) -> None:
         raise ValueError(
             f"{slot.name!r} was initialised from its recording, which is used up: record the construction again"
         )
-    changed = tensor is entry.tensor and tensor._version != entry.version
+    changed = tensor is entry.tensor and version_of(tensor) != entry.version
     if changed or entry.replaced or tuple(tensor.shape) != entry.access.size:
         what = "changed" if changed else "replaced"
         raise ValueError(
