@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, wraps
 from typing import Any, NamedTuple
@@ -18,9 +18,9 @@ from torch.nn.modules.module import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode
 from torch.utils._device import DeviceContext
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 
 from fastinit.distributions import Exponential, Orthogonal, RandomIntegers
 from fastinit.initializers import Distribution, Normal, Uniform
@@ -44,11 +44,12 @@ from fastinit.torch.recording import (
     chain,
     copied,
     current_recorder,
-    instances,
+    known_normal,
+    known_uniform,
     memory_of,
-    named_arguments,
     reads_of,
     set_memory,
+    tensors_in,
     watch,
 )
 from fastinit.torch.replay import realise
@@ -60,6 +61,7 @@ aten = torch.ops.aten
 MOST_REAL = 2**16
 
 _serial = itertools.count()
+_CPU, _META = torch.device("cpu"), torch.device("meta")
 
 
 @contextmanager
@@ -104,7 +106,7 @@ def record(module: nn.Module | None = None) -> Iterator[None]:
         _refuse_meta()
     _watch_modules()
     recorder = Recorder()
-    with recorded_by(recorder), recorder, _Values():
+    with recorded_by(recorder), recorder, recorder.values:
         yield
     recorder.keep(module)
 
@@ -128,6 +130,7 @@ class Plan(NamedTuple):
     """What the recorder must know of an operation."""
 
     name: str  # without namespace and overload
+    arguments: tuple[str, ...]
     changes: tuple[int, ...]  # positions of the arguments that it changes
     changed_keywords: tuple[str, ...]
     draws: bool
@@ -142,6 +145,7 @@ def plan_of(func: Any) -> Plan:
     written = [a.alias_info is not None and a.alias_info.is_write for a in schema.arguments]
     return Plan(
         schema.name.partition("::")[2],
+        tuple(a.name for a in schema.arguments),
         tuple(
             i
             for i, (a, w) in enumerate(zip(schema.arguments, written, strict=True))
@@ -175,9 +179,9 @@ def _by_itself(method: Any) -> Any:
     """Let a method of a recorder run what it needs without being recorded."""
 
     @wraps(method)
-    def run(*args: Any) -> Any:
-        with torch._C.DisableTorchFunction(), _disable_current_modes():
-            return method(*args)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
+            return method(*args, **kwargs)
 
     return run
 
@@ -189,14 +193,22 @@ class Recorder(TorchDispatchMode):
         super().__init__()
         self.modules: dict[int, nn.Module] = {}
         self.changed: dict[int, Memory] = {}
+        self.values = _Values()
+        self.drawn_before: dict[tuple[Any, ...], Distribution] = {}
+
+    @property
+    def is_innermost(self) -> bool:
+        """Whether no mode of others sees operations before."""
+        return _get_current_dispatch_mode() is self and _get_current_function_mode() is self.values
 
     # Operations.
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if any(not is_plain(cls) for cls in types):
-            return NotImplemented
+        for cls in types:
+            if not is_plain(cls):
+                return NotImplemented
         with torch._C.DisableTorchFunction():
             return self._record(func, args, dict(kwargs or {}))
 
@@ -204,17 +216,19 @@ class Recorder(TorchDispatchMode):
         plan = plan_of(func)
         if plan.draws:
             return self._draw(plan, func, args, kwargs)
-        tensors = list(instances(Tensor, (args, kwargs)))
+        tensors = tensors_in((*args, *kwargs.values()))
         if not tensors:
             return self._make(plan, func, args, kwargs)
         if plan.name.endswith("_like") or plan.name.startswith(("new_", "empty")):
             return self._make_like(plan, func, args, kwargs)
-        if not any(tensor.is_meta or memory_of(tensor) for tensor in tensors):
+        if all(_is_known(tensor) for tensor in tensors):
             return func(*args, **kwargs)
         if plan.changes_view or plan.name == "set_":
             if plan.name == "resize_":
                 raise RuntimeError(f"{plan.name} cannot be recorded{_where()}")
             return func(*args, **kwargs)
+        if plan.name in ("fill_", "zero_") and len(tensors) == 1:
+            return self._fill(args[0], 0 if plan.name == "zero_" else args[1])
         if plan.changes or plan.changed_keywords:
             return self._change(plan, func, args, kwargs)
         if plan.is_view:  # of a tensor on the CPU as well, if it was known before it was drawn
@@ -263,18 +277,18 @@ class Recorder(TorchDispatchMode):
     def _draw(self, plan: Plan, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """An operation that draws: one distribution, arithmetic after one, or what cannot be drawn."""
         kwargs.pop("generator", None)
-        named = named_arguments(func, args, kwargs)
+        named = dict(zip(plan.arguments, args, strict=False)) | kwargs
         if plan.changes:
             made = args[0]
             self._note_outside(made)
         else:
             made = _without_values(plan.name, func, args, kwargs, named)
         if not isinstance(made, Tensor):
-            for one in instances(Tensor, made):
+            for one in tensors_in(made):
                 self._write(one, Undrawable(plan.name))
             return made
         if plan.name in DRAWS and not made.is_complex():
-            self._write(made, Drawn(DRAWS[plan.name](named, made), self._epoch(made)))
+            self._draw_into(made, DRAWS[plan.name](named, made))
         elif plan.name in ARITHMETIC and not made.is_complex():
             drawn = ARITHMETIC[plan.name](self, named, made)
             self._write(made, Copied(self._read(drawn)))
@@ -289,18 +303,39 @@ class Recorder(TorchDispatchMode):
     def drawn(self, like: Tensor, init: Distribution, dtype: torch.dtype | None = None) -> Tensor:
         """A new tensor of a distribution, with the shape of another."""
         made = torch.empty(like.shape, dtype=dtype or like.dtype, device="meta")
-        self._write(made, Drawn(init, self._epoch(made)))
+        self._draw_into(made, init)
         return made
 
     @_by_itself
     def draw(self, tensor: Tensor, init: Distribution) -> Tensor:
         """Draw a distribution into a tensor: what a function of ``torch.nn.init`` does."""
-        self._write(tensor, Drawn(init, self._epoch(tensor, alone=isinstance(init, Orthogonal))))
+        self._note_outside(tensor)
+        self._draw_into(tensor, init)
         return tensor
+
+    @_by_itself
+    def empty(self, *args: Any, **kwargs: Any) -> Tensor:
+        """A new tensor that nothing has set."""
+        kwargs["device"] = _META
+        made = torch.empty(*args, **kwargs)
+        self._memory(made)
+        return made
+
+    @_by_itself
+    def fill(self, tensor: Tensor, value: float) -> Tensor:
+        """Set a tensor to one number, as the functions of ``torch.nn.init`` for constants do."""
+        return self._fill(tensor, value)
+
+    @_by_itself
+    def last_drawn(self, tensor: Tensor) -> Distribution | None:
+        """The distribution of the last write, where it is one."""
+        written = self._memory(tensor).written
+        return written.source.init if written and isinstance(written.source, Drawn) else None
 
     @_by_itself
     def make(self, tensor: Tensor, init: Distribution) -> Tensor:
         """Give a tensor the known values of an initializer."""
+        self._note_outside(tensor)
         self._write(tensor, Made(init))
         return tensor
 
@@ -309,7 +344,15 @@ class Recorder(TorchDispatchMode):
         self, tensor: Tensor, name: str, function: Callable[[Tensor, int, str], object]
     ) -> Tensor:
         """Let a function set a tensor, as a whole, from a seed and a stream."""
-        self._write(tensor, Undrawable(name, function, self._epoch(tensor, alone=True)))
+        self._note_outside(tensor)
+        epoch = self._epoch(self._memory(tensor), access_of(tensor), alone=True)
+        self._write(tensor, Undrawable(name, function, epoch))
+        return tensor
+
+    def _fill(self, tensor: Tensor, value: Any) -> Tensor:
+        """Set a tensor to one number."""
+        self._note_outside(tensor)
+        self._write(tensor, Filled(value))
         return tensor
 
     def _change(self, plan: Plan, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -321,17 +364,15 @@ class Recorder(TorchDispatchMode):
             targets += _paths(kwargs.get(name), (name,))
         others = [
             t
-            for t in instances(Tensor, (args, kwargs))
+            for t in tensors_in((*args, *kwargs.values()))
             if not any(t is target for _, target in targets)
         ]
         for _, target in targets:
             self._note_outside(target)
         known = not any(self._is_random(t) for t in others)
-        if known and all(not t.is_meta and memory_of(t) is None for _, t in targets):
+        if known and all(_is_known(t) for _, t in targets):
             return func(*_map(args, self._real), **_map(kwargs, self._real))
-        if plan.name in ("fill_", "zero_") and not others:
-            self._write(args[0], Filled(args[1] if plan.name == "fill_" else 0))
-        elif plan.name in ("copy_", "fill_"):
+        if plan.name in ("copy_", "fill_"):
             self._write(args[0], Copied(self._read(args[1])))
         else:
             reads = _map(args, self._read), _map(kwargs, self._read)
@@ -411,7 +452,7 @@ class Recorder(TorchDispatchMode):
 
     def _real(self, value: Any) -> Any:
         """A tensor with the values that a recorded one has; an error if they depend on draws."""
-        if not isinstance(value, Tensor) or (memory_of(value) is None and not value.is_meta):
+        if not isinstance(value, Tensor) or _is_known(value):
             return value
         read = self._read(value)
         if read.is_random:
@@ -476,7 +517,7 @@ class Recorder(TorchDispatchMode):
         )
         memory = Memory(tensor.dtype, numel, shape)
         if not tensor.is_meta:
-            with _disable_current_modes():  # in which empty has no memory
+            with torch._C._DisableTorchDispatch():  # within which empty has memory
                 known = torch.empty(0, dtype=tensor.dtype).set_(storage, 0, (numel,), (1,))
             memory.written = Write(memory, None, Access(0, (numel,), (1,)), Real(known), False)
         set_memory(tensor, memory)
@@ -489,8 +530,15 @@ class Recorder(TorchDispatchMode):
 
     def _write(self, tensor: Tensor, source: Source) -> None:
         """Add a write to the memory of a tensor."""
-        memory = self._memory(tensor)
-        access = access_of(tensor)
+        self._add(self._memory(tensor), access_of(tensor), source)
+
+    def _draw_into(self, tensor: Tensor, init: Distribution) -> None:
+        """Add a write of drawn elements."""
+        memory, access = self._memory(tensor), access_of(tensor)
+        epoch = self._epoch(memory, access, alone=isinstance(init, Orthogonal))
+        self._add(memory, access, Drawn(init, epoch))
+
+    def _add(self, memory: Memory, access: Access, source: Source) -> None:
         covers = access.numel == memory.numel and 0 not in access.stride
         before = None if covers else memory.written
         is_random = (
@@ -501,10 +549,9 @@ class Recorder(TorchDispatchMode):
         memory.written = Write(memory, before, access, source, is_random)
         self.changed[id(memory)] = memory
 
-    def _epoch(self, tensor: Tensor, alone: bool = False) -> Epoch:
+    def _epoch(self, memory: Memory, access: Access, alone: bool = False) -> Epoch:
         """The stream of a draw: that of the last draws into the memory, if they left these elements, or one `alone`."""
-        memory, access = self._memory(tensor), access_of(tensor)
-        covers = tensor.numel() == memory.numel
+        covers = access.numel == memory.numel
         epoch = None if covers or alone else _last_epoch(memory)
         if epoch is None or not epoch.leaves(access):
             epoch = Epoch(memory, next(_serial), alone)
@@ -524,8 +571,7 @@ class Recorder(TorchDispatchMode):
         for memory in self.changed.values():
             for entry in memory.entries:
                 entry.version = entry.tensor._version
-        parts = {id(part): part for one in self.modules.values() for part in one.modules()}
-        for one in parts.values():
+        for one in _with_parts(self.modules.values()):
             for leaf, tensor in _tensors_of(one):
                 self._keep_entry(one, leaf, tensor)
         if any(memory.from_outside and not memory.entries for memory in self.changed.values()):
@@ -569,6 +615,18 @@ def _last_epoch(memory: Memory) -> Epoch | None:
     return next((epoch for epoch in epochs if not epoch.is_alone), None)
 
 
+def _with_parts(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
+    """Modules and all modules in them, each once."""
+    seen: set[int] = set()
+    waiting = [*modules]
+    while waiting:
+        one = waiting.pop()
+        if id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            waiting += [part for part in one._modules.values() if part is not None]
+
+
 def _tensors_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Parameters, buffers and recorded tensors among the attributes of a module."""
     for leaf, tensor in itertools.chain(module._parameters.items(), module._buffers.items()):
@@ -577,6 +635,11 @@ def _tensors_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     for leaf, value in list(vars(module).items()):
         if isinstance(value, Tensor) and _is_plain(value) and memory_of(value) is not None:
             yield leaf, value
+
+
+def _is_known(tensor: Tensor) -> bool:
+    """Whether a tensor has its values, and nothing is recorded of it."""
+    return not tensor.is_meta and memory_of(tensor) is None
 
 
 def _is_plain(tensor: Tensor) -> bool:
@@ -673,15 +736,15 @@ def _integers(named: Mapping[str, Any], target: Tensor) -> Distribution:
 #: The distributions of operations, from their arguments by name and the tensor that they fill.
 DRAWS: dict[str, Callable[[Mapping[str, Any], Tensor], Distribution]] = {
     "exponential_": lambda named, _: Exponential(1 / named.get("lambd", 1.0)),
-    "normal_": lambda named, _: Normal(named.get("mean", 0.0), named.get("std", 1.0)),
-    "rand": lambda *_: Uniform(0.0, 1.0),
-    "rand_like": lambda *_: Uniform(0.0, 1.0),
+    "normal_": lambda named, _: known_normal(named.get("mean", 0.0), named.get("std", 1.0)),
+    "rand": lambda *_: known_uniform(0.0, 1.0),
+    "rand_like": lambda *_: known_uniform(0.0, 1.0),
     "randint": _integers,
     "randint_like": _integers,
-    "randn": lambda *_: Normal(0.0, 1.0),
-    "randn_like": lambda *_: Normal(0.0, 1.0),
+    "randn": lambda *_: known_normal(0.0, 1.0),
+    "randn_like": lambda *_: known_normal(0.0, 1.0),
     "random_": _integers,
-    "uniform_": lambda named, _: Uniform(named.get("from", 0.0), named.get("to", 1.0)),
+    "uniform_": lambda named, _: known_uniform(named.get("from", 0.0), named.get("to", 1.0)),
 }
 
 
@@ -724,37 +787,66 @@ class _Values(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if func in _LOOKS_LIKE_CPU and memory_of(args[0]) is not None:
-            return _LOOKS_LIKE_CPU[func]
-        if func == _SET_DATA and (recorder := current_recorder.get()) is not None:
-            args = (args[0], recorder.alike(args[1], args[0]))
-        if func is Tensor.__deepcopy__ and not args[0].is_meta:
-            return copied(*args)
-        if func in _TAKES_VALUES and memory_of(args[0]) is not None:
-            recorder = current_recorder.get()
-            if recorder is not None:
-                real = recorder.value(args[0])
-                made = func(real, *args[1:], **(kwargs or {}))
-                if isinstance(made, np.ndarray):  # whose changes nobody would see
-                    made.flags.writeable = False
-                return made
-        return func(*args, **(kwargs or {}))
+        answer = _ANSWERS.get(func)
+        if answer is None:
+            return func(*args, **kwargs) if kwargs else func(*args)
+        return answer(func, *args, **(kwargs or {}))
 
 
-_SET_DATA: Any = Tensor.data.__set__
-#: What code asks before it computes: recorded tensors are where their values will be.
-_LOOKS_LIKE_CPU: dict[Any, Any] = {
+def _where_values_will_be(func: Any, tensor: Tensor) -> Any:
+    """What code asks before it computes: recorded tensors are where their values will be."""
+    return func(tensor) if memory_of(tensor) is None else _ON_CPU[func]
+
+
+_ON_CPU: dict[Any, Any] = {
     Tensor.device.__get__: torch.device("cpu"),
     Tensor.is_meta.__get__: False,
     Tensor.is_cpu.__get__: True,
     Tensor.get_device: -1,
 }
-_TAKES_VALUES = {
-    Tensor.numpy,
-    Tensor.tolist,
-    Tensor.__array__,
-    Tensor.__dlpack__,
-    Tensor.__format__,
+
+
+def _empty(func: Any, *args: Any, **kwargs: Any) -> Tensor:
+    """The most frequent factory, past the dispatcher, where no other mode is to see it."""
+    recorder = current_recorder.get()
+    is_usual = kwargs.keys() <= _USUAL and kwargs.get("device") in (None, _CPU, "cpu")
+    if recorder is None or not is_usual or torch._C._len_torch_dispatch_stack() != 1:
+        made: Tensor = func(*args, **kwargs)
+        return made
+    return recorder.empty(*args, **kwargs)
+
+
+_USUAL = {"dtype", "device", "requires_grad"}
+
+
+def _set_data(func: Any, tensor: Tensor, other: Tensor) -> None:
+    recorder = current_recorder.get()
+    func(tensor, other if recorder is None else recorder.alike(other, tensor))
+
+
+def _deep_copy(func: Any, tensor: Tensor, memo: dict[int, Any]) -> Any:
+    return func(tensor, memo) if tensor.is_meta else copied(tensor, memo)
+
+
+def _take_values(func: Any, tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
+    recorder = current_recorder.get()
+    if recorder is None or memory_of(tensor) is None:
+        return func(tensor, *args, **kwargs)
+    made = func(recorder.value(tensor), *args, **kwargs)
+    if isinstance(made, np.ndarray):  # whose changes nobody would see
+        made.flags.writeable = False
+    return made
+
+
+_ANSWERS: dict[Any, Callable[..., Any]] = {
+    **dict.fromkeys(_ON_CPU, _where_values_will_be),
+    torch.empty: _empty,
+    Tensor.data.__set__: _set_data,
+    Tensor.__deepcopy__: _deep_copy,
+    **dict.fromkeys(
+        (Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__, Tensor.__format__),
+        _take_values,
+    ),
 }
 
 
