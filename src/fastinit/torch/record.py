@@ -194,6 +194,7 @@ class Recorder(TorchDispatchMode):
         self.modules: dict[int, nn.Module] = {}
         self.changed: dict[int, Memory] = {}
         self.values = _Values()
+        self.results: dict[Any, list[tuple[torch.Size, torch.dtype]]] = {}
         self.drawn_before: dict[tuple[Any, ...], Distribution] = {}
 
     @property
@@ -389,9 +390,7 @@ class Recorder(TorchDispatchMode):
         if not plan.returns_tensors:
             return self._look(func, args, kwargs)
         try:
-            made = _elementwise(plan.name, args, kwargs)
-            if made is None:
-                made = func(*_map(args, _as_meta), **_map(kwargs, _as_meta))
+            made = self._result(func, args, kwargs)
         except (NotImplementedError, RuntimeError) as error:
             if isinstance(error, NotImplementedError) or "meta" in str(error).lower():
                 return self._look(func, args, kwargs)
@@ -413,6 +412,19 @@ class Recorder(TorchDispatchMode):
                 reads = reads or (_map(args, self._read), _map(kwargs, self._read))
                 self._write(one, Called(func, *reads, i))
         return made
+
+    def _result(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What an operation returns, on the meta device, where PyTorch takes long to tell: once for each signature."""
+        key = (func, _signature(args), _signature((*kwargs, *kwargs.values())))
+        known = self.results.get(key)
+        if known is None:
+            made = func(*_map(args, _as_meta), **_map(kwargs, _as_meta))
+            results = made if isinstance(made, tuple) else (made,)
+            if all(_is_new(one) for one in results):
+                self.results[key] = [(one.shape, one.dtype) for one in results]
+            return made
+        results = tuple(torch.empty(size, dtype=dtype, device=_META) for size, dtype in known)
+        return results if len(func._schema.returns) > 1 else results[0]
 
     def _look(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """An operation that needs the values of its arguments: an error where one is drawn."""
@@ -665,25 +677,25 @@ def _map(value: Any, function: Callable[[Any], Any]) -> Any:
     return function(value)
 
 
-#: Operations whose result is like their first argument, where that is of floats and others are numbers or like it.
-_ALIKE = {
-    "add", "sub", "rsub", "mul", "div", "pow", "neg", "abs", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt",
-    "reciprocal", "clamp", "clamp_min", "clamp_max", "erfinv",
-}  # fmt: skip
+def _is_new(value: Any) -> bool:
+    """Whether a result of an operation is all of a memory of its own."""
+    return isinstance(value, Tensor) and memory_of(value) is None and value.is_contiguous()
 
 
-def _elementwise(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
-    """The result of the most frequent operations: PyTorch's own meta functions take ten times as long."""
-    first = args[0]
-    if name not in _ALIKE or not isinstance(first, Tensor) or not first.is_floating_point():
-        return None
-    for other in (*args[1:], *kwargs.values()):
-        if isinstance(other, Tensor):
-            if other.shape != first.shape or other.dtype != first.dtype:
-                return None
-        elif not isinstance(other, (int, float, type(None))):
-            return None
-    return torch.empty_like(first, device="meta")
+def _signature(value: Any) -> Any:
+    """What the shape and the dtype of a result depend on, to be compared."""
+    if isinstance(value, Tensor):
+        return value.dtype, tuple(value.shape), value.stride()
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_signature, value))
+    return type(value), value
+
+
+def _like(tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """A tensor on the meta device with the shape of another; PyTorch's empty_like takes ten times as long there."""
+    if tensor.is_contiguous():
+        return torch.empty(tensor.shape, dtype=dtype or tensor.dtype, device=_META)
+    return torch.empty_like(tensor, dtype=dtype, device=_META)
 
 
 def _as_meta(value: Any) -> Any:
@@ -699,7 +711,7 @@ def _without_values(
     """What an operation that draws returns, on the meta device."""
     dtype = kwargs.get("dtype")
     if name.endswith("_like"):
-        return torch.empty_like(_as_meta(args[0]), dtype=dtype, device="meta")
+        return _like(args[0], dtype)
     if name == "randperm":
         return torch.empty(named["n"], dtype=dtype or torch.int64, device="meta")
     if "size" in named:
