@@ -17,7 +17,7 @@ pytest.importorskip("torch")
 import torch
 from torch import nn
 from torch.nn.utils import parametrizations
-from torch.overrides import _get_current_function_mode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 import fastinit as fi
@@ -487,3 +487,57 @@ def test_modules_of_which_a_part_was_not_recorded_have_no_tensors() -> None:
     with pytest.raises(ValueError, match=r"nothing has recorded 1\.bias, 1\.weight: construct"):
         face.recorded_tensors(module)
     assert [tensor.name for tensor in face.recorded_tensors(first)] == ["weight", "bias"]
+
+
+@pytest.mark.parametrize("name", ["normal_", "zeros_", "trunc_normal_", "orthogonal_", "eye_"])
+def test_setting_what_was_made_outside_is_an_error(name: str) -> None:
+    layer = nn.Linear(4, 4, device="meta")
+    outside = pytest.raises(RuntimeError, match=r"made outside of record\(\), was set within")
+    with outside, face.record():
+        getattr(nn.init, name)(layer.weight)
+
+
+@pytest.mark.parametrize(
+    ("init", "expected"), [(nn.init.eye_, fi.Identity()), (nn.init.dirac_, fi.Dirac())]
+)
+def test_large_known_matrices_that_replace_draws_have_an_initializer(
+    init: Any, expected: fi.Initializer
+) -> None:
+    """More elements than are kept real, so that the recorded tensor is on the meta device."""
+    with face.record():
+        layer = nn.Linear(300, 300) if init is nn.init.eye_ else nn.Conv1d(300, 300, 3)
+        init(layer.weight)
+    assert face.recorded_tensors(layer)[0].init == expected
+
+
+@pytest.mark.parametrize("function", [nn.init.normal_, nn.init.kaiming_uniform_, nn.init.zeros_])
+def test_modes_within_the_context_see_what_is_recorded(function: Any) -> None:
+    """A mode that skips the functions of torch.nn.init, as PyTorch's documentation has it."""
+
+    class Skip(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            if func in (nn.init.normal_, nn.init.kaiming_uniform_, torch.Tensor.zero_):
+                return args[0] if args else kwargs["tensor"]
+            return func(*args, **(kwargs or {}))
+
+    with face.record():
+        weight = nn.init.ones_(torch.empty(300, 300))
+        with Skip():
+            function(weight)
+        module = nn.Module()
+        module.register_parameter("weight", nn.Parameter(weight))
+    assert bool((face.init_module_(module, seed=0).weight == 1).all())
+
+
+def test_repeated_shapes_draw_what_pytorch_would_for_each() -> None:
+    """The bound of kaiming_uniform_ with a = sqrt(5) is 1 / sqrt(fan_in); with a = 0 it is sqrt(6 / fan_in)."""
+    with face.record():
+        module = nn.ModuleList(nn.Linear(64, 32) for _ in range(3))
+        nn.init.kaiming_uniform_(module[1].weight)
+        nn.init.kaiming_uniform_(module[2].weight, mode="fan_out")
+    bounds = [
+        tensor.init.high for tensor in face.recorded_tensors(module) if "weight" in tensor.name
+    ]
+    assert bounds == pytest.approx([1 / 64**0.5, (6 / 64) ** 0.5, (6 / 32) ** 0.5], rel=1e-14)

@@ -67,7 +67,8 @@ SAMPLING = (
 )
 #: PyTorch's functions, whose code `patched` and `record` replace.
 PUBLIC: dict[str, Any] = {
-    name: getattr(torch.nn.init, name) for name in (*SAMPLING, "dirac_", "eye_")
+    name: getattr(torch.nn.init, name)
+    for name in (*SAMPLING, "constant_", "dirac_", "eye_", "ones_", "zeros_")
 }
 if {
     (f.__module__, f.__code__.co_filename, "fastinit_call" in f.__code__.co_names)

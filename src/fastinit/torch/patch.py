@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import CodeType
 from typing import Any
@@ -14,9 +14,17 @@ from torch import Tensor
 from torch.overrides import has_torch_function_variadic
 
 from fastinit.distributions import Dirac, Identity, Orthogonal
+from fastinit.initializers import Distribution
 from fastinit.torch import init
 from fastinit.torch.init import ORIGINAL, PUBLIC, SAMPLING, initializer_of
-from fastinit.torch.recording import Recording, current_recorder, memory_of
+from fastinit.torch.memory import is_plain
+from fastinit.torch.recording import (
+    Recording,
+    current_recorder,
+    known_normal,
+    known_uniform,
+    memory_of,
+)
 
 _lock = threading.Lock()
 _depth = 0  # of contexts in which the functions have other code
@@ -82,6 +90,11 @@ def _set_code(codes: dict[str, CodeType]) -> None:
         PUBLIC[name].__code__ = code
 
 
+_FILLS = {"constant_": None, "ones_": 1.0, "zeros_": 0.0}
+_DRAWS: dict[str, Callable[..., Distribution]] = {
+    "normal_": known_normal,
+    "uniform_": known_uniform,
+}
 #: Those that PyTorch lets modes and subclasses take.
 _TAKEN = {"kaiming_uniform_", "normal_", "uniform_"}
 
@@ -110,8 +123,20 @@ def _refuse_recorded(tensor: Any) -> None:
 
 
 def _record(recorder: Recording, name: str, arguments: dict[str, Any]) -> Tensor:
-    """Record what PyTorch's code would loop over or look at; other functions call what is recorded."""
+    """Record what PyTorch's code would loop over or look at, and what is frequent; else the calls of that code."""
     tensor = arguments["tensor"]
+    cls: Any = type(tensor)
+    with torch._C.DisableTorchFunction():  # a tensor answers for itself
+        made = _record_whole(recorder, name, arguments, tensor)
+        if made is None and recorder.is_innermost and tensor.is_meta and is_plain(cls):
+            made = _record_plain(recorder, name, arguments, tensor)
+    return ORIGINAL[name](**arguments) if made is None else made
+
+
+def _record_whole(
+    recorder: Recording, name: str, arguments: dict[str, Any], tensor: Tensor
+) -> Tensor | None:
+    """Record what looks at values, or sets each element by itself; None for other functions."""
     if name == "trunc_normal_":
         bounds = (arguments[key] for key in ("mean", "std", "a", "b"))
         return recorder.draw(tensor, initializer_of(name, *bounds).resolve(tensor.shape))
@@ -128,7 +153,34 @@ def _record(recorder: Recording, name: str, arguments: dict[str, Any]) -> Tensor
         return recorder.make(tensor, Identity())
     if name == "dirac_" and tensor.dim() in (3, 4, 5):
         return recorder.make(tensor, Dirac(arguments["groups"]))
-    return ORIGINAL[name](**arguments)
+    return None
+
+
+def _record_plain(
+    recorder: Recording, name: str, arguments: dict[str, Any], tensor: Tensor
+) -> Tensor | None:
+    """Record without PyTorch's code, which takes three times as long; None where it has to decide."""
+    options = [value for key, value in arguments.items() if key not in ("tensor", "generator")]
+    if not all(type(value) in (int, float, str) for value in options):
+        return None
+    if name in _FILLS:
+        return recorder.fill(tensor, *(options or [_FILLS[name]]))
+    if not tensor.is_floating_point():
+        return None
+    if name in _DRAWS:
+        return recorder.draw(tensor, _DRAWS[name](*options))
+    if not name.startswith(("kaiming", "xavier")):
+        return None
+    # What these draw depends on the shape and the options alone: PyTorch's code runs once for each.
+    key = (name, tuple(tensor.shape), *options)
+    known = recorder.drawn_before.get(key)
+    if known is not None:
+        return recorder.draw(tensor, known)
+    made = ORIGINAL[name](**arguments)
+    drawn = recorder.last_drawn(tensor)
+    if drawn is not None:
+        recorder.drawn_before[key] = drawn
+    return made
 
 
 def _template() -> Tensor:

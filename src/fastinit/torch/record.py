@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, wraps
 from typing import Any, NamedTuple
@@ -18,9 +18,9 @@ from torch.nn.modules.module import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode
 from torch.utils._device import DeviceContext
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 
 from fastinit.distributions import Exponential, Identity, Orthogonal, RandomIntegers
 from fastinit.initializers import Distribution, Normal, Uniform
@@ -44,12 +44,13 @@ from fastinit.torch.recording import (
     chain,
     copied,
     current_recorder,
-    instances,
+    known_normal,
+    known_uniform,
     memory_of,
-    named_arguments,
     new_memory,
     reads_of,
     set_memory,
+    tensors_in,
     version_of,
     watch,
 )
@@ -62,6 +63,7 @@ aten = torch.ops.aten
 MOST_REAL = 2**16
 
 _serial = itertools.count()
+_CPU, _META = torch.device("cpu"), torch.device("meta")
 
 
 @contextmanager
@@ -106,7 +108,7 @@ def record(module: nn.Module | None = None) -> Iterator[None]:
         _refuse_meta()
     _watch_modules()
     recorder = Recorder()
-    with recorded_by(recorder), recorder, _Values():
+    with recorded_by(recorder), recorder, recorder.values:
         yield
     recorder.keep(module)
 
@@ -130,6 +132,7 @@ class Plan(NamedTuple):
     """What the recorder must know of an operation."""
 
     name: str  # without namespace and overload
+    arguments: tuple[str, ...]
     changes: tuple[int, ...]  # positions of the arguments that it changes
     changed_keywords: tuple[str, ...]
     draws: bool
@@ -144,6 +147,7 @@ def plan_of(func: Any) -> Plan:
     written = [a.alias_info is not None and a.alias_info.is_write for a in schema.arguments]
     return Plan(
         schema.name.partition("::")[2],
+        tuple(a.name for a in schema.arguments),
         tuple(
             i
             for i, (a, w) in enumerate(zip(schema.arguments, written, strict=True))
@@ -179,9 +183,9 @@ def _by_itself(method: Any) -> Any:
     """Let a method of a recorder run what it needs without being recorded."""
 
     @wraps(method)
-    def run(*args: Any) -> Any:
-        with torch._C.DisableTorchFunction(), _disable_current_modes():
-            return method(*args)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
+            return method(*args, **kwargs)
 
     return run
 
@@ -193,14 +197,23 @@ class Recorder(TorchDispatchMode):
         super().__init__()
         self.modules: dict[int, nn.Module] = {}
         self.changed: dict[int, Memory] = {}
+        self.values = _Values()
+        self.results: dict[Any, list[tuple[torch.Size, torch.dtype]]] = {}
+        self.drawn_before: dict[tuple[Any, ...], Distribution] = {}
+
+    @property
+    def is_innermost(self) -> bool:
+        """Whether no mode of others sees operations before."""
+        return _get_current_dispatch_mode() is self and _get_current_function_mode() is self.values
 
     # Operations.
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if any(not is_plain(cls) for cls in types):
-            return NotImplemented
+        for cls in types:
+            if not is_plain(cls):
+                return NotImplemented
         with torch._C.DisableTorchFunction():
             return self._record(func, args, dict(kwargs or {}))
 
@@ -208,13 +221,13 @@ class Recorder(TorchDispatchMode):
         plan = plan_of(func)
         if plan.draws:
             return self._draw(plan, func, args, kwargs)
-        tensors = list(instances(Tensor, (args, kwargs)))
+        tensors = tensors_in((*args, *kwargs.values()))
         if not tensors:
             return self._make(plan, func, args, kwargs)
         if plan.name.endswith("_like") or plan.name.startswith(("new_", "empty")):
             return self._make_like(plan, func, args, kwargs)
-        if not any(tensor.is_meta or memory_of(tensor) for tensor in tensors):
-            if plan.name == "_to_copy" and kwargs.get("device") == torch.device("meta"):
+        if all(_is_known(tensor) for tensor in tensors):
+            if plan.name == "_to_copy" and kwargs.get("device") == _META:
                 return self._compute(plan, func, args, kwargs)  # autograd moves known gradients
             return func(*args, **kwargs)
         if plan.name == "native_batch_norm" and args[3] is not None and args[5]:
@@ -226,6 +239,8 @@ class Recorder(TorchDispatchMode):
             if plan.name == "resize_" and tuple(args[1]) != tuple(args[0].shape):
                 raise RuntimeError(f"{plan.name} cannot be recorded{_where()}")
             return func(*args, **kwargs)
+        if plan.name in ("fill_", "zero_") and len(tensors) == 1:
+            return self._fill(args[0], 0 if plan.name == "zero_" else args[1])
         if plan.changes or plan.changed_keywords:
             return self._change(plan, func, args, kwargs)
         if plan.name in MARKS:
@@ -282,20 +297,20 @@ class Recorder(TorchDispatchMode):
     def _draw(self, plan: Plan, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """An operation that draws: one distribution, arithmetic after one, or what cannot be drawn."""
         kwargs.pop("generator", None)
-        named = named_arguments(func, args, kwargs)
+        named = dict(zip(plan.arguments, args, strict=False)) | kwargs
         if plan.changes or plan.changed_keywords:
             made = kwargs[plan.changed_keywords[0]] if plan.changed_keywords else args[0]
             self._note_outside(made)
         else:
             made = _without_values(plan.name, func, args, kwargs, named)
         if not isinstance(made, Tensor):
-            for one in instances(Tensor, made):
+            for one in tensors_in(made):
                 self._write(one, Undrawable(plan.name))
             return made
         if made.is_complex():
             self._draw_complex(plan.name, named, made)
         elif plan.name in DRAWS:
-            self._write(made, Drawn(DRAWS[plan.name](named, made), self._epoch(made)))
+            self._draw_into(made, DRAWS[plan.name](named, made))
         elif plan.name in ARITHMETIC:
             drawn = ARITHMETIC[plan.name](self, named, made)
             self._write(made, Copied(self._read(drawn)))
@@ -307,9 +322,9 @@ class Recorder(TorchDispatchMode):
         """Draw real and imaginary parts, as PyTorch does."""
         match DRAWS[name](named, made) if name in DRAWS else None:
             case Normal(0.0, stddev):
-                self.draw(torch.view_as_real(made), Normal(0.0, stddev / math.sqrt(2)))
+                self._draw_into(torch.view_as_real(made), Normal(0.0, stddev / math.sqrt(2)))
             case Uniform() as uniform:
-                self.draw(torch.view_as_real(made), uniform)
+                self._draw_into(torch.view_as_real(made), uniform)
             case _:
                 self._write(made, Undrawable(name))
 
@@ -320,18 +335,40 @@ class Recorder(TorchDispatchMode):
     def drawn(self, like: Tensor, init: Distribution, dtype: torch.dtype | None = None) -> Tensor:
         """A new tensor of a distribution, with the shape of another."""
         made = torch.empty(like.shape, dtype=dtype or like.dtype, device="meta")
-        self._write(made, Drawn(init, self._epoch(made)))
+        self._draw_into(made, init)
         return made
 
     @_by_itself
     def draw(self, tensor: Tensor, init: Distribution) -> Tensor:
         """Draw a distribution into a tensor: what a function of ``torch.nn.init`` does."""
-        self._write(tensor, Drawn(init, self._epoch(tensor, alone=isinstance(init, Orthogonal))))
+        self._note_outside(tensor)
+        self._draw_into(tensor, init)
         return tensor
+
+    @_by_itself
+    def empty(self, *args: Any, **kwargs: Any) -> Tensor:
+        """A new tensor that nothing has set."""
+        made = torch.empty(*args, **{**kwargs, "device": _META})
+        if not made.numel():  # which has no values to record
+            return torch.empty(*args, **{**kwargs, "device": _CPU})
+        self._memory(made)
+        return made
+
+    @_by_itself
+    def fill(self, tensor: Tensor, value: float) -> Tensor:
+        """Set a tensor to one number, as the functions of ``torch.nn.init`` for constants do."""
+        return self._fill(tensor, value)
+
+    @_by_itself
+    def last_drawn(self, tensor: Tensor) -> Distribution | None:
+        """The distribution of the last write, where it is one."""
+        written = self._memory(tensor).written
+        return written.source.init if written and isinstance(written.source, Drawn) else None
 
     @_by_itself
     def make(self, tensor: Tensor, init: Distribution) -> Tensor:
         """Give a tensor the known values of an initializer."""
+        self._note_outside(tensor)
         self._write(tensor, Made(init))
         return tensor
 
@@ -340,7 +377,15 @@ class Recorder(TorchDispatchMode):
         self, tensor: Tensor, name: str, function: Callable[[Tensor, int, str], object]
     ) -> Tensor:
         """Let a function set a tensor, as a whole, from a seed and a stream."""
-        self._write(tensor, Undrawable(name, function, self._epoch(tensor, alone=True)))
+        self._note_outside(tensor)
+        epoch = self._epoch(self._typed_memory(tensor), access_of(tensor), alone=True)
+        self._write(tensor, Undrawable(name, function, epoch))
+        return tensor
+
+    def _fill(self, tensor: Tensor, value: Any) -> Tensor:
+        """Set a tensor to one number."""
+        self._note_outside(tensor)
+        self._write(tensor, Filled(value))
         return tensor
 
     def _change(self, plan: Plan, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -352,17 +397,15 @@ class Recorder(TorchDispatchMode):
             targets += _paths(kwargs.get(name), (name,))
         others = [
             t
-            for t in instances(Tensor, (args, kwargs))
+            for t in tensors_in((*args, *kwargs.values()))
             if not any(t is target for _, target in targets)
         ]
         for _, target in targets:
             self._note_outside(target)
         known = not any(self._is_random(t) for t in others)
-        if known and all(not t.is_meta and memory_of(t) is None for _, t in targets):
+        if known and all(_is_known(t) for _, t in targets):
             return func(*_map(args, self._real), **_map(kwargs, self._real))
-        if plan.name in ("fill_", "zero_") and not others:
-            self._write(args[0], Filled(args[1] if plan.name == "fill_" else 0))
-        elif plan.name in ("copy_", "fill_"):
+        if plan.name in ("copy_", "fill_"):
             self._write(args[0], Copied(self._read(args[1])))
         else:
             reads = _map(args, self._read), _map(kwargs, self._read)
@@ -391,9 +434,7 @@ class Recorder(TorchDispatchMode):
         if not plan.returns_tensors:
             return self._look(func, args, kwargs)
         try:
-            made = _elementwise(plan.name, args, kwargs)
-            if made is None:
-                made = func(*_map(args, _as_meta), **_map(kwargs, _as_meta))
+            made = self._result(func, args, kwargs)
         except (NotImplementedError, RuntimeError) as error:
             if isinstance(error, NotImplementedError) or "meta" in str(error).lower():
                 return self._look(func, args, kwargs)
@@ -415,6 +456,19 @@ class Recorder(TorchDispatchMode):
                 reads = reads or (_map(args, self._read), _map(kwargs, self._read))
                 self._write(one, Called(func, *reads, i))
         return made
+
+    def _result(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What an operation returns, on the meta device, where PyTorch takes long to tell: once for each signature."""
+        key = (func, _signature(args), _signature((*kwargs, *kwargs.values())))
+        known = self.results.get(key)
+        if known is None:
+            made = func(*_map(args, _as_meta), **_map(kwargs, _as_meta))
+            results = made if isinstance(made, tuple) else (made,)
+            if all(_is_new(one) for one in results):
+                self.results[key] = [(one.shape, one.dtype) for one in results]
+            return made
+        results = tuple(torch.empty(size, dtype=dtype, device=_META) for size, dtype in known)
+        return results if len(func._schema.returns) > 1 else results[0]
 
     def _look(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """An operation that needs the values of its arguments: an error where one is drawn."""
@@ -454,7 +508,7 @@ class Recorder(TorchDispatchMode):
 
     def _real(self, value: Any) -> Any:
         """A tensor with the values that a recorded one has; an error if they depend on draws."""
-        if not isinstance(value, Tensor) or (memory_of(value) is None and not value.is_meta):
+        if not isinstance(value, Tensor) or _is_known(value):
             return value
         read = self._read(value)
         if read.is_random:
@@ -516,7 +570,7 @@ class Recorder(TorchDispatchMode):
         memory = new_memory(tensor)
         if not tensor.is_meta:
             numel, storage = memory.numel, tensor.untyped_storage()
-            with _disable_current_modes():  # in which empty has no memory
+            with torch._C._DisableTorchDispatch():  # within which empty has memory
                 known = torch.empty(0, dtype=tensor.dtype).set_(storage, 0, (numel,), (1,))
             memory.written = Write(memory, None, Access(0, (numel,), (1,)), Real(known), False)
         set_memory(tensor, memory)
@@ -547,8 +601,15 @@ class Recorder(TorchDispatchMode):
 
     def _write(self, tensor: Tensor, source: Source) -> None:
         """Add a write to the memory of a tensor."""
-        memory = self._typed_memory(tensor)
-        access = access_of(tensor)
+        self._add(self._typed_memory(tensor), access_of(tensor), source)
+
+    def _draw_into(self, tensor: Tensor, init: Distribution) -> None:
+        """Add a write of drawn elements."""
+        memory, access = self._typed_memory(tensor), access_of(tensor)
+        epoch = self._epoch(memory, access, alone=isinstance(init, Orthogonal))
+        self._add(memory, access, Drawn(init, epoch))
+
+    def _add(self, memory: Memory, access: Access, source: Source) -> None:
         covers = access.numel == memory.numel and 0 not in access.stride
         before = None if covers else memory.written
         is_random = (
@@ -559,10 +620,9 @@ class Recorder(TorchDispatchMode):
         memory.written = Write(memory, before, access, source, is_random)
         self.changed[id(memory)] = memory
 
-    def _epoch(self, tensor: Tensor, alone: bool = False) -> Epoch:
+    def _epoch(self, memory: Memory, access: Access, alone: bool = False) -> Epoch:
         """The stream of a draw: that of the last draws into the memory, if they left these elements, or one `alone`."""
-        memory, access = self._typed_memory(tensor), access_of(tensor)
-        covers = tensor.numel() == memory.numel
+        covers = access.numel == memory.numel
         epoch = None if covers or alone else _last_epoch(memory)
         if epoch is None or not epoch.leaves(access):
             epoch = Epoch(memory, next(_serial), alone)
@@ -582,8 +642,7 @@ class Recorder(TorchDispatchMode):
         for memory in self.changed.values():
             for entry in memory.entries:
                 entry.version = version_of(entry.tensor)
-        parts = {id(part): part for one in self.modules.values() for part in one.modules()}
-        for one in parts.values():
+        for one in _with_parts(self.modules.values()):
             for leaf, tensor in _tensors_of(one):
                 self._keep_entry(one, leaf, tensor)
         if any(memory.from_outside and not memory.entries for memory in self.changed.values()):
@@ -627,6 +686,18 @@ def _last_epoch(memory: Memory) -> Epoch | None:
     return next((epoch for epoch in epochs if not epoch.is_alone), None)
 
 
+def _with_parts(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
+    """Modules and all modules in them, each once."""
+    seen: set[int] = set()
+    waiting = [*modules]
+    while waiting:
+        one = waiting.pop()
+        if id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            waiting += [part for part in one._modules.values() if part is not None]
+
+
 def _tensors_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Parameters, buffers and recorded tensors among the attributes of a module."""
     for leaf, tensor in itertools.chain(module._parameters.items(), module._buffers.items()):
@@ -635,6 +706,11 @@ def _tensors_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     for leaf, value in list(vars(module).items()):
         if isinstance(value, Tensor) and _is_plain(value) and memory_of(value) is not None:
             yield leaf, value
+
+
+def _is_known(tensor: Tensor) -> bool:
+    """Whether a tensor has its values, and nothing is recorded of it."""
+    return not tensor.is_meta and memory_of(tensor) is None
 
 
 def _is_plain(tensor: Tensor) -> bool:
@@ -660,25 +736,25 @@ def _map(value: Any, function: Callable[[Any], Any]) -> Any:
     return function(value)
 
 
-#: Operations whose result is like their first argument, where that is of floats and others are numbers or like it.
-_ALIKE = {
-    "add", "sub", "rsub", "mul", "div", "pow", "neg", "abs", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt",
-    "reciprocal", "clamp", "clamp_min", "clamp_max", "erfinv",
-}  # fmt: skip
+def _is_new(value: Any) -> bool:
+    """Whether a result of an operation is all of a memory of its own."""
+    return isinstance(value, Tensor) and memory_of(value) is None and value.is_contiguous()
 
 
-def _elementwise(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
-    """The result of the most frequent operations: PyTorch's own meta functions take ten times as long."""
-    first = args[0]
-    if name not in _ALIKE or not isinstance(first, Tensor) or not first.is_floating_point():
-        return None
-    for other in (*args[1:], *kwargs.values()):
-        if isinstance(other, Tensor):
-            if other.shape != first.shape or other.dtype != first.dtype:
-                return None
-        elif not isinstance(other, (int, float, type(None))):
-            return None
-    return torch.empty_like(first, device="meta")
+def _signature(value: Any) -> Any:
+    """What the shape and the dtype of a result depend on, to be compared."""
+    if isinstance(value, Tensor):
+        return value.dtype, tuple(value.shape), value.stride()
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_signature, value))
+    return type(value), value
+
+
+def _like(tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """A tensor on the meta device with the shape of another; PyTorch's empty_like takes ten times as long there."""
+    if tensor.is_contiguous():
+        return torch.empty(tensor.shape, dtype=dtype or tensor.dtype, device=_META)
+    return torch.empty_like(tensor, dtype=dtype, device=_META)
 
 
 def _as_meta(value: Any) -> Any:
@@ -694,7 +770,7 @@ def _without_values(
     """What an operation that draws returns, on the meta device."""
     dtype = kwargs.get("dtype")
     if name.endswith("_like"):
-        return torch.empty_like(_as_meta(args[0]), dtype=dtype, device="meta")
+        return _like(args[0], dtype)
     if name == "randperm":
         return torch.empty(named["n"], dtype=dtype or torch.int64, device="meta")
     if "size" in named:
@@ -734,15 +810,15 @@ def _integers(named: Mapping[str, Any], target: Tensor) -> Distribution:
 #: The distributions of operations, from their arguments by name and the tensor that they fill.
 DRAWS: dict[str, Callable[[Mapping[str, Any], Tensor], Distribution]] = {
     "exponential_": lambda named, _: Exponential(1 / named.get("lambd", 1.0)),
-    "normal_": lambda named, _: Normal(named.get("mean", 0.0), named.get("std", 1.0)),
-    "rand": lambda *_: Uniform(0.0, 1.0),
-    "rand_like": lambda *_: Uniform(0.0, 1.0),
+    "normal_": lambda named, _: known_normal(named.get("mean", 0.0), named.get("std", 1.0)),
+    "rand": lambda *_: known_uniform(0.0, 1.0),
+    "rand_like": lambda *_: known_uniform(0.0, 1.0),
     "randint": _integers,
     "randint_like": _integers,
-    "randn": lambda *_: Normal(0.0, 1.0),
-    "randn_like": lambda *_: Normal(0.0, 1.0),
+    "randn": lambda *_: known_normal(0.0, 1.0),
+    "randn_like": lambda *_: known_normal(0.0, 1.0),
     "random_": _integers,
-    "uniform_": lambda named, _: Uniform(named.get("from", 0.0), named.get("to", 1.0)),
+    "uniform_": lambda named, _: known_uniform(named.get("from", 0.0), named.get("to", 1.0)),
 }
 
 
@@ -785,25 +861,11 @@ class _Values(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if func in _LOOKS_LIKE_CPU and memory_of(args[0]) is not None:
-            return _LOOKS_LIKE_CPU[func]
-        if func == _SET_DATA and (recorder := current_recorder.get()) is not None:
-            args = (args[0], recorder.alike(args[1], args[0]))
-        if func is Tensor.__deepcopy__ and not args[0].is_meta:
-            return copied(*args)
-        takes_values = func in _TAKES_VALUES or (func is Tensor.untyped_storage and _is_pickled())
-        if takes_values and memory_of(args[0]) is not None:
-            recorder = current_recorder.get()
-            if recorder is not None:
-                real = recorder.value(args[0])
-                made = func(real, *args[1:], **(kwargs or {}))
-                if isinstance(made, np.ndarray):  # whose changes nobody would see
-                    made.flags.writeable = False
-                return made
-        if func is Tensor.data_ptr and args[0].is_meta and (memory := memory_of(args[0])):
-            return memory.address + args[0].storage_offset() * args[0].element_size()
+        answer = _ANSWERS.get(func)
+        if answer is not None:
+            return answer(func, *args, **(kwargs or {}))
         try:
-            return func(*args, **(kwargs or {}))
+            return func(*args, **kwargs) if kwargs else func(*args)
         except RuntimeError as error:
             if "data is not allocated yet" in str(error):  # of a function without a meta version
                 name = getattr(func, "__name__", func)
@@ -811,9 +873,58 @@ class _Values(TorchFunctionMode):
             raise
 
 
+def _where_values_will_be(func: Any, tensor: Tensor) -> Any:
+    """What code asks before it computes: recorded tensors are where their values will be."""
+    return func(tensor) if memory_of(tensor) is None else _ON_CPU[func]
+
+
+_ON_CPU: dict[Any, Any] = {
+    Tensor.device.__get__: torch.device("cpu"),
+    Tensor.is_meta.__get__: False,
+    Tensor.is_cpu.__get__: True,
+    Tensor.get_device: -1,
+}
+
+
+def _empty(func: Any, *args: Any, **kwargs: Any) -> Tensor:
+    """The most frequent factory, past the dispatcher, where no other mode is to see it."""
+    recorder = current_recorder.get()
+    is_usual = kwargs.keys() <= _USUAL and kwargs.get("device") in (None, _CPU, "cpu")
+    if recorder is None or not is_usual or torch._C._len_torch_dispatch_stack() != 1:
+        made: Tensor = func(*args, **kwargs)
+        return made
+    return recorder.empty(*args, **kwargs)
+
+
+_USUAL = {"dtype", "device", "requires_grad"}
+
+
+def _set_data(func: Any, tensor: Tensor, other: Tensor) -> None:
+    recorder = current_recorder.get()
+    func(tensor, other if recorder is None else recorder.alike(other, tensor))
+
+
+def _deep_copy(func: Any, tensor: Tensor, memo: dict[int, Any]) -> Any:
+    return func(tensor, memo) if tensor.is_meta else copied(tensor, memo)
+
+
+def _take_values(func: Any, tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
+    recorder = current_recorder.get()
+    if recorder is None or memory_of(tensor) is None:
+        return func(tensor, *args, **kwargs)
+    made = func(recorder.value(tensor), *args, **kwargs)
+    if isinstance(made, np.ndarray):  # whose changes nobody would see
+        made.flags.writeable = False
+    return made
+
+
+def _storage(func: Any, tensor: Tensor) -> Any:
+    return _take_values(func, tensor) if _is_pickled() else func(tensor)
+
+
 def _is_pickled() -> bool:
     """Whether a storage is asked for by what pickles a tensor, which would read memory that is not there."""
-    frame = sys._getframe(2)
+    frame = sys._getframe(3)
     while frame is not None and frame.f_code.co_filename == torch._tensor.__file__:
         if frame.f_code is _PICKLES:
             return True
@@ -822,20 +933,26 @@ def _is_pickled() -> bool:
 
 
 _PICKLES = Tensor._reduce_ex_internal.__code__
-_SET_DATA: Any = Tensor.data.__set__
-#: What code asks before it computes: recorded tensors are where their values will be.
-_LOOKS_LIKE_CPU: dict[Any, Any] = {
-    Tensor.device.__get__: torch.device("cpu"),
-    Tensor.is_meta.__get__: False,
-    Tensor.is_cpu.__get__: True,
-    Tensor.get_device: -1,
-}
-_TAKES_VALUES = {
-    Tensor.numpy,
-    Tensor.tolist,
-    Tensor.__array__,
-    Tensor.__dlpack__,
-    Tensor.__format__,
+
+
+def _address(func: Any, tensor: Tensor) -> Any:
+    memory = memory_of(tensor)
+    if memory is None or not tensor.is_meta:
+        return func(tensor)
+    return memory.address + tensor.storage_offset() * tensor.element_size()
+
+
+_ANSWERS: dict[Any, Callable[..., Any]] = {
+    **dict.fromkeys(_ON_CPU, _where_values_will_be),
+    torch.empty: _empty,
+    Tensor.data.__set__: _set_data,
+    Tensor.__deepcopy__: _deep_copy,
+    Tensor.untyped_storage: _storage,
+    Tensor.data_ptr: _address,
+    **dict.fromkeys(
+        (Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__, Tensor.__format__),
+        _take_values,
+    ),
 }
 
 

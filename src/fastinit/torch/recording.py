@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from functools import lru_cache
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from fastinit.initializers import Distribution
+from fastinit.initializers import Distribution, Normal, Uniform
 from fastinit.torch.views import Access, NotExpressibleError, access_of, overlap
-
-T = TypeVar("T")
 
 
 class Recording(Protocol):
     """What records functions that look at values, or that stand for an initializer."""
 
+    drawn_before: dict[tuple[Any, ...], Distribution]
+
+    @property
+    def is_innermost(self) -> bool: ...
+    def empty(self, *args: Any, **kwargs: Any) -> Tensor: ...
+    def fill(self, tensor: Tensor, value: float) -> Tensor: ...
+    def last_drawn(self, tensor: Tensor) -> Distribution | None: ...
     def draw(self, tensor: Tensor, init: Distribution) -> Tensor: ...
     def make(self, tensor: Tensor, init: Distribution) -> Tensor: ...
     def run(
@@ -33,6 +39,11 @@ class Recording(Protocol):
 
 #: What records the calls of this thread.
 current_recorder: ContextVar[Recording | None] = ContextVar("current_recorder", default=None)
+
+
+#: The most frequent distributions, whose arguments are checked once.
+known_normal = lru_cache(Normal)
+known_uniform = lru_cache(Uniform)
 
 
 #: Where a module keeps its recorded entries, among its attributes.
@@ -164,16 +175,23 @@ class Called:
 Source = Drawn | Made | Undrawable | Filled | Real | Copied | Called
 
 
-def instances(kind: type[T], value: Any) -> Iterator[T]:
-    """The tensors, or the reads, among the arguments of an operation."""
-    if isinstance(value, kind):
+def tensors_in(args: Iterable[Any]) -> list[Tensor]:
+    """The tensors among the arguments of an operation, or among its results."""
+    found = []
+    for one in args:
+        if isinstance(one, Tensor):
+            found.append(one)
+        elif isinstance(one, (list, tuple)):
+            found += tensors_in(one)
+    return found
+
+
+def _reads_in(value: Any) -> Iterator[Read]:
+    if isinstance(value, Read):
         yield value
     elif isinstance(value, (list, tuple)):
         for one in value:
-            yield from instances(kind, one)
-    elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from instances(kind, one)
+            yield from _reads_in(one)
 
 
 def named_arguments(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,7 +212,7 @@ def reads_of(source: Source) -> list[Read]:
     if isinstance(source, Copied):
         return [source.read]
     if isinstance(source, Called):
-        return list(instances(Read, (source.args, source.kwargs)))
+        return [*_reads_in(source.args), *_reads_in(tuple(source.kwargs.values()))]
     return []
 
 
@@ -274,7 +292,7 @@ def copied(tensor: Tensor, memo: dict[int, Any], cls: type[Tensor] = Tensor) -> 
 _WATCHED: dict[type, type] = {nn.Parameter: RecordedParameter, Tensor: RecordedTensor}
 
 
-def unwatched(cls: type[T]) -> type[T]:
+def unwatched(cls: type[Any]) -> type[Any]:
     """The class that a tensor had before it was recorded."""
     return next((old for old, new in _WATCHED.items() if new is cls), cls)
 
