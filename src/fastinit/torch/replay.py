@@ -647,7 +647,10 @@ class Replay:
         groups: dict[int, list[tuple[Slot, Entry]]] = {}
         for slot, entry, _ in self.made:
             if _is_unconverted(slot.tensor, entry):
-                groups.setdefault(id(entry.memory), []).append((slot, entry))
+                storage = (
+                    entry.tensor.untyped_storage()._cdata
+                )  # that of a copied module is its own
+                groups.setdefault(storage, []).append((slot, entry))
         for group in groups.values():
             storages = {slot.tensor.untyped_storage()._cdata for slot, _ in group}
             if len(storages) > 1:
