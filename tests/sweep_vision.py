@@ -276,15 +276,10 @@ def page(results: list[Result]) -> str:
         held = [one for one in agreed if not one.spec_problem]
         counts = [len(mine), len(mine) - len(built), len(agreed), len(held)]
         lines.append(f"| {package} | {' | '.join(map(str, counts))} |")
-    plain, recorded = (
-        sum(getattr(one, f"{kind}_seconds") for one in results) for kind in ("plain", "recorded")
-    )
     lines += [
         "",
         f"The {len(results)} models have {sum(one.parameters for one in results) / 1e9:.2f} billion elements in "
         f"{sum(one.tensors for one in results):,} tensors.",
-        f"Their plain construction took {plain:.0f} s, their recorded construction and `init_module_` {recorded:.0f} s,",
-        "each on one thread. Most of these models are small: what a recording costs is the number of operations.",
         "",
         "## Exceptions",
         "",
@@ -317,9 +312,7 @@ def read(path: Path) -> list[Result]:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Try models on one thread, and append what comes of each."""
-    torch.set_num_threads(1)
-    fi.set_num_threads(1)
+    """Try models, and append what comes of each."""
     known = {(one.package, one.family, one.model) for one in read(options.results)}
     families_known = {(package, family) for package, family, _ in known}
     for package in [options.package] if options.package else PACKAGES:

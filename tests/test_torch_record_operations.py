@@ -151,11 +151,14 @@ def test_draws_into_out_are_recorded() -> None:
         torch.normal(0.0, 0.1, (32, 8), out=known)
         torch.randn(32, 8, out=fresh)
         module.known, module.fresh = nn.Parameter(known), nn.Parameter(fresh)
+        added = torch.add(fresh, 1.0, out=torch.empty(32, 8))
+        module.added = nn.Parameter(added)
     init_module_(module, seed=SEED)
     expected = fi.Normal(0.0, 0.1)((32, 8), seed=SEED, stream="known")
     assert torch.equal(module.known, torch.from_numpy(expected))
     expected = fi.Normal(0.0, 1.0)((32, 8), seed=SEED, stream="fresh")
     assert torch.equal(module.fresh, torch.from_numpy(expected))
+    torch.testing.assert_close(module.added.detach(), torch.from_numpy(expected) + 1)
 
 
 def test_rows_of_an_embedding_that_is_not_kept() -> None:
@@ -259,3 +262,11 @@ def test_modules_that_are_built_in_inference_mode() -> None:
     init_module_(layer, seed=SEED)
     expected = fi.Normal(0.0, 0.02)((64, 32), seed=SEED, stream="weight")
     assert torch.equal(layer.weight, torch.from_numpy(expected))
+
+
+@pytest.mark.parametrize("begin", [torch.empty, torch.zeros])
+def test_a_tensor_that_grows_is_an_error(begin: Callable[[int], Tensor]) -> None:
+    """Its new elements would be whatever the memory holds."""
+    message = r"resize_ to more elements cannot be recorded: .*line"
+    with pytest.raises(RuntimeError, match=message), record():
+        begin(0).resize_(30, 20)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 pytest.importorskip("torch")
@@ -51,3 +53,13 @@ def test_converted_views_are_copies_as_in_pytorch() -> None:
     init_module_(module.to(torch.bfloat16), seed=0)
     assert module.decoder.weight.dtype == torch.bfloat16
     assert torch.equal(module.decoder.weight, module.encoder.weight.t())
+
+
+def test_copies_of_recorded_modules_have_memory_of_their_own() -> None:
+    with record():
+        student = nn.Linear(30, 20)
+    module = nn.ModuleList([student, copy.deepcopy(student)])
+    init_module_(module, seed=0)
+    for mine, theirs in zip(*(one.parameters() for one in module), strict=True):
+        assert torch.equal(mine, theirs)
+        assert mine.data_ptr() != theirs.data_ptr()

@@ -226,6 +226,8 @@ class Recorder(TorchDispatchMode):
             return self._make(plan, func, args, kwargs)
         if plan.name.endswith("_like") or plan.name.startswith(("new_", "empty")):
             return self._make_like(plan, func, args, kwargs)
+        if plan.name == "resize_" and math.prod(args[1]) > args[0].numel():
+            raise RuntimeError(f"{plan.name} to more elements cannot be recorded{_where()}")
         if all(_is_known(tensor) for tensor in tensors):
             if plan.name == "_to_copy" and kwargs.get("device") == _META:
                 return self._compute(plan, func, args, kwargs)  # autograd moves known gradients

@@ -35,6 +35,7 @@ from fastinit.torch.recording import (
     Write,
     chain,
     entry_of,
+    instances,
     named_arguments,
     reads_of,
     version_of,
@@ -155,10 +156,10 @@ def check_set(read: Read) -> None:
         seen.add((id(one.written), one.access))
         for written in _writes_left(one):
             source = written.source
-            if isinstance(source, Copied) or (
-                isinstance(source, Called) and operation(source) in _ELEMENTWISE
-            ):
-                waiting += reads_of(source)
+            if isinstance(source, Copied):
+                waiting.append(source.read)
+            elif isinstance(source, Called) and operation(source) in _ELEMENTWISE:
+                waiting += instances(Read, source.args)  # and not `out`
 
 
 def _is_set(read: Read) -> bool:
@@ -647,7 +648,10 @@ class Replay:
         groups: dict[int, list[tuple[Slot, Entry]]] = {}
         for slot, entry, _ in self.made:
             if _is_unconverted(slot.tensor, entry):
-                groups.setdefault(id(entry.memory), []).append((slot, entry))
+                storage = (
+                    entry.tensor.untyped_storage()._cdata
+                )  # that of a copied module is its own
+                groups.setdefault(storage, []).append((slot, entry))
         for group in groups.values():
             storages = {slot.tensor.untyped_storage()._cdata for slot, _ in group}
             if len(storages) > 1:
