@@ -6,6 +6,8 @@ import copy
 import io
 import pickle
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -541,3 +543,15 @@ def test_repeated_shapes_draw_what_pytorch_would_for_each() -> None:
         tensor.init.high for tensor in face.recorded_tensors(module) if "weight" in tensor.name
     ]
     assert bounds == pytest.approx([1 / 64**0.5, (6 / 64) ** 0.5, (6 / 32) ** 0.5], rel=1e-14)
+
+
+def test_recording_does_not_import_the_compiler() -> None:
+    """Its import takes longer than the recording of most models."""
+    code = (
+        "import sys, torch, fastinit.torch as fit\n"
+        "with fit.record():\n"
+        "    layer = torch.nn.Linear(4, 4)\n"
+        "    layer.register_buffer('steps', torch.arange(4) / 2)\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -201,6 +201,11 @@ class Recorder(TorchDispatchMode):
         self.results: dict[Any, list[tuple[torch.Size, torch.dtype]]] = {}
         self.drawn_before: dict[tuple[Any, ...], Distribution] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Leave out a wrapper whose first call imports torch._dynamo, which takes two seconds."""
+        return False
+
     @property
     def is_innermost(self) -> bool:
         """Whether no mode of others sees operations before."""

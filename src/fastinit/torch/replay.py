@@ -598,6 +598,7 @@ class Replay:
             raise ValueError(
                 f"the recorded code sets no values of {listed(unset)}: give each a rule, or set it within record()"
             )
+        self.names = {slot.name for slot, _, _ in self.made}
 
     def _expression(self, slot: Slot, entry: Entry) -> Distribution | None:
         """The expression of an entry; None where PyTorch has to compute it."""
@@ -611,10 +612,6 @@ class Replay:
                         "give it a rule"
                     ) from None
             return None
-
-    @property
-    def names(self) -> set[str]:
-        return {slot.name for slot, _, _ in self.made}
 
     def fill(self, seed: int) -> None:
         """Give all tensors their values."""
