@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, wraps
 from typing import Any, NamedTuple
@@ -38,6 +38,8 @@ from fastinit.torch.recording import (
     Memory,
     Read,
     Real,
+    RecordedParameter,
+    RecordedTensor,
     Source,
     Undrawable,
     Write,
@@ -50,8 +52,9 @@ from fastinit.torch.recording import (
     reads_of,
     set_memory,
     watch,
+    watch_module,
 )
-from fastinit.torch.replay import realise
+from fastinit.torch.replay import find_recorded, realise, restore_ties
 from fastinit.torch.views import Access, access_of
 
 aten = torch.ops.aten
@@ -102,17 +105,28 @@ def record(module: nn.Module | None = None) -> Iterator[None]:
         raise RuntimeError("record() must not be opened inside another record()")
     if torch.get_default_device().type == "meta":
         _refuse_meta()
+    if torch.is_inference_mode_enabled():
+        _refuse_inference()
     _watch_modules()
     recorder = Recorder()
+    if module is not None:
+        recorder.resume(module)
     with recorded_by(recorder), recorder, _Values():
         yield
-    recorder.keep(module)
+    recorder.keep()
 
 
 def _refuse_meta() -> None:
     raise RuntimeError(
         'record() must not be used together with torch.device("meta"), where models skip their '
         "initialisation: leave torch.device out, record() needs no memory either"
+    )
+
+
+def _refuse_inference() -> None:
+    raise RuntimeError(
+        "record() must not be used together with torch.inference_mode(), whose tensors do not count "
+        "their changes: leave it out, or use torch.no_grad()"
     )
 
 
@@ -427,6 +441,8 @@ class Recorder(TorchDispatchMode):
     def alike(self, tensor: Tensor, other: Tensor) -> Tensor:
         """A tensor that can become the data of another: with memory if that has some."""
         if tensor.is_meta == other.is_meta:
+            if isinstance(other, (RecordedParameter, RecordedTensor)):
+                self._memory(tensor)  # by which it is known that the entry has another
             return tensor
         made = torch.empty_like(tensor, device="meta" if other.is_meta else "cpu")
         self._write(made, Copied(self._read(tensor)))
@@ -498,8 +514,18 @@ class Recorder(TorchDispatchMode):
             or any(read.is_random for read in reads_of(source))
             or (before is not None and before.is_random)
         )
+        if before is not None or any(read.memory is memory for read in reads_of(source)):
+            self._check_unchanged(memory)
         memory.written = Write(memory, before, access, source, is_random)
         self.changed[id(memory)] = memory
+
+    def _check_unchanged(self, memory: Memory) -> None:
+        """Refuse to go on from values that were changed since an earlier recording."""
+        if id(memory) not in self.changed and any(entry.is_changed for entry in memory.entries):
+            raise RuntimeError(
+                "a recorded tensor was changed after it was recorded: do that within record()"
+                f"{_where()}"
+            )
 
     def _epoch(self, tensor: Tensor, alone: bool = False) -> Epoch:
         """The stream of a draw: that of the last draws into the memory, if they left these elements, or one `alone`."""
@@ -516,18 +542,37 @@ class Recorder(TorchDispatchMode):
     def seen(self, module: nn.Module) -> None:
         self.modules[id(module)] = module
 
-    def keep(self, module: nn.Module | None) -> None:
+    def resume(self, module: nn.Module) -> None:
+        """Go on from an earlier recording, also after conversions, which give tensors other memory."""
+        restore_ties(module)
+        for one in module.modules():
+            self.seen(one)
+        _refuse_shards(self.modules.values())
+        for slot, entry in find_recorded(module):
+            tensor = slot.tensor
+            if entry.used or tensor is not entry.current or memory_of(tensor) is entry.memory:
+                continue
+            if entry.is_changed:
+                raise RuntimeError(
+                    f"{slot.name!r} was changed after it was recorded: do that within record()"
+                )
+            self._write(tensor, Copied(entry.read))
+            self._enter(slot.owner, slot.leaf, tensor)
+
+    def keep(self) -> None:
         """Give modules their entries."""
-        if module is not None:
-            for one in module.modules():
-                self.seen(one)
         for memory in self.changed.values():
             for entry in memory.entries:
-                entry.version = entry.tensor._version
+                entry.note()
         parts = {id(part): part for one in self.modules.values() for part in one.modules()}
+        if any(t.is_inference() for one in parts.values() for _, t in _tensors_of(one)):
+            _refuse_inference()
+        _refuse_shards(parts.values())
         for one in parts.values():
             for leaf, tensor in _tensors_of(one):
                 self._keep_entry(one, leaf, tensor)
+            if KEY in vars(one):
+                watch_module(one, True)
         if any(memory.from_outside and not memory.entries for memory in self.changed.values()):
             raise RuntimeError(
                 "a tensor on the meta device, which was made outside of record(), was set within: "
@@ -535,15 +580,28 @@ class Recorder(TorchDispatchMode):
             )
 
     def _keep_entry(self, module: nn.Module, leaf: str, tensor: Tensor) -> None:
-        entries = module.__dict__.setdefault(KEY, {})
-        known = entries.get(leaf)
-        if known is not None and known.tensor is tensor and not known.used:
-            return
+        known = vars(module).get(KEY, {}).get(leaf)
+        is_known = known is not None and known.current is tensor and not known.used
+        if not is_known or memory_of(tensor) not in (None, known.memory):  # None after a conversion
+            self._enter(module, leaf, tensor)
+
+    def _enter(self, module: nn.Module, leaf: str, tensor: Tensor) -> None:
         memory = self._memory(tensor)
-        entry = Entry(tensor, memory, access_of(tensor), tensor.dtype, tensor._version)
+        entry = Entry.of(tensor, memory)
         memory.entries.append(entry)
-        entries[leaf] = entry
+        module.__dict__.setdefault(KEY, {})[leaf] = entry
         watch(tensor, True)
+
+
+def _refuse_shards(modules: Iterable[nn.Module]) -> None:
+    """An error for modules that were sharded already, whose operations are not recorded."""
+    for module in modules:
+        for leaf, tensor in module._parameters.items():
+            if tensor is not None and is_dtensor(tensor):
+                raise RuntimeError(
+                    f"modules must be sharded after record(), got a DTensor for {leaf!r} of a "
+                    f"{type(module).__name__}"
+                )
 
 
 class LookedAtError(RuntimeError):
@@ -779,10 +837,7 @@ def _joined(module: nn.Module, leaf: str, part: nn.Module | None) -> None:
 
 
 def _registered(module: nn.Module, leaf: str, tensor: Tensor | None) -> None:
-    """Note a module of the recording, or that a recorded entry was replaced after it."""
+    """Note a module of the recording."""
     recorder = current_recorder.get()
     if recorder is not None:
         recorder.seen(module)
-    elif (entry := module.__dict__.get(KEY, {}).get(leaf)) is not None:
-        same = tensor is entry.tensor or tensor is None or is_dtensor(tensor)
-        entry.replaced = not same

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from functools import cache
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 
 from fastinit.initializers import Distribution
+from fastinit.torch.memory import is_dtensor, local_part
 from fastinit.torch.views import Access, NotExpressibleError, access_of, overlap
 
 T = TypeVar("T")
@@ -193,21 +197,42 @@ def reads_of(source: Source) -> list[Read]:
 
 @dataclass(eq=False, slots=True)
 class Entry:
-    """A recorded parameter, buffer or tensor of a module."""
+    """A recorded parameter, buffer or other tensor of a module."""
 
-    tensor: Tensor
+    tensor: Tensor  # the one that was recorded
     memory: Memory
     access: Access
     dtype: torch.dtype
-    version: int
-    replaced: bool = False
+    current: Tensor  # what stands in its place now, such as a shard of it
+    #: What counts the changes of `current`; None if there was one before it took its place.
+    noted: Noted | None
     used: bool = False
+
+    @classmethod
+    def of(cls, tensor: Tensor, memory: Memory) -> Entry:
+        return cls(tensor, memory, access_of(tensor), tensor.dtype, tensor, Noted.of(tensor))
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether an operation has changed the tensor since it was recorded."""
+        return self.noted is None or self.noted.is_changed(self.current)
+
+    def note(self) -> None:
+        """Take the tensor as it is for unchanged."""
+        self.noted = Noted.of(self.current)
+
+    def follow(self, tensor: Tensor) -> None:
+        """Let a conversion or a shard take the place of the tensor; what was changed remains so."""
+        is_changed = self.is_changed
+        self.current, self.noted = tensor, None if is_changed else Noted.of(tensor)
+        watch(tensor, True)
 
     def release(self) -> None:
         """Forget the recording, whose values the tensor has."""
         set_memory(self.tensor, None)
         watch(self.tensor, False)
-        self.used, self.memory = True, Memory(self.dtype, 0, (0,))
+        watch(self.current, False)
+        self.used, self.memory, self.noted = True, Memory(self.dtype, 0, (0,)), None
 
     @property
     def read(self) -> Read:
@@ -215,20 +240,105 @@ class Entry:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Entry:
         tensor = copy.deepcopy(self.tensor, memo)
-        return Entry(
-            tensor, self.memory, self.access, self.dtype, tensor._version, self.replaced, self.used
-        )
+        current = copy.deepcopy(self.current, memo)
+        noted = None if self.is_changed else Noted.of(current)
+        return Entry(tensor, self.memory, self.access, self.dtype, current, noted, self.used)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _forgotten, ()  # a pickled module is not a recorded one
+
+
+class Noted(NamedTuple):
+    """The versions of a tensor at some time."""
+
+    counter: Tensor  # shares the version of the tensor
+    version: int
+    local: Tensor  # of a DTensor, which counts versions of its own
+    local_version: int
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Noted:
+        local = local_part(tensor)
+        # A conversion of a DTensor's module gives the object another tensor, and what was detached remains.
+        counter = tensor if local is tensor else tensor.detach()
+        return cls(counter, _version(counter), local, _version(local))
+
+    def is_changed(self, tensor: Tensor) -> bool:
+        """Whether an operation has changed the tensor since."""
+        noted = _version(self.counter), _version(self.local)
+        is_converted = local_part(tensor) is not self.local
+        return noted != (self.version, self.local_version) or (
+            is_converted and _version(tensor) != 0
+        )
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version  # which those do not count
 
 
 def _forgotten() -> None:
     return None
 
 
+#: Packages of PyTorch that shard modules.
+_SHARDING = ("torch.distributed.fsdp", "torch.distributed.tensor", "torch.distributed._composable")
+
+
+def _keeps_recording() -> bool:
+    """Whether what calls the caller converts, moves or shards a module, rather than give it other values."""
+    frame = sys._getframe(2)
+    if frame.f_code is nn.Module._apply.__code__:
+        return True
+    while frame is not None:
+        if f"{frame.f_globals.get('__name__', '')}.".startswith(_SHARDING):
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
+def _set_data(tensor: Tensor, data: Tensor) -> None:
+    """Set the ``data`` of a recorded tensor: a change, unless a conversion of its module does it."""
+    _SET(tensor, data)
+    if current_recorder.get() is None and not _keeps_recording():
+        increment_version(tensor)
+
+
+_SET: Any = Tensor.data.__set__
 # Changes of ``tensor.data`` would not count as new versions of a tensor, those of ``tensor.detach()`` do.
-_DATA: Any = property(Tensor.detach, Tensor.data.__set__)
+_DATA: Any = property(Tensor.detach, _set_data)
+
+
+class Watched(dict[str, Any]):
+    """The parameters or the buffers of a recorded module: entries follow what PyTorch puts in their places.
+
+    ``fully_shard`` and ``Module.to_empty`` write to the dict, which calls no hook.
+    """
+
+    def __init__(self, tensors: Mapping[str, Any], entries: Mapping[str, Entry]) -> None:
+        super().__init__(tensors)
+        self.entries = entries
+
+    def __setitem__(self, leaf: str, tensor: Any) -> None:
+        entry = self.entries.get(leaf)
+        if entry is not None and isinstance(tensor, Tensor) and _keeps_recording():
+            entry.follow(tensor)
+        super().__setitem__(leaf, tensor)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Watched:
+        return Watched(copy.deepcopy(dict(self), memo), copy.deepcopy(self.entries, memo))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
+
+
+def watch_module(module: nn.Module, yes: bool) -> None:
+    """Notice what takes the places of recorded parameters and buffers, or no more."""
+    for name in ("_parameters", "_buffers"):
+        space = vars(module)[name]
+        if yes and type(space) is dict:
+            vars(module)[name] = Watched(space, vars(module)[KEY])
+        elif not yes and isinstance(space, Watched):
+            vars(module)[name] = dict(space)
 
 
 class RecordedParameter(nn.Parameter):
@@ -261,10 +371,37 @@ def copied(tensor: Tensor, memo: dict[int, Any], cls: type[Tensor] = Tensor) -> 
 _WATCHED: dict[type, type] = {nn.Parameter: RecordedParameter, Tensor: RecordedTensor}
 
 
+@cache
+def _watched_dtensor(cls: Any) -> type:
+    """The same for a DTensor, whose class may not be imported."""
+    methods = {"data": _DATA, "detach": _detached_dtensor, "__deepcopy__": _copied_dtensor}
+    return type(f"Recorded{cls.__name__}", (cls,), methods)
+
+
+def _detached_dtensor(tensor: Tensor) -> Tensor:
+    made = Tensor.detach(tensor)
+    watch(made, True)  # a Parameter takes only what detaches to its own class
+    return made
+
+
+def _copied_dtensor(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
+    watch(tensor, False)  # DTensor's operations return no other class
+    try:
+        made = copy.deepcopy(tensor, memo)
+    finally:
+        watch(tensor, True)
+    watch(made, True)
+    return made
+
+
 def watch(tensor: Tensor, yes: bool) -> None:
     """Notice changes of the ``data`` of a tensor, or no more."""
-    classes = _WATCHED if yes else {new: old for old, new in _WATCHED.items()}
-    tensor.__class__ = classes.get(type(tensor), type(tensor))
+    cls: Any = type(tensor)
+    is_watched = vars(cls).get("data") is _DATA
+    if yes and not is_watched:
+        tensor.__class__ = _watched_dtensor(cls) if is_dtensor(tensor) else _WATCHED.get(cls, cls)
+    elif is_watched and not yes:
+        tensor.__class__ = cls.__base__
 
 
 #: Where a storage keeps its memory, among its attributes.
@@ -294,5 +431,5 @@ def entry_of(owner: nn.Module, leaf: str, tensor: Tensor) -> Entry | None:
     """The entry of a tensor: the module's, or a new one for a tensor whose memory is recorded, as in copies of modules."""
     entry = recorded_entries(owner).get(leaf)
     if entry is None and (memory := memory_of(tensor)) is not None:
-        entry = Entry(tensor, memory, access_of(tensor), tensor.dtype, tensor._version)
+        entry = Entry.of(tensor, memory)
     return entry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from fastinit.expressions import Draw, Known, Norm, Parts, apply_op, is_drawn
 from fastinit.fill import c_strides
 from fastinit.initializers import Constant, Distribution, Initializer
 from fastinit.streams import numbered
-from fastinit.torch.memory import DTYPES, copy_whole, fill_tensor
+from fastinit.torch.memory import DTYPES, copy_whole, fill_tensor, is_dtensor
 from fastinit.torch.recording import (
     Called,
     Copied,
@@ -35,7 +36,9 @@ from fastinit.torch.recording import (
     entry_of,
     named_arguments,
     reads_of,
+    recorded_entries,
     watch,
+    watch_module,
 )
 from fastinit.torch.slots import Slot, find_attributes, find_buffers, find_slots, listed
 from fastinit.torch.views import (
@@ -223,12 +226,17 @@ _ELEMENTWISE = {
 }  # fmt: skip
 
 
+def _name_of(source: Called) -> str:
+    name: str = source.func._schema.name.partition("::")[2].removesuffix("_")
+    return name
+
+
 def _of_call(
     source: Called, written: Write, access: Access, streams: Streams, name: str
 ) -> Distribution:
     """The expression of an operation element by element, or of a norm."""
     func = source.func
-    op = func._schema.name.partition("::")[2].removesuffix("_")
+    op = _name_of(source)
 
     def operand(value: Any) -> Distribution:
         if isinstance(value, Read):
@@ -297,7 +305,28 @@ def _norm(
 def _known(read: Read) -> Distribution:
     if read.is_random:
         raise NotExpressibleError("a view in another dtype has no expression")
+    _check_set(read)
     return _known_values(realise(read), read.access.size)
+
+
+def _check_set(read: Read) -> None:
+    """Refuse known elements that were computed from what nothing has set."""
+    waiting, seen = [read], set()
+    for one in waiting:
+        if one.written is None and one.access.numel:
+            raise UnsetError("nothing has set what some of its elements are computed from")
+        for written in chain(one.written):
+            if id(written) not in seen:
+                seen.add(id(written))
+                waiting += _operands(written)
+
+
+def _operands(written: Write) -> list[Read]:
+    """What a write computes from; not what an operation such as ``index_put_`` or ``eye(out=...)`` writes over."""
+    reads = reads_of(written.source)
+    if isinstance(written.source, Called) and _name_of(written.source) not in _ELEMENTWISE:
+        return [one for one in reads if one.memory is not written.memory or one.written is not None]
+    return reads
 
 
 def _known_values(tensor: Tensor, size: tuple[int, ...]) -> Distribution:
@@ -473,6 +502,7 @@ class Replay:
     """
 
     def __init__(self, module: nn.Module, ruled: Collection[str]) -> None:
+        self.module = module
         found = list(find_recorded(module))
         self.streams = Streams((slot.name, entry) for slot, entry in found)
         self.made: list[tuple[Slot, Entry, Distribution | None]] = []
@@ -513,6 +543,7 @@ class Replay:
         values: dict[int, Tensor] = {}
         for ruled in self.ruled:
             watch(ruled.tensor, False)
+            watch(ruled.current, False)
         for slot, entry, expression in self.made:
             tensor, read = slot.tensor, entry.read
             if tensor.is_meta:  # an attribute, which Module.to_empty leaves
@@ -529,6 +560,38 @@ class Replay:
             else:
                 copy_whole(tensor, realise(read))
             entry.release()
+        for part in self.module.modules():
+            watch_module(part, False)
+
+
+def restore_ties(module: nn.Module) -> None:
+    """Tie parameters again that ``Module.to_empty`` or sharding untied; an error where their copies differ."""
+    firsts: dict[int, Slot] = {}
+    for slot in find_slots(module):
+        entry = recorded_entries(slot.owner).get(slot.leaf)
+        if entry is None or entry.used or slot.tensor is not entry.current:
+            continue
+        first = firsts.setdefault(id(entry.tensor), slot)
+        if first.tensor is slot.tensor:
+            continue
+        if not _may_be_tied(first.tensor, slot.tensor, module):
+            raise ValueError(
+                f"{slot.name!r} was tied to {first.name!r} when it was recorded, and is no more: tie it "
+                "again before fully_shard, after other sharding and conversions"
+            )
+        slot.put(first.tensor)
+
+
+def _may_be_tied(first: Tensor, second: Tensor, module: nn.Module) -> bool:
+    """Whether one tensor can stand for both: FSDP keeps references to its own."""
+    fsdp: Any = sys.modules.get("torch.distributed.fsdp")
+    if is_dtensor(first) or is_dtensor(second):
+        is_fsdp = fsdp is not None and any(
+            isinstance(part, fsdp.FSDPModule) for part in module.modules()
+        )
+        is_same: bool = getattr(first, "_spec", None) == getattr(second, "_spec", None)
+        return is_same and not is_fsdp
+    return bool(first.dtype == second.dtype)
 
 
 def find_recorded(module: nn.Module) -> Iterator[tuple[Slot, Entry]]:
@@ -541,14 +604,13 @@ def find_recorded(module: nn.Module) -> Iterator[tuple[Slot, Entry]]:
 
 def _check_entry(slot: Slot, entry: Entry) -> None:
     """Refuse an entry that is no more what was recorded."""
-    tensor = slot.tensor
     if entry.used:
         raise ValueError(
             f"{slot.name!r} was initialised from its recording, which is used up: record the construction again"
         )
-    changed = tensor is entry.tensor and tensor._version != entry.version
-    if changed or entry.replaced or tuple(tensor.shape) != entry.access.size:
-        what = "changed" if changed else "replaced"
+    is_same = slot.tensor is entry.current and tuple(slot.tensor.shape) == entry.access.size
+    if not is_same or entry.is_changed:
+        what = "changed" if is_same else "replaced"
         raise ValueError(
             f"{slot.name!r} was {what} after it was recorded: do that within record(), or give it a rule"
         )
