@@ -15,9 +15,15 @@ from torch import Tensor, nn
 from fastinit.computed import Evaluation, as_slice
 from fastinit.expressions import Draw, Known, Norm, Parts, apply_op, is_drawn
 from fastinit.fill import c_strides
-from fastinit.initializers import Constant, Distribution, Initializer
+from fastinit.initializers import Constant, Distribution, Initializer, prepare
 from fastinit.streams import numbered
-from fastinit.torch.memory import DTYPES, copy_whole, fill_tensor, is_dtensor
+from fastinit.torch.memory import (
+    DTYPES,
+    STORED_DTYPES,
+    copy_whole,
+    fill_tensor,
+    is_dtensor,
+)
 from fastinit.torch.recording import (
     Called,
     Copied,
@@ -552,7 +558,7 @@ class Replay:
             if expression is None:
                 draw = partial(_draw, self.streams, seed)
                 copy_whole(tensor, realise(read, draw, values))
-            elif tensor.dtype in DTYPES:
+            elif tensor.dtype in DTYPES or _is_filled(expression, read, tensor.dtype):
                 fill_tensor(tensor, expression, seed, slot.name)
             elif read.is_random:
                 evaluation = Evaluation(seed, slot.name, "float32")
@@ -562,6 +568,17 @@ class Replay:
             entry.release()
         for part in self.module.modules():
             watch_module(part, False)
+
+
+def _is_filled(expression: Distribution, read: Read, dtype: torch.dtype) -> bool:
+    """Whether integers are drawn as they are stored, so that a shard needs no more than its own."""
+    if not read.is_random or dtype not in STORED_DTYPES or dtype.is_floating_point:
+        return False
+    try:
+        prepare(expression, read.access.size, STORED_DTYPES[dtype])
+    except (TypeError, ValueError):  # arithmetic on integers
+        return False
+    return True
 
 
 def restore_ties(module: nn.Module) -> None:
