@@ -576,6 +576,36 @@ def test_lazy_modules_have_no_shape_yet() -> None:
         face.init_module_(recorded(lambda: nn.Sequential(nn.LazyLinear(3))), seed=0)
 
 
+def test_lazy_modules_may_run_within_the_recording() -> None:
+    """It ended in an error of PyTorch's dispatcher."""
+    with face.record():
+        module = nn.Sequential(nn.LazyConv1d(8, 3), nn.LazyBatchNorm1d(), nn.Flatten(), nn.LazyLinear(5))  # fmt: skip
+        module.eval()(torch.ones(2, 4, 9))
+    assert [tensor.name for tensor in face.recorded_tensors(module)][:2] == ["0.weight", "0.bias"]
+    face.init_module_(module, seed=0)
+    assert [type(part) for part in module] == [nn.Conv1d, nn.BatchNorm1d, nn.Flatten, nn.Linear]
+    for name, shape, fan in [("0.weight", (8, 4, 3), 12), ("3.weight", (5, 56), 56), ("3.bias", (5,), 56)]:  # fmt: skip
+        drawn = fi.Uniform(-(fan**-0.5), fan**-0.5)(shape, seed=0, stream=name)
+        parameter = module.get_parameter(name).detach()
+        torch.testing.assert_close(parameter, torch.from_numpy(drawn), rtol=1e-6, atol=1e-7)
+    assert module[1].weight.tolist() == module[1].running_var.tolist() == [1] * 8
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm1d, nn.SyncBatchNorm])
+def test_running_statistics_of_drawn_values_are_refused(norm: Any) -> None:
+    """They came out as if the module had never run."""
+
+    def make() -> nn.Module:
+        module = nn.Sequential(nn.Linear(4, 3), norm(3))
+        module(torch.ones(2, 4))
+        return module
+
+    with pytest.raises(
+        RuntimeError, match=r"batch_norm would change running statistics .*line \d+"
+    ):
+        recorded(make)
+
+
 def test_copies_within_a_recording_stay_equal() -> None:
     def make() -> nn.ModuleDict:
         student = GPT()

@@ -18,6 +18,7 @@ from torch.nn.modules.module import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.overrides import TorchFunctionMode
 from torch.utils._device import DeviceContext
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
@@ -171,6 +172,8 @@ def plan_of(func: Any) -> Plan:
 
 #: Factories of one number, by their names: the value, or None where it is an argument.
 FILLS = {"zeros": 0, "ones": 1, "full": None}
+#: The classes of the parameters and buffers of lazy modules.
+_LAZY = UninitializedParameter, UninitializedBuffer
 #: Functions that copy one tensor.
 COPIES = {
     "clone",
@@ -209,7 +212,7 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if any(not is_plain(cls) for cls in types):
+        if any(not (is_plain(cls) or issubclass(cls, _LAZY)) for cls in types):
             return NotImplemented
         with torch._C.DisableTorchFunction():
             return self._record(func, args, dict(kwargs or {}))
@@ -357,6 +360,8 @@ class Recorder(TorchDispatchMode):
 
     def _compute(self, plan: Plan, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """An operation that returns new tensors, or views."""
+        if plan.name.endswith("batch_norm"):
+            _check_statistics(plan.name, named_arguments(func, args, kwargs))
         if kwargs.get("device") is not None:
             kwargs["device"] = torch.device("meta")
         if not plan.returns_tensors:
@@ -602,6 +607,15 @@ def _refuse_shards(modules: Iterable[nn.Module]) -> None:
                     f"modules must be sharded after record(), got a DTensor for {leaf!r} of a "
                     f"{type(module).__name__}"
                 )
+
+
+def _check_statistics(name: str, named: Mapping[str, Any]) -> None:
+    """Refuse what changes running statistics, which its schema does not say."""
+    if named.get("training") and named.get("running_mean") is not None:
+        raise RuntimeError(
+            f"{name} would change running statistics by values that are drawn later, which cannot be "
+            f"recorded: call eval() before the module runs, and train() after it{_where()}"
+        )
 
 
 class LookedAtError(RuntimeError):

@@ -412,7 +412,7 @@ def memory_of(tensor: Tensor) -> Memory | None:
     """The memory of a recorded tensor."""
     try:
         return getattr(tensor.untyped_storage(), _MEMORY, None)
-    except (NotImplementedError, RuntimeError):  # sparse and other tensors without a storage
+    except (NotImplementedError, RuntimeError, ValueError):  # sparse, lazy: without a storage
         return None
 
 
