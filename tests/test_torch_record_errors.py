@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import random
 import re
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils import parametrizations
@@ -604,6 +607,60 @@ def test_running_statistics_of_drawn_values_are_refused(norm: Any) -> None:
         RuntimeError, match=r"batch_norm would change running statistics .*line \d+"
     ):
         recorded(make)
+
+
+def randn(*shape: int) -> Any:
+    return np.random.randn(*shape)  # noqa: NPY002 - the global generator
+
+
+def drawn_elsewhere(kind: str) -> nn.Module:
+    module = nn.Module()
+    module.layer = nn.Linear(3, 3)
+    if kind == "from_numpy":
+        array = randn(3, 3).astype(np.float32)
+        module.weight = nn.Parameter(torch.from_numpy(array))
+    elif kind == "arithmetic":
+        module.weight = nn.Parameter(torch.from_numpy(randn(3, 3)).float() * 0.02)
+    elif kind == "tensor":
+        module.weight = nn.Parameter(torch.tensor(randn(3, 3)))
+    elif kind == "list":
+        module.weight = nn.Parameter(torch.tensor([random.random() for _ in range(3)]))
+    elif kind == "copy_":
+        module.weight = nn.Parameter(torch.empty(3, 3))
+        module.weight.data.copy_(torch.from_numpy(randn(3, 3)))
+    return module
+
+
+@pytest.mark.parametrize("kind", ["from_numpy", "arithmetic", "tensor", "list", "copy_"])
+def test_values_of_other_generators_are_constants_and_warned_of(kind: str) -> None:
+    name = "Python" if kind == "list" else "NumPy"
+    message = rf"^'weight' of a Module may be drawn by the global generator of {name}, which"
+    with pytest.warns(UserWarning, match=message) as warned:
+        module = recorded(lambda: drawn_elsewhere(kind))
+    assert len(warned) == 1
+    assert warned[0].filename == __file__
+    other = copy.deepcopy(module)
+    first, second = face.init_module_(module, seed=0), face.init_module_(other, seed=1)
+    assert torch.equal(first.weight, second.weight)
+
+
+def test_known_values_beside_other_generators_are_not_warned_of() -> None:
+    """Tables of positions, and lists of numbers, in code that draws for something else."""
+
+    def make() -> nn.Module:
+        module = nn.Module()
+        module.depths = [random.random(), randn(1)[0]]
+        torch.tensor(module.depths)
+        module.layer = nn.Linear(3, 3)
+        module.register_buffer("table", torch.tensor(np.arange(3.0)))
+        module.register_buffer("steps", torch.tensor([1, 2, 3]) * 2)
+        module.register_buffer("scale", torch.linspace(0, 1, 3))
+        return module
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        recorded(make)
+        recorded(lambda: nn.Embedding.from_pretrained(torch.from_numpy(np.ones((2, 2)))))
 
 
 def test_copies_within_a_recording_stay_equal() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, wraps
@@ -25,6 +26,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 
 from fastinit.distributions import Exponential, Orthogonal, RandomIntegers
 from fastinit.initializers import Distribution, Normal, Uniform
+from fastinit.torch.foreign import Generators, is_foreign, mark
 from fastinit.torch.memory import is_dtensor, is_plain
 from fastinit.torch.patch import recorded_by
 from fastinit.torch.recording import (
@@ -56,6 +58,7 @@ from fastinit.torch.recording import (
     watch_module,
 )
 from fastinit.torch.replay import find_recorded, realise, restore_ties
+from fastinit.torch.slots import listed
 from fastinit.torch.views import Access, access_of
 
 aten = torch.ops.aten
@@ -206,6 +209,8 @@ class Recorder(TorchDispatchMode):
         super().__init__()
         self.modules: dict[int, nn.Module] = {}
         self.changed: dict[int, Memory] = {}
+        self.before = Generators()
+        self.last = Generators()
 
     # Operations.
 
@@ -227,7 +232,10 @@ class Recorder(TorchDispatchMode):
         if plan.name.endswith("_like") or plan.name.startswith(("new_", "empty")):
             return self._make_like(plan, func, args, kwargs)
         if not any(tensor.is_meta or memory_of(tensor) for tensor in tensors):
-            return func(*args, **kwargs)
+            made = func(*args, **kwargs)
+            if isinstance(made, Tensor) and any(map(is_foreign, tensors)):
+                mark(made)
+            return made
         if plan.changes_view or plan.name == "set_":
             if plan.name == "resize_":
                 raise RuntimeError(f"{plan.name} cannot be recorded{_where()}")
@@ -442,6 +450,10 @@ class Recorder(TorchDispatchMode):
         made: Tensor = self._real(tensor)
         return made
 
+    def convert(self, made: Tensor) -> None:
+        """Note whether a tensor was made of numbers when other generators were just used."""
+        mark(made, bool(self.last.moved()))
+
     @_by_itself
     def alike(self, tensor: Tensor, other: Tensor) -> Tensor:
         """A tensor that can become the data of another: with memory if that has some."""
@@ -479,6 +491,8 @@ class Recorder(TorchDispatchMode):
         memory = memory_of(value)
         if memory is None and not value.is_meta:
             copy = value.detach().clone()
+            if is_foreign(value):
+                mark(copy)
             memory = Memory(copy.dtype, copy.numel(), tuple(copy.shape))
             memory.written = Write(memory, None, access_of(copy), Real(copy), False)
             return Read(memory, memory.written, access_of(copy), copy.dtype)
@@ -569,6 +583,7 @@ class Recorder(TorchDispatchMode):
         for memory in self.changed.values():
             for entry in memory.entries:
                 entry.note()
+        moved, foreign = self.before.moved(), list[str]()
         parts = {id(part): part for one in self.modules.values() for part in one.modules()}
         if any(t.is_inference() for one in parts.values() for _, t in _tensors_of(one)):
             _refuse_inference()
@@ -576,8 +591,18 @@ class Recorder(TorchDispatchMode):
         for one in parts.values():
             for leaf, tensor in _tensors_of(one):
                 self._keep_entry(one, leaf, tensor)
+                if moved and any(map(is_foreign, _known_tensors(vars(one)[KEY][leaf].read))):
+                    foreign.append(f"{leaf!r} of a {type(one).__name__}")
             if KEY in vars(one):
                 watch_module(one, True)
+        if foreign:
+            warnings.warn(
+                f"{listed(foreign)} may be drawn by the global generator of {' and '.join(moved)}, which "
+                "was used within record(): the values are constants of the recording, whatever the seed of "
+                "init_module_; draw them by PyTorch",
+                UserWarning,
+                stacklevel=4,
+            )
         if any(memory.from_outside and not memory.entries for memory in self.changed.values()):
             raise RuntimeError(
                 "a tensor on the meta device, which was made outside of record(), was set within: "
@@ -624,14 +649,26 @@ class LookedAtError(RuntimeError):
 
 def _memories(read: Read) -> Iterator[Memory]:
     """The memories on which a tensor depends, its own first."""
+    return (one.memory for one in _reads(read))
+
+
+def _reads(read: Read) -> Iterator[Read]:
+    """What a tensor depends on, itself first."""
     waiting, seen = [read], set()
     for one in waiting:
-        yield one.memory
-        written = one.written
-        while written is not None and id(written) not in seen:
+        yield one
+        for written in chain(one.written):
+            if id(written) in seen:
+                break
             seen.add(id(written))
             waiting += reads_of(written.source)
-            written = written.before
+
+
+def _known_tensors(read: Read) -> Iterator[Tensor]:
+    """The known values on which a tensor depends."""
+    for one in _reads(read):
+        sources = (written.source for written in chain(one.written))
+        yield from (source.tensor for source in sources if isinstance(source, Real))
 
 
 def _last_epoch(memory: Memory) -> Epoch | None:
@@ -802,6 +839,10 @@ class _Values(TorchFunctionMode):
             args = (args[0], recorder.alike(args[1], args[0]))
         if func is Tensor.__deepcopy__ and not args[0].is_meta:
             return copied(*args)
+        if func in _CONVERTS and (current := current_recorder.get()) is not None:
+            made = func(*args, **(kwargs or {}))
+            current.convert(made)
+            return made
         if func in _TAKES_VALUES and memory_of(args[0]) is not None:
             recorder = current_recorder.get()
             if recorder is not None:
@@ -821,6 +862,8 @@ _LOOKS_LIKE_CPU: dict[Any, Any] = {
     Tensor.is_cpu.__get__: True,
     Tensor.get_device: -1,
 }
+#: What makes tensors of arrays and numbers.
+_CONVERTS = {torch.tensor, torch.as_tensor}
 _TAKES_VALUES = {
     Tensor.numpy,
     Tensor.tolist,
