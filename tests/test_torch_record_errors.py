@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import random
 import re
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils import parametrizations
@@ -38,6 +41,7 @@ class GPT(nn.Module):
         self.head = nn.Linear(16, 50, bias=False)
         self.head.weight = self.wte.weight
         self.register_buffer("scale", torch.ones(3))
+        self.noise = torch.randn(3)
         self.apply(self.init)
 
     def init(self, module: nn.Module) -> None:
@@ -248,8 +252,31 @@ def load(module: Any, assign: bool = False) -> None:
     module.load_state_dict(ones, assign=assign)
 
 
+def write_directly(module: Any, kind: str, leaf: str, tensor: Any) -> None:
+    getattr(module, f"_{kind}")[leaf] = tensor
+
+
+def set_data(module: Any) -> None:
+    module.mlp.weight.data = torch.empty(16, 16, device="meta")
+
+
+def change_then(module: Any, convert: Callable[[Any], object]) -> None:
+    module.scale.fill_(2)
+    zero(module)
+    convert(module)
+
+
+OTHER = nn.Parameter(torch.ones(16, 16))
 CHANGES: dict[str, tuple[Callable[[Any], object], str]] = {
     "another parameter": (replace, "'mlp.weight' was replaced"),
+    "a direct write": (lambda m: write_directly(m.mlp, "parameters", "weight", OTHER), "'mlp.weight' was replaced"),
+    "a direct write of a buffer": (lambda m: write_directly(m, "buffers", "scale", torch.ones(3)), "'scale' was replaced"),
+    "another tensor of an attribute": (lambda m: setattr(m, "noise", torch.ones(3)), "'noise' was replaced"),
+    "other data": (set_data, "'mlp.weight' was changed"),
+    "before a conversion": (lambda m: change_then(m, lambda m: m.to(torch.bfloat16)), "'mlp.weight' was changed"),
+    "a buffer before a conversion": (lambda m: (m.scale.fill_(2), m.to(torch.bfloat16)), "'scale' was changed"),
+    "after a conversion": (lambda m: zero(m.to(torch.bfloat16)), "'mlp.weight' was changed"),
+    "after to_empty": (lambda m: zero(m.to_empty(device="cpu")), "'mlp.weight' was changed"),
     "zero_": (zero, "'mlp.weight' was changed"),
     "zero_ of a part": (zero_a_part, "'mlp.weight' was changed"),
     "detach": (lambda m: m.mlp.weight.detach().zero_(), "'mlp.weight' was changed"),
@@ -260,7 +287,7 @@ CHANGES: dict[str, tuple[Callable[[Any], object], str]] = {
     "apply": (lambda m: m.apply(m.init), "'wte.weight' was changed"),
     "load_state_dict": (load, "'wte.weight' was changed"),
     "load_state_dict, assign": (lambda m: load(m, True), "'wte.weight' was replaced"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.filterwarnings("ignore:for .*meta parameter:UserWarning")
@@ -271,6 +298,30 @@ def test_changes_after_the_recording_are_errors(change: str) -> None:
     function(module)
     with pytest.raises(ValueError, match=f"^{message} after it was recorded"):
         face.init_module_(module, seed=0)
+
+
+@pytest.mark.parametrize("change", ["zero_", "a direct write", "other data"])
+def test_copies_of_changed_modules_are_changed_too(change: str) -> None:
+    function, message = CHANGES[change]
+    module = recorded()
+    function(module)
+    with pytest.raises(ValueError, match=f"^{message} after it was recorded"):
+        face.init_module_(copy.deepcopy(module), seed=0)
+    copied = copy.deepcopy(recorded())
+    function(copied)
+    with pytest.raises(ValueError, match=f"^{message} after it was recorded"):
+        face.init_module_(copied, seed=0)
+
+
+def test_what_is_put_back_is_not_replaced() -> None:
+    """As ``torch.func.functional_call`` does; and dicts are those of PyTorch in the end."""
+    module = recorded()
+    weight = module.mlp.weight
+    write_directly(module.mlp, "parameters", "weight", OTHER)
+    write_directly(module.mlp, "parameters", "weight", weight)
+    check_gpt(face.init_module_(module, seed=0))
+    spaces = [vars(part)[name] for part in module.modules() for name in ("_parameters", "_buffers")]
+    assert {type(space) for space in spaces} == {dict}
 
 
 def test_rules_override_what_was_changed() -> None:
@@ -287,6 +338,87 @@ def test_methods_run_in_a_second_recording() -> None:
         nn.init.normal_(module.mlp.weight, std=0.5)
     face.init_module_(module, seed=0)
     assert torch.equal(module.mlp.weight, normal((16, 16), "mlp.weight", 0.5))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_a_second_recording_goes_on_after_conversions(dtype: torch.dtype, device: str) -> None:
+    """The first gave zeros after a change of dtype, and what memory held after to_empty."""
+    module = recorded().to(dtype)
+    if device == "cpu":
+        module.to_empty(device=device)
+    with face.record(module), torch.no_grad():
+        module.mlp.weight.mul_(2)
+        module.scale.mul_(3)
+    face.init_module_(module, seed=0)
+    drawn = normal((16, 16), "mlp.weight").to(dtype)
+    torch.testing.assert_close(module.mlp.weight.detach(), 2 * drawn)
+    assert module.scale.tolist() == [3, 3, 3]
+    assert torch.equal(module.wte.weight, normal((50, 16), "wte.weight").to(dtype))
+    assert module.head.weight is module.wte.weight
+
+
+def test_a_second_recording_may_set_data() -> None:
+    module = recorded()
+    with face.record(module):
+        module.mlp.weight.data = torch.zeros(16, 16)
+        module.mlp.bias.data = torch.ones(16)
+    face.init_module_(module, seed=0)
+    assert not module.mlp.weight.any()
+    assert module.mlp.bias.tolist() == [1] * 16
+
+
+def test_a_second_recording_does_not_hide_changes() -> None:
+    module = recorded()
+    zero(module)
+    with (
+        pytest.raises(RuntimeError, match=r"was changed after it was recorded: .*line \d+"),
+        face.record(module),
+        torch.no_grad(),
+    ):
+        module.mlp.weight.add_(1)
+    module = recorded()
+    zero(module.half())
+    with pytest.raises(RuntimeError, match=r"'mlp\.weight' was changed"), face.record(module):
+        pass
+    module = recorded()
+    zero(module)
+    with face.record(module):
+        nn.init.normal_(module.mlp.weight, std=0.5)
+    face.init_module_(module, seed=0)
+    assert torch.equal(module.mlp.weight, normal((16, 16), "mlp.weight", 0.5))
+
+
+def test_arithmetic_on_what_nothing_set_is_an_error() -> None:
+    """It gave zeros."""
+    with face.record():
+        module = nn.Module()
+        module.weight = nn.Parameter(torch.empty(3) + 1)
+        module.other = nn.Parameter(torch.empty(3))
+        with torch.no_grad():
+            module.other.clamp_(-1, 1)
+    with pytest.raises(ValueError, match="the recorded code sets no values of other, weight: give"):
+        face.init_module_(module, seed=0)
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_inference_mode_is_refused(outside: bool) -> None:
+    contexts = [face.record(), torch.inference_mode()]
+    with (
+        pytest.raises(
+            RuntimeError, match=r"record\(\) must not be used .* torch\.inference_mode\(\)"
+        ),
+        contexts[outside],
+        contexts[not outside],
+    ):
+        GPT()
+
+
+def test_gradient_mode_does_not_matter() -> None:
+    with torch.no_grad():
+        module = recorded()
+    assert module.mlp.weight.requires_grad
+    check_gpt(face.init_module_(module, seed=0))
 
 
 def test_errors_leave_the_recording() -> None:
@@ -310,8 +442,10 @@ def test_float64_after_float32_keeps_the_distribution() -> None:
 
 
 def test_to_empty_may_come_first() -> None:
-    module = face.init_module_(recorded().to_empty(device="cpu"), seed=0)
-    assert torch.equal(module.wte.weight, normal((50, 16), "wte.weight"))
+    """It unties parameters, which are tied again."""
+    module = recorded().to_empty(device="cpu")
+    assert module.head.weight is not module.wte.weight
+    check_gpt(face.init_module_(module, seed=0))
 
 
 def test_copies_have_recordings_of_their_own() -> None:
@@ -445,6 +579,75 @@ def test_draws_without_a_distribution_are_errors() -> None:
 def test_lazy_modules_have_no_shape_yet() -> None:
     with pytest.raises(ValueError, match=r"'0\.weight' has no shape yet"):
         face.init_module_(recorded(lambda: nn.Sequential(nn.LazyLinear(3))), seed=0)
+
+
+def test_lazy_modules_may_run_within_the_recording() -> None:
+    """It ended in an error of PyTorch's dispatcher."""
+    with face.record():
+        module = nn.Sequential(nn.LazyConv1d(8, 3), nn.LazyBatchNorm1d(), nn.Flatten(), nn.LazyLinear(5))  # fmt: skip
+        module.eval()(torch.ones(2, 4, 9))
+    assert [tensor.name for tensor in face.recorded_tensors(module)][:2] == ["0.weight", "0.bias"]
+    face.init_module_(module, seed=0)
+    assert [type(part) for part in module] == [nn.Conv1d, nn.BatchNorm1d, nn.Flatten, nn.Linear]
+    for name, shape, fan in [("0.weight", (8, 4, 3), 12), ("3.weight", (5, 56), 56), ("3.bias", (5,), 56)]:  # fmt: skip
+        drawn = fi.Uniform(-(fan**-0.5), fan**-0.5)(shape, seed=0, stream=name)
+        parameter = module.get_parameter(name).detach()
+        torch.testing.assert_close(parameter, torch.from_numpy(drawn), rtol=1e-6, atol=1e-7)
+    assert module[1].weight.tolist() == module[1].running_var.tolist() == [1] * 8
+
+
+def randn(*shape: int) -> Any:
+    return np.random.randn(*shape)  # noqa: NPY002 - the global generator
+
+
+def drawn_elsewhere(kind: str) -> nn.Module:
+    module = nn.Module()
+    module.layer = nn.Linear(3, 3)
+    if kind == "from_numpy":
+        array = randn(3, 3).astype(np.float32)
+        module.weight = nn.Parameter(torch.from_numpy(array))
+    elif kind == "arithmetic":
+        module.weight = nn.Parameter(torch.from_numpy(randn(3, 3)).float() * 0.02)
+    elif kind == "tensor":
+        module.weight = nn.Parameter(torch.tensor(randn(3, 3)))
+    elif kind == "list":
+        module.weight = nn.Parameter(torch.tensor([random.random() for _ in range(3)]))
+    elif kind == "copy_":
+        module.weight = nn.Parameter(torch.empty(3, 3))
+        module.weight.data.copy_(torch.from_numpy(randn(3, 3)))
+    return module
+
+
+@pytest.mark.parametrize("kind", ["from_numpy", "arithmetic", "tensor", "list", "copy_"])
+def test_values_of_other_generators_are_constants_and_warned_of(kind: str) -> None:
+    name = "Python" if kind == "list" else "NumPy"
+    message = rf"^'weight' of a Module may be drawn by the global generator of {name}, which"
+    with pytest.warns(UserWarning, match=message) as warned:
+        module = recorded(lambda: drawn_elsewhere(kind))
+    assert len(warned) == 1
+    assert warned[0].filename == __file__
+    other = copy.deepcopy(module)
+    first, second = face.init_module_(module, seed=0), face.init_module_(other, seed=1)
+    assert torch.equal(first.weight, second.weight)
+
+
+def test_known_values_beside_other_generators_are_not_warned_of() -> None:
+    """Tables of positions, and lists of numbers, in code that draws for something else."""
+
+    def make() -> nn.Module:
+        module = nn.Module()
+        module.depths = [random.random(), randn(1)[0]]
+        torch.tensor(module.depths)
+        module.layer = nn.Linear(3, 3)
+        module.register_buffer("table", torch.tensor(np.arange(3.0)))
+        module.register_buffer("steps", torch.tensor([1, 2, 3]) * 2)
+        module.register_buffer("scale", torch.linspace(0, 1, 3))
+        return module
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        recorded(make)
+        recorded(lambda: nn.Embedding.from_pretrained(torch.from_numpy(np.ones((2, 2)))))
 
 
 def test_copies_within_a_recording_stay_equal() -> None:

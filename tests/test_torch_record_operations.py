@@ -255,15 +255,6 @@ def test_elements_that_nothing_sets_are_an_error(make: Callable[[Tensor], object
         recorded_tensors(module)
 
 
-def test_modules_that_are_built_in_inference_mode() -> None:
-    with record(), torch.inference_mode():
-        layer = nn.Linear(32, 64)
-        layer.weight.normal_(0.0, 0.02)
-    init_module_(layer, seed=SEED)
-    expected = fi.Normal(0.0, 0.02)((64, 32), seed=SEED, stream="weight")
-    assert torch.equal(layer.weight, torch.from_numpy(expected))
-
-
 @pytest.mark.parametrize("begin", [torch.empty, torch.zeros])
 def test_a_tensor_that_grows_is_an_error(begin: Callable[[int], Tensor]) -> None:
     """Its new elements would be whatever the memory holds."""

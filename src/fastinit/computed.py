@@ -164,14 +164,14 @@ class Prepared:
 
 
 class Tiles:
-    """The parts of at most `BOX` elements that make an array, in C order."""
+    """The parts of at most `most` elements that make an array, in C order."""
 
-    def __init__(self, sizes: Sequence[int]) -> None:
+    def __init__(self, sizes: Sequence[int], most: int = BOX) -> None:
         self._sizes = sizes
         rows = c_strides(tuple(sizes))
-        # The last axis that is cut: all elements of those after it fit a box.
-        self._axis = next((k for k, row in enumerate(rows) if row <= BOX), 0)
-        self._step = max(1, BOX // rows[self._axis]) if sizes else 1
+        # The last axis that is cut: all elements of those after it fit a part.
+        self._axis = next((k for k, row in enumerate(rows) if row <= most), 0)
+        self._step = max(1, most // rows[self._axis]) if sizes else 1
         cut = sizes[self._axis] if sizes else 1
         self._counts = [*sizes[: self._axis], -(-cut // self._step)]
 

@@ -17,11 +17,14 @@ from torch.overrides import has_torch_function_variadic
 
 from fastinit import dtypes
 from fastinit._kernel import DTYPE_SIZES
-from fastinit.fill import Array, fill_array, may_overlap, zero_row
+from fastinit.computed import Tiles, as_slice
+from fastinit.fill import Array, fill_array, may_overlap, select_box, zero_row
 from fastinit.initializers import Initializer, prepare
 from fastinit.streams import Stream
 
 DTYPES = {getattr(torch, name): name for name in DTYPE_SIZES}
+#: Bytes of the staging buffer for other devices: enough for the threads of a fill.
+STAGING = 2**26
 #: Also of the dtypes that only constants, known values and integers fill.
 STORED_DTYPES = {getattr(torch, name): name for name in dtypes.DTYPES if hasattr(torch, name)}
 
@@ -113,6 +116,7 @@ def is_memory(tensor: Tensor) -> bool:
 def fill_tensor(tensor: Tensor, initializer: Initializer, seed: int, stream: Stream) -> None:
     """Fill a tensor, and of a DTensor what is local. Fake tensors have nothing to fill.
 
+    Values for other devices go through a staging buffer of at most `STAGING` bytes, chunk by chunk.
     Dtypes that are not in `DTYPES` take a `Computed` of their values.
     """
     if is_fake(tensor):
@@ -123,22 +127,38 @@ def fill_tensor(tensor: Tensor, initializer: Initializer, seed: int, stream: Str
         raise RuntimeError("tensor must not be one of inference mode outside of it: clone it")
     if local.numel() and not local.data_ptr():
         raise RuntimeError("tensor must have memory, got one that has none, or whose is freed")
-    direct = local.device.type == "cpu" and not local.is_neg()
-    memory = local if direct else torch.empty(local.shape, dtype=local.dtype, device="cpu")
-    out = as_bits(memory)
-    if may_overlap(out):
+    law = partial(prepare, initializer, shape)
+    if local.device.type != "cpu" or local.is_neg():
+        for out, target, box in _staged(local, pieces(tensor), shape):
+            fill_array(as_bits(out), dtype, law, seed, stream, shape, box, None)
+            with torch.no_grad():
+                target.copy_(out)
+        return
+    memory = as_bits(local)
+    if may_overlap(memory):
         raise RuntimeError(
             "tensor must not have elements that share memory, clone it; "
             f"got shape {tuple(local.shape)} and strides {local.stride()}"
         )
-    law = partial(prepare, initializer, shape)
     for place, index in pieces(tensor):
-        fill_array(out[place], dtype, law, seed, stream, shape, index, None)
-    if direct:
-        increment_version(tensor)  # autograd then knows that what it has saved is gone
-    else:
-        with torch.no_grad():
-            local.copy_(memory)
+        fill_array(memory[place], dtype, law, seed, stream, shape, index, None)
+    increment_version(tensor)  # autograd then knows that what it has saved is gone
+
+
+def _staged(
+    local: Tensor, parts: Sequence[tuple[Box, Box | None]], shape: tuple[int, ...]
+) -> Iterator[tuple[Tensor, Tensor, Box]]:
+    """Chunks of a tensor that is not in memory of the CPU: a part of one staging buffer, its target, its index in the whole."""
+    count = min(max(1, STAGING // local.element_size()), local.numel())
+    buffer = torch.empty(count, dtype=local.dtype, device="cpu")
+    for place, index in parts:
+        part: Any = local.detach()[place]
+        ranges = select_box(shape, ... if index is None else index).ranges
+        tiles = Tiles(part.shape, count) if part.numel() else ()
+        for i in range(len(tiles)):
+            target = part[tiles[i]]
+            chosen = (as_slice(r[item]) for r, item in zip(ranges, tiles[i], strict=True))
+            yield buffer[: target.numel()].view(target.shape), target, tuple(chosen)
 
 
 def copy_whole(tensor: Tensor, whole: Tensor) -> None:

@@ -17,7 +17,7 @@ from fastinit.streams import Seed, seed_value
 from fastinit.torch.hooks import find_hooks, reset_of, run_hooks
 from fastinit.torch.memory import DTYPES, fill_tensor, is_fake, local_part, zero_row_
 from fastinit.torch.recording import current_recorder, unwatched
-from fastinit.torch.replay import Replay
+from fastinit.torch.replay import Replay, restore_ties
 from fastinit.torch.slots import Slot, axes_of, clean, find_buffers, find_slots
 from fastinit.torch.trust import check_reachable, check_trusted
 
@@ -126,6 +126,7 @@ def init_module_(
     inner = module
     while isinstance(inner, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         inner = inner.module
+    restore_ties(inner)
     parameters = find_slots(inner)
     ruled = _ruled(parameters, rules or {})
     if strict:
@@ -280,7 +281,7 @@ def _materialise(module: nn.Module, parameters: Sequence[Slot], buffers: Sequenc
     for name, tensor in new.items():
         vars(tensor).update(vars(old[name]))
         cls = type(old[name])
-        if type(tensor) is nn.Parameter and issubclass(cls, nn.Parameter):
+        if unwatched(type(tensor)) is nn.Parameter and issubclass(cls, nn.Parameter):
             tensor.__class__ = unwatched(cls)
     for slot in parameters:
         slot.owner._parameters[slot.leaf] = new[slot.name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, wraps
@@ -18,12 +19,14 @@ from torch.nn.modules.module import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.overrides import TorchFunctionMode, _get_current_function_mode
 from torch.utils._device import DeviceContext
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 
 from fastinit.distributions import Exponential, Identity, Orthogonal, RandomIntegers
 from fastinit.initializers import Distribution, Normal, Uniform
+from fastinit.torch.foreign import Generators, is_foreign, mark
 from fastinit.torch.memory import is_dtensor, is_plain
 from fastinit.torch.patch import recorded_by
 from fastinit.torch.recording import (
@@ -38,6 +41,8 @@ from fastinit.torch.recording import (
     Memory,
     Read,
     Real,
+    RecordedParameter,
+    RecordedTensor,
     Source,
     Undrawable,
     Write,
@@ -51,10 +56,11 @@ from fastinit.torch.recording import (
     reads_of,
     set_memory,
     tensors_in,
-    version_of,
     watch,
+    watch_module,
 )
-from fastinit.torch.replay import realise
+from fastinit.torch.replay import find_recorded, realise, restore_ties
+from fastinit.torch.slots import listed
 from fastinit.torch.views import Access, access_of
 
 aten = torch.ops.aten
@@ -106,17 +112,28 @@ def record(module: nn.Module | None = None) -> Iterator[None]:
         raise RuntimeError("record() must not be opened inside another record()")
     if torch.get_default_device().type == "meta":
         _refuse_meta()
+    if torch.is_inference_mode_enabled():
+        _refuse_inference()
     _watch_modules()
     recorder = Recorder()
+    if module is not None:
+        recorder.resume(module)
     with recorded_by(recorder), recorder, recorder.values:
         yield
-    recorder.keep(module)
+    recorder.keep()
 
 
 def _refuse_meta() -> None:
     raise RuntimeError(
         'record() must not be used together with torch.device("meta"), where models skip their '
         "initialisation: leave torch.device out, record() needs no memory either"
+    )
+
+
+def _refuse_inference() -> None:
+    raise RuntimeError(
+        "record() must not be used together with torch.inference_mode(), whose tensors do not count "
+        "their changes: leave it out, or use torch.no_grad()"
     )
 
 
@@ -163,6 +180,8 @@ def plan_of(func: Any) -> Plan:
 
 #: Factories of one number, by their names: the value, or None where it is an argument.
 FILLS = {"zeros": 0, "ones": 1, "full": None}
+#: The classes of the parameters and buffers of lazy modules.
+_LAZY = UninitializedParameter, UninitializedBuffer
 #: Functions that copy one tensor.
 COPIES = {
     "clone",
@@ -200,6 +219,8 @@ class Recorder(TorchDispatchMode):
         self.values = _Values()
         self.results: dict[Any, list[tuple[torch.Size, torch.dtype]]] = {}
         self.drawn_before: dict[tuple[Any, ...], Distribution] = {}
+        self.before = Generators()
+        self.last = Generators()
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -217,7 +238,7 @@ class Recorder(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         for cls in types:
-            if not is_plain(cls):
+            if not (is_plain(cls) or issubclass(cls, _LAZY)):
                 return NotImplemented
         with torch._C.DisableTorchFunction():
             return self._record(func, args, dict(kwargs or {}))
@@ -236,7 +257,10 @@ class Recorder(TorchDispatchMode):
         if all(_is_known(tensor) for tensor in tensors):
             if plan.name == "_to_copy" and kwargs.get("device") == _META:
                 return self._compute(plan, func, args, kwargs)  # autograd moves known gradients
-            return func(*args, **kwargs)
+            made = func(*args, **kwargs)
+            if isinstance(made, Tensor) and any(map(is_foreign, tensors)):
+                mark(made)
+            return made
         if plan.name == "native_batch_norm" and args[3] is not None and args[5]:
             func = (
                 aten._native_batch_norm_legit.default
@@ -528,10 +552,16 @@ class Recorder(TorchDispatchMode):
         made: Tensor = self._real(tensor)
         return made
 
+    def convert(self, made: Tensor) -> None:
+        """Note whether a tensor was made of numbers when other generators were just used."""
+        mark(made, bool(self.last.moved()))
+
     @_by_itself
     def alike(self, tensor: Tensor, other: Tensor) -> Tensor:
         """A tensor that can become the data of another: with memory if that has some."""
         if tensor.is_meta == other.is_meta:
+            if isinstance(other, (RecordedParameter, RecordedTensor)):
+                self._memory(tensor)  # by which it is known that the entry has another
             return tensor
         made = torch.empty_like(tensor, device="meta" if other.is_meta else "cpu")
         self._write(made, Copied(self._read(tensor)))
@@ -563,6 +593,8 @@ class Recorder(TorchDispatchMode):
         memory = memory_of(value)
         if memory is None and not value.is_meta:
             copy = value.detach().clone()
+            if is_foreign(value):
+                mark(copy)
             memory = Memory(copy.dtype, copy.numel(), tuple(copy.shape))
             memory.written = Write(memory, None, access_of(copy), Real(copy), False)
             return Read(memory, memory.written, access_of(copy), copy.dtype)
@@ -624,8 +656,18 @@ class Recorder(TorchDispatchMode):
             or any(read.is_random for read in reads_of(source))
             or (before is not None and before.is_random)
         )
+        if before is not None or any(read.memory is memory for read in reads_of(source)):
+            self._check_unchanged(memory)
         memory.written = Write(memory, before, access, source, is_random)
         self.changed[id(memory)] = memory
+
+    def _check_unchanged(self, memory: Memory) -> None:
+        """Refuse to go on from values that were changed since an earlier recording."""
+        if id(memory) not in self.changed and any(entry.is_changed for entry in memory.entries):
+            raise RuntimeError(
+                "a recorded tensor was changed after it was recorded: do that within record()"
+                f"{_where()}"
+            )
 
     def _epoch(self, memory: Memory, access: Access, alone: bool = False) -> Epoch:
         """The stream of a draw: that of the last draws into the memory, if they left these elements, or one `alone`."""
@@ -641,17 +683,48 @@ class Recorder(TorchDispatchMode):
     def seen(self, module: nn.Module) -> None:
         self.modules[id(module)] = module
 
-    def keep(self, module: nn.Module | None) -> None:
+    def resume(self, module: nn.Module) -> None:
+        """Go on from an earlier recording, also after conversions, which give tensors other memory."""
+        restore_ties(module)
+        for one in module.modules():
+            self.seen(one)
+        _refuse_shards(self.modules.values())
+        for slot, entry in find_recorded(module):
+            tensor = slot.tensor
+            if entry.used or tensor is not entry.current or memory_of(tensor) is entry.memory:
+                continue
+            if entry.is_changed:
+                raise RuntimeError(
+                    f"{slot.name!r} was changed after it was recorded: do that within record()"
+                )
+            self._write(tensor, Copied(entry.read))
+            self._enter(slot.owner, slot.leaf, tensor)
+
+    def keep(self) -> None:
         """Give modules their entries."""
-        if module is not None:
-            for one in module.modules():
-                self.seen(one)
         for memory in self.changed.values():
             for entry in memory.entries:
-                entry.version = version_of(entry.tensor)
-        for one in _with_parts(self.modules.values()):
+                entry.note()
+        moved, foreign = self.before.moved(), list[str]()
+        parts = list(_with_parts(self.modules.values()))
+        if any(t.is_inference() for one in parts for _, t in _tensors_of(one)):
+            _refuse_inference()
+        _refuse_shards(parts)
+        for one in parts:
             for leaf, tensor in _tensors_of(one):
                 self._keep_entry(one, leaf, tensor)
+                if moved and any(map(is_foreign, _known_tensors(vars(one)[KEY][leaf].read))):
+                    foreign.append(f"{leaf!r} of a {type(one).__name__}")
+            if KEY in vars(one):
+                watch_module(one, True)
+        if foreign:
+            warnings.warn(
+                f"{listed(foreign)} may be drawn by the global generator of {' and '.join(moved)}, which "
+                "was used within record(): the values are constants of the recording, whatever the seed of "
+                "init_module_; draw them by PyTorch",
+                UserWarning,
+                stacklevel=4,
+            )
         if any(memory.from_outside and not memory.entries for memory in self.changed.values()):
             raise RuntimeError(
                 "a tensor on the meta device, which was made outside of record(), was set within: "
@@ -659,15 +732,28 @@ class Recorder(TorchDispatchMode):
             )
 
     def _keep_entry(self, module: nn.Module, leaf: str, tensor: Tensor) -> None:
-        entries = module.__dict__.setdefault(KEY, {})
-        known = entries.get(leaf)
-        if known is not None and known.tensor is tensor and not known.used:
-            return
+        known = vars(module).get(KEY, {}).get(leaf)
+        is_known = known is not None and known.current is tensor and not known.used
+        if not is_known or memory_of(tensor) not in (None, known.memory):  # None after a conversion
+            self._enter(module, leaf, tensor)
+
+    def _enter(self, module: nn.Module, leaf: str, tensor: Tensor) -> None:
         memory = self._memory(tensor)
-        entry = Entry(tensor, memory, access_of(tensor), tensor.dtype, version_of(tensor))
+        entry = Entry.of(tensor, memory)
         memory.entries.append(entry)
-        entries[leaf] = entry
+        module.__dict__.setdefault(KEY, {})[leaf] = entry
         watch(tensor, True)
+
+
+def _refuse_shards(modules: Iterable[nn.Module]) -> None:
+    """An error for modules that were sharded already, whose operations are not recorded."""
+    for module in modules:
+        for leaf, tensor in module._parameters.items():
+            if tensor is not None and is_dtensor(tensor):
+                raise RuntimeError(
+                    f"modules must be sharded after record(), got a DTensor for {leaf!r} of a "
+                    f"{type(module).__name__}"
+                )
 
 
 class LookedAtError(RuntimeError):
@@ -676,14 +762,26 @@ class LookedAtError(RuntimeError):
 
 def _memories(read: Read) -> Iterator[Memory]:
     """The memories on which a tensor depends, its own first."""
+    return (one.memory for one in _reads(read))
+
+
+def _reads(read: Read) -> Iterator[Read]:
+    """What a tensor depends on, itself first."""
     waiting, seen = [read], set()
     for one in waiting:
-        yield one.memory
-        written = one.written
-        while written is not None and id(written) not in seen:
+        yield one
+        for written in chain(one.written):
+            if id(written) in seen:
+                break
             seen.add(id(written))
             waiting += reads_of(written.source)
-            written = written.before
+
+
+def _known_tensors(read: Read) -> Iterator[Tensor]:
+    """The known values on which a tensor depends."""
+    for one in _reads(read):
+        sources = (written.source for written in chain(one.written))
+        yield from (source.tensor for source in sources if isinstance(source, Real))
 
 
 def _last_epoch(memory: Memory) -> Epoch | None:
@@ -925,6 +1023,14 @@ def _take_values(func: Any, tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
     return made
 
 
+def _convert(func: Any, *args: Any, **kwargs: Any) -> Any:
+    """Make a tensor of an array or of numbers."""
+    made = func(*args, **kwargs)
+    if (recorder := current_recorder.get()) is not None:
+        recorder.convert(made)
+    return made
+
+
 def _storage(func: Any, tensor: Tensor) -> Any:
     return _take_values(func, tensor) if _is_pickled() else func(tensor)
 
@@ -952,6 +1058,8 @@ def _address(func: Any, tensor: Tensor) -> Any:
 _ANSWERS: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys(_ON_CPU, _where_values_will_be),
     torch.empty: _empty,
+    torch.tensor: _convert,
+    torch.as_tensor: _convert,
     Tensor.data.__set__: _set_data,
     Tensor.__deepcopy__: _deep_copy,
     Tensor.untyped_storage: _storage,
@@ -984,10 +1092,7 @@ def _joined(module: nn.Module, leaf: str, part: nn.Module | None) -> None:
 
 
 def _registered(module: nn.Module, leaf: str, tensor: Tensor | None) -> None:
-    """Note a module of the recording, or that a recorded entry was replaced after it."""
+    """Note a module of the recording."""
     recorder = current_recorder.get()
     if recorder is not None:
         recorder.seen(module)
-    elif (entry := module.__dict__.get(KEY, {}).get(leaf)) is not None:
-        same = tensor is entry.tensor or tensor is None or is_dtensor(tensor)
-        entry.replaced = not same

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 import itertools
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, Protocol
+from functools import cache, lru_cache
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 
 from fastinit.initializers import Distribution, Normal, Uniform
+from fastinit.torch.memory import is_dtensor, local_part
 from fastinit.torch.views import Access, NotExpressibleError, access_of, overlap
 
 
@@ -34,6 +37,7 @@ class Recording(Protocol):
     ) -> Tensor: ...
     def seen(self, module: nn.Module) -> None: ...
     def value(self, tensor: Tensor) -> Tensor: ...
+    def convert(self, made: Tensor) -> None: ...
     def alike(self, tensor: Tensor, other: Tensor) -> Tensor: ...
 
 
@@ -186,12 +190,13 @@ def tensors_in(args: Iterable[Any]) -> list[Tensor]:
     return found
 
 
-def _reads_in(value: Any) -> Iterator[Read]:
+def reads_in(value: Any) -> Iterator[Read]:
+    """The reads among the arguments of an operation."""
     if isinstance(value, Read):
         yield value
     elif isinstance(value, (list, tuple)):
         for one in value:
-            yield from _reads_in(one)
+            yield from reads_in(one)
 
 
 def named_arguments(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,27 +217,48 @@ def reads_of(source: Source) -> list[Read]:
     if isinstance(source, Copied):
         return [source.read]
     if isinstance(source, Called):
-        return [*_reads_in(source.args), *_reads_in(tuple(source.kwargs.values()))]
+        return [*reads_in(source.args), *reads_in(tuple(source.kwargs.values()))]
     return []
 
 
 @dataclass(eq=False, slots=True)
 class Entry:
-    """A recorded parameter, buffer or tensor of a module."""
+    """A recorded parameter, buffer or other tensor of a module."""
 
-    tensor: Tensor
+    tensor: Tensor  # the one that was recorded
     memory: Memory
     access: Access
     dtype: torch.dtype
-    version: int
-    replaced: bool = False
+    current: Tensor  # what stands in its place now, such as a shard of it
+    #: What counts the changes of `current`; None if there was one before it took its place.
+    noted: Noted | None
     used: bool = False
+
+    @classmethod
+    def of(cls, tensor: Tensor, memory: Memory) -> Entry:
+        return cls(tensor, memory, access_of(tensor), tensor.dtype, tensor, Noted.of(tensor))
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether an operation has changed the tensor since it was recorded."""
+        return self.noted is None or self.noted.is_changed(self.current)
+
+    def note(self) -> None:
+        """Take the tensor as it is for unchanged."""
+        self.noted = Noted.of(self.current)
+
+    def follow(self, tensor: Tensor) -> None:
+        """Let a conversion or a shard take the place of the tensor; what was changed remains so."""
+        is_changed = self.is_changed
+        self.current, self.noted = tensor, None if is_changed else Noted.of(tensor)
+        watch(tensor, True)
 
     def release(self) -> None:
         """Forget the recording, whose values the tensor has."""
         set_memory(self.tensor, None)
         watch(self.tensor, False)
-        self.used, self.memory = True, Memory(self.dtype, 0, (0,))
+        watch(self.current, False)
+        self.used, self.memory, self.noted = True, Memory(self.dtype, 0, (0,)), None
 
     @property
     def read(self) -> Read:
@@ -240,26 +266,105 @@ class Entry:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Entry:
         tensor = copy.deepcopy(self.tensor, memo)
-        return Entry(
-            tensor,
-            self.memory,
-            self.access,
-            self.dtype,
-            version_of(tensor),
-            self.replaced,
-            self.used,
-        )
+        current = copy.deepcopy(self.current, memo)
+        noted = None if self.is_changed else Noted.of(current)
+        return Entry(tensor, self.memory, self.access, self.dtype, current, noted, self.used)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _forgotten, ()  # a pickled module is not a recorded one
+
+
+class Noted(NamedTuple):
+    """The versions of a tensor at some time."""
+
+    counter: Tensor  # shares the version of the tensor
+    version: int
+    local: Tensor  # of a DTensor, which counts versions of its own
+    local_version: int
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Noted:
+        local = local_part(tensor)
+        # A conversion of a DTensor's module gives the object another tensor, and what was detached remains.
+        counter = tensor if local is tensor else tensor.detach()
+        return cls(counter, _version(counter), local, _version(local))
+
+    def is_changed(self, tensor: Tensor) -> bool:
+        """Whether an operation has changed the tensor since."""
+        noted = _version(self.counter), _version(self.local)
+        is_converted = local_part(tensor) is not self.local
+        return noted != (self.version, self.local_version) or (
+            is_converted and _version(tensor) != 0
+        )
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version  # which those do not count
 
 
 def _forgotten() -> None:
     return None
 
 
+#: Packages of PyTorch that shard modules.
+_SHARDING = ("torch.distributed.fsdp", "torch.distributed.tensor", "torch.distributed._composable")
+
+
+def _keeps_recording() -> bool:
+    """Whether what calls the caller converts, moves or shards a module, rather than give it other values."""
+    frame = sys._getframe(2)
+    if frame.f_code is nn.Module._apply.__code__:
+        return True
+    while frame is not None:
+        if f"{frame.f_globals.get('__name__', '')}.".startswith(_SHARDING):
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
+def _set_data(tensor: Tensor, data: Tensor) -> None:
+    """Set the ``data`` of a recorded tensor: a change, unless a conversion of its module does it."""
+    _SET(tensor, data)
+    if current_recorder.get() is None and not _keeps_recording():
+        increment_version(tensor)
+
+
+_SET: Any = Tensor.data.__set__
 # Changes of ``tensor.data`` would not count as new versions of a tensor, those of ``tensor.detach()`` do.
-_DATA: Any = property(Tensor.detach, Tensor.data.__set__)
+_DATA: Any = property(Tensor.detach, _set_data)
+
+
+class Watched(dict[str, Any]):
+    """The parameters or the buffers of a recorded module: entries follow what PyTorch puts in their places.
+
+    ``fully_shard`` and ``Module.to_empty`` write to the dict, which calls no hook.
+    """
+
+    def __init__(self, tensors: Mapping[str, Any], entries: Mapping[str, Entry]) -> None:
+        super().__init__(tensors)
+        self.entries = entries
+
+    def __setitem__(self, leaf: str, tensor: Any) -> None:
+        entry = self.entries.get(leaf)
+        if entry is not None and isinstance(tensor, Tensor) and _keeps_recording():
+            entry.follow(tensor)
+        super().__setitem__(leaf, tensor)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Watched:
+        return Watched(copy.deepcopy(dict(self), memo), copy.deepcopy(self.entries, memo))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
+
+
+def watch_module(module: nn.Module, yes: bool) -> None:
+    """Notice what takes the places of recorded parameters and buffers, or no more."""
+    for name in ("_parameters", "_buffers"):
+        space = vars(module)[name]
+        if yes and type(space) is dict:
+            vars(module)[name] = Watched(space, vars(module)[KEY])
+        elif not yes and isinstance(space, Watched):
+            vars(module)[name] = dict(space)
 
 
 class RecordedParameter(nn.Parameter):
@@ -292,20 +397,41 @@ def copied(tensor: Tensor, memo: dict[int, Any], cls: type[Tensor] = Tensor) -> 
 _WATCHED: dict[type, type] = {nn.Parameter: RecordedParameter, Tensor: RecordedTensor}
 
 
-def unwatched(cls: type[Any]) -> type[Any]:
+@cache
+def _watched_dtensor(cls: Any) -> type:
+    """The same for a DTensor, whose class may not be imported."""
+    methods = {"data": _DATA, "detach": _detached_dtensor, "__deepcopy__": _copied_dtensor}
+    return type(f"Recorded{cls.__name__}", (cls,), methods)
+
+
+def _detached_dtensor(tensor: Tensor) -> Tensor:
+    made = Tensor.detach(tensor)
+    watch(made, True)  # a Parameter takes only what detaches to its own class
+    return made
+
+
+def _copied_dtensor(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
+    watch(tensor, False)  # DTensor's operations return no other class
+    try:
+        made = copy.deepcopy(tensor, memo)
+    finally:
+        watch(tensor, True)
+    watch(made, True)
+    return made
+
+
+def unwatched(cls: Any) -> Any:
     """The class that a tensor had before it was recorded."""
-    return next((old for old, new in _WATCHED.items() if new is cls), cls)
+    return cls.__base__ if vars(cls).get("data") is _DATA else cls
 
 
 def watch(tensor: Tensor, yes: bool) -> None:
     """Notice changes of the ``data`` of a tensor, or no more."""
-    cls = type(tensor)
-    tensor.__class__ = _WATCHED.get(cls, cls) if yes else unwatched(cls)
-
-
-def version_of(tensor: Tensor) -> int:
-    """How often a tensor was changed; PyTorch does not count that of tensors made in inference mode."""
-    return 0 if tensor.is_inference() else tensor._version
+    cls = unwatched(type(tensor))
+    if yes:
+        cls = _watched_dtensor(cls) if is_dtensor(tensor) else _WATCHED.get(cls, cls)
+    if type(tensor) is not cls:
+        tensor.__class__ = cls
 
 
 #: Where a storage keeps its memory, among its attributes.
@@ -316,7 +442,7 @@ def memory_of(tensor: Tensor) -> Memory | None:
     """The memory of a recorded tensor."""
     try:
         return getattr(tensor.untyped_storage(), _MEMORY, None)
-    except (NotImplementedError, RuntimeError):  # sparse and other tensors without a storage
+    except (NotImplementedError, RuntimeError, ValueError):  # sparse, lazy: without a storage
         return None
 
 
@@ -342,5 +468,5 @@ def entry_of(owner: nn.Module, leaf: str, tensor: Tensor) -> Entry | None:
     """The entry of a tensor: the module's, or a new one for a tensor whose memory is recorded, as in copies of modules."""
     entry = recorded_entries(owner).get(leaf)
     if entry is None and (memory := memory_of(tensor)) is not None:
-        entry = Entry(tensor, memory, access_of(tensor), tensor.dtype, version_of(tensor))
+        entry = Entry.of(tensor, memory)
     return entry

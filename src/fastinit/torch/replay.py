@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -15,10 +16,17 @@ from torch import Tensor, nn
 from fastinit.computed import Evaluation, as_slice, forget_wholes
 from fastinit.expressions import Cast, Draw, Known, Norm, Parts, apply_op, is_drawn
 from fastinit.fill import c_strides
-from fastinit.initializers import Constant, Distribution, Initializer, integer_limits
+from fastinit.initializers import Constant, Distribution, Initializer, integer_limits, prepare
 from fastinit.parts import limits_of
 from fastinit.streams import numbered
-from fastinit.torch.memory import DTYPES, STORED_DTYPES, copy_whole, fill_tensor, is_plain
+from fastinit.torch.memory import (
+    DTYPES,
+    STORED_DTYPES,
+    copy_whole,
+    fill_tensor,
+    is_dtensor,
+    is_plain,
+)
 from fastinit.torch.recording import (
     Called,
     Copied,
@@ -35,11 +43,12 @@ from fastinit.torch.recording import (
     Write,
     chain,
     entry_of,
-    instances,
     named_arguments,
+    reads_in,
     reads_of,
-    version_of,
+    recorded_entries,
     watch,
+    watch_module,
 )
 from fastinit.torch.slots import Slot, find_attributes, find_buffers, find_slots, listed
 from fastinit.torch.views import (
@@ -159,7 +168,7 @@ def check_set(read: Read) -> None:
             if isinstance(source, Copied):
                 waiting.append(source.read)
             elif isinstance(source, Called) and operation(source) in _ELEMENTWISE:
-                waiting += instances(Read, source.args)  # and not `out`
+                waiting += reads_in(source.args)  # and not `out`
 
 
 def _is_set(read: Read) -> bool:
@@ -581,6 +590,7 @@ class Replay:
     """
 
     def __init__(self, module: nn.Module, ruled: Collection[str]) -> None:
+        self.module = module
         found = list(find_recorded(module))
         self.streams = Streams((slot.name, entry) for slot, entry in found)
         self.made: list[tuple[Slot, Entry, Distribution | None]] = []
@@ -618,6 +628,7 @@ class Replay:
         values: dict[int, Tensor] = {}
         for ruled in self.ruled:
             watch(ruled.tensor, False)
+            watch(ruled.current, False)
         self._share()
         for slot, entry, expression in self.made:
             tensor, read = slot.tensor, entry.read
@@ -627,7 +638,7 @@ class Replay:
             if expression is None:
                 draw = partial(_draw, self.streams, seed)
                 copy_whole(tensor, realise(read, draw, values))
-            elif tensor.dtype in DTYPES:
+            elif tensor.dtype in DTYPES or _is_filled(expression, read, tensor.dtype):
                 fill_tensor(tensor, expression, seed, slot.name)
             elif read.is_random:
                 evaluation = Evaluation(seed, slot.name, "float32")
@@ -635,6 +646,8 @@ class Replay:
             else:
                 copy_whole(tensor, realise(read))
             entry.release()
+        for part in self.module.modules():
+            watch_module(part, False)
         forget_wholes()
 
     def _share(self) -> None:
@@ -668,6 +681,47 @@ def _is_unconverted(tensor: Tensor, entry: Entry) -> bool:
     return is_plain(cls) and len(dtypes) == 1 and tensor.device.type in ("cpu", "meta")
 
 
+def _is_filled(expression: Distribution, read: Read, dtype: torch.dtype) -> bool:
+    """Whether integers are drawn as they are stored, so that a shard needs no more than its own."""
+    if not read.is_random or dtype not in STORED_DTYPES or dtype.is_floating_point:
+        return False
+    try:
+        prepare(expression, read.access.size, STORED_DTYPES[dtype])
+    except (TypeError, ValueError):  # arithmetic on integers
+        return False
+    return True
+
+
+def restore_ties(module: nn.Module) -> None:
+    """Tie parameters again that ``Module.to_empty`` or sharding untied; an error where their copies differ."""
+    firsts: dict[int, Slot] = {}
+    for slot in find_slots(module):
+        entry = recorded_entries(slot.owner).get(slot.leaf)
+        if entry is None or entry.used or slot.tensor is not entry.current:
+            continue
+        first = firsts.setdefault(id(entry.tensor), slot)
+        if first.tensor is slot.tensor:
+            continue
+        if not _may_be_tied(first.tensor, slot.tensor, module):
+            raise ValueError(
+                f"{slot.name!r} was tied to {first.name!r} when it was recorded, and is no more: tie it "
+                "again before fully_shard, after other sharding and conversions"
+            )
+        slot.put(first.tensor)
+
+
+def _may_be_tied(first: Tensor, second: Tensor, module: nn.Module) -> bool:
+    """Whether one tensor can stand for both: FSDP keeps references to its own."""
+    fsdp: Any = sys.modules.get("torch.distributed.fsdp")
+    if is_dtensor(first) or is_dtensor(second):
+        is_fsdp = fsdp is not None and any(
+            isinstance(part, fsdp.FSDPModule) for part in module.modules()
+        )
+        is_same: bool = getattr(first, "_spec", None) == getattr(second, "_spec", None)
+        return is_same and not is_fsdp
+    return bool(first.dtype == second.dtype)
+
+
 def find_recorded(module: nn.Module) -> Iterator[tuple[Slot, Entry]]:
     """The recorded parameters, buffers and other tensors of a module, each at its first place."""
     for slot in [*find_slots(module), *find_buffers(module), *find_attributes(module)]:
@@ -678,14 +732,13 @@ def find_recorded(module: nn.Module) -> Iterator[tuple[Slot, Entry]]:
 
 def _check_entry(slot: Slot, entry: Entry) -> None:
     """Refuse an entry that is no more what was recorded."""
-    tensor = slot.tensor
     if entry.used:
         raise ValueError(
             f"{slot.name!r} was initialised from its recording, which is used up: record the construction again"
         )
-    changed = tensor is entry.tensor and version_of(tensor) != entry.version
-    if changed or entry.replaced or tuple(tensor.shape) != entry.access.size:
-        what = "changed" if changed else "replaced"
+    is_same = slot.tensor is entry.current and tuple(slot.tensor.shape) == entry.access.size
+    if not is_same or entry.is_changed:
+        what = "changed" if is_same else "replaced"
         raise ValueError(
             f"{slot.name!r} was {what} after it was recorded: do that within record(), or give it a rule"
         )
