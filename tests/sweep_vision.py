@@ -1,9 +1,10 @@
 """Record one model of each family of timm and torchvision, and compare it with plain construction.
 
     pip install timm torchvision
-    python tests/sweep_vision.py                     # half an hour on two cores; prints what docs/torch.md quotes
-    python tests/sweep_vision.py timm resnet vgg     # some families of one package
-    python tests/sweep_vision.py --all               # record every model, but make none
+    python tests/sweep_vision.py --results vision.jsonl    # a quarter of an hour; families in the results are skipped
+    python tests/sweep_vision.py --results vision.jsonl --table > docs/vision.md
+    python tests/sweep_vision.py timm resnet vgg           # some families of one package
+    python tests/sweep_vision.py --all                     # record every model, but make none
 
 A family is a module of the package. Its smallest model (of those whose names tell small sizes) is constructed twice
 from different seeds of PyTorch: tensors that are equal then are known values, and the recorded model must have them to
@@ -20,14 +21,17 @@ import argparse
 import collections
 import gc
 import inspect
+import json
 import math
+import platform
 import re
 import sys
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -56,6 +60,8 @@ class Result:
     tensors: int = 0
     plain_seconds: float = 0.0
     recorded_seconds: float = 0.0
+    #: Why plain construction fails.
+    not_built: str = ""
     problem: str = ""
     spec_problem: str = ""
 
@@ -146,7 +152,11 @@ def differences(build: Callable[[], nn.Module], result: Result) -> Iterator[str]
     """How the recorded model differs from the plain one."""
     start = time.perf_counter()
     torch.manual_seed(0)
-    plain = tensors_of(build())
+    try:
+        plain = tensors_of(build())
+    except Exception as error:
+        result.not_built = first_line(error)
+        return
     result.plain_seconds = time.perf_counter() - start
     result.tensors = len(plain)
     result.parameters = sum(tensor.numel() for tensor in plain.values())
@@ -240,20 +250,91 @@ def tried(package: str, family: str, name: str, only_record: bool) -> Result:
     return result
 
 
-def report(results: list[Result]) -> None:
-    """Print a table of what went wrong, and counts."""
-    versions = [f"torch {torch.__version__}"]
-    versions += [f"{p} {sys.modules[p].__version__}" for p in PACKAGES if p in sys.modules]
-    print(f"\n{', '.join(versions)}, fastinit {fi.__version__}\n")
-    for package in sorted({r.package for r in results}):
-        mine = [r for r in results if r.package == package]
-        agreed = sum(not r.problem for r in mine)
-        held = sum(not (r.problem or r.spec_problem) for r in mine)
-        print(f"{package}: {agreed} of {len(mine)} agree; {held} of these fit a spec")
-    print("\n| family | model | what differs |\n| --- | --- | --- |")
-    for r in results:
-        for text in filter(None, (r.problem, r.spec_problem)):
-            print(f"| {r.package} {r.family} | {r.model} | {text} |")
+def page(results: list[Result]) -> str:
+    """docs/vision.md."""
+    versions = [f"{p} {sys.modules[p].__version__}" for p in PACKAGES]
+    versions += [f"torch {torch.__version__}", f"Python {platform.python_version()}"]
+    lines = [
+        "# Models of timm and torchvision",
+        "",
+        "This page is made by one command, in a quarter of an hour; the second line prints the page:",
+        "",
+        "    python tests/sweep_vision.py --results vision.jsonl",
+        "    python tests/sweep_vision.py --results vision.jsonl --table > docs/vision.md",
+        "",
+        f"Versions: {', '.join(versions)}.",
+        "A family is a module of the package, and one small model stands for it. The head of that file says what is",
+        "compared, and how.",
+        "",
+        "| package | families | that it cannot build | recorded and in agreement | of these, also in files to the bit |",
+        "|---|---|---|---|---|",
+    ]
+    for package in PACKAGES:
+        mine = [one for one in results if one.package == package]
+        built = [one for one in mine if not one.not_built]
+        agreed = [one for one in built if not one.problem]
+        held = [one for one in agreed if not one.spec_problem]
+        counts = [len(mine), len(mine) - len(built), len(agreed), len(held)]
+        lines.append(f"| {package} | {' | '.join(map(str, counts))} |")
+    lines += [
+        "",
+        f"The {len(results)} models have {sum(one.parameters for one in results) / 1e9:.2f} billion elements in "
+        f"{sum(one.tensors for one in results):,} tensors.",
+        "",
+        "## Exceptions",
+        "",
+        *_table(results),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _table(results: list[Result]) -> list[str]:
+    lines = ["| package | family | model | outcome | reason |", "|---|---|---|---|---|"]
+    for one in results:
+        outcomes = {
+            "cannot be built": one.not_built,
+            "differs": one.problem,
+            "has no spec": one.spec_problem,
+        }
+        for outcome, reason in outcomes.items():
+            if reason:
+                words = reason.replace("|", "\\|")[:200]
+                lines.append(
+                    f"| {one.package} | {one.family} | {one.model} | {outcome} | {words} |"
+                )
+    return lines if len(lines) > 2 else ["There are none."]
+
+
+def read(path: Path) -> list[Result]:
+    """The results so far."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [Result(**json.loads(line)) for line in lines]
+
+
+def run(options: argparse.Namespace) -> None:
+    """Try models, and append what comes of each."""
+    known = {(one.package, one.family, one.model) for one in read(options.results)}
+    families_known = {(package, family) for package, family, _ in known}
+    for package in [options.package] if options.package else PACKAGES:
+        families, builder = PACKAGES[package]
+        for family, names in families().items():
+            if options.families and family not in options.families:
+                continue
+            if not options.all and (package, family) in families_known:
+                continue
+            for name in names if options.all else [smallest(names, builder)]:
+                if (package, family, name) in known:
+                    continue
+                result = tried(package, family, name, options.all)
+                with options.results.open("a") as out:
+                    out.write(json.dumps(asdict(result)) + "\n")
+                print(
+                    f"{package} {family} {name}: {result.parameters / 1e6:.1f} M in {result.tensors} tensors, plain "
+                    f"{result.plain_seconds:.2f} s, recorded {result.recorded_seconds:.2f} s "
+                    f"{result.not_built or result.problem or 'agrees'} {result.spec_problem}",
+                    flush=True,
+                )
+                gc.collect()
 
 
 def main() -> None:
@@ -262,27 +343,20 @@ def main() -> None:
     )
     parser.add_argument("package", nargs="?", choices=list(PACKAGES))
     parser.add_argument("families", nargs="*")
+    parser.add_argument("--results", type=Path, default=Path("vision.jsonl"))
     parser.add_argument("--all", action="store_true", help="record every model, but make none")
+    parser.add_argument(
+        "--table", action="store_true", help="print the page of the results, and try nothing"
+    )
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     import_vision()
-    results = []
-    for package in [options.package] if options.package else PACKAGES:
-        families, builder = PACKAGES[package]
-        for family, names in families().items():
-            if options.families and family not in options.families:
-                continue
-            for name in names if options.all else [smallest(names, builder)]:
-                result = tried(package, family, name, options.all)
-                results.append(result)
-                print(
-                    f"{package} {family} {name}: {result.parameters / 1e6:.1f} M in {result.tensors} tensors, plain "
-                    f"{result.plain_seconds:.2f} s, recorded {result.recorded_seconds:.2f} s "
-                    f"{result.problem or 'agrees'} {result.spec_problem}",
-                    flush=True,
-                )
-                gc.collect()
-    report(results)
+    if options.table:
+        import timm  # noqa: F401  for its version
+
+        print(page(read(options.results)), end="")
+    else:
+        run(options)
 
 
 if __name__ == "__main__":

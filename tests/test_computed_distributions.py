@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,23 @@ def test_orthogonal_of_model_and_file_agree(tmp_path: Path) -> None:
     model = fi.Model([fi.Tensor("w", (48, 40), fi.Orthogonal(1.5), "bfloat16")])
     model.write(tmp_path / "m.safetensors", seed=4)
     assert model.differences(tmp_path / "m.safetensors", seed=4) == []
+
+
+@pytest.mark.parametrize("way", ["call", "make", "write"])
+def test_whole_matrices_are_not_kept(tmp_path: Path, way: str) -> None:
+    """A float64 matrix of 800 x 800 has 5 MB; the module and file hold float32."""
+    model = fi.Model([fi.Tensor("w", (800, 800), fi.Orthogonal())])
+    ways: dict[str, Callable[[int], object]] = {
+        "call": lambda seed: fi.Orthogonal()((800, 800), seed=seed),
+        "make": lambda seed: model.make("w", seed=seed),
+        "write": lambda seed: model.write(tmp_path / "w.safetensors", seed=seed, resume=False),
+    }
+    ways[way](0)  # what is made once
+    tracemalloc.start()
+    ways[way](1)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 800 * 800
 
 
 def test_orthogonal_of_model_and_function_agree() -> None:

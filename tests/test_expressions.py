@@ -14,7 +14,7 @@ import pytest
 import fastinit as fi
 import reference
 from fastinit.expression_tables import expression_from
-from fastinit.expressions import Draw, Known, Norm, Op, Parts, apply_op
+from fastinit.expressions import Cast, Draw, Known, Norm, Op, Parts, apply_op
 from fastinit.initializers import Distribution
 from fastinit.parts import intersect
 
@@ -23,11 +23,16 @@ NORMAL = fi.Normal(0.0, 1.0)
 UNIFORM = fi.Uniform(0.0, 1.0)
 
 
-def draws(number: int = 1, shape: tuple[int, ...] = SHAPE, init: str = "normal") -> np.ndarray:
+def draws(
+    number: int = 1,
+    shape: tuple[int, ...] = SHAPE,
+    init: str = "normal",
+    dtype: str = "float32",
+) -> np.ndarray:
     """The draw of a number, from the NumPy reference; of normals or of uniforms on [0, 1)."""
     key = reference.stream_key(SEED, STREAM if number == 1 else f"{STREAM}#{number}")
     n, (a, b) = int(np.prod(shape)), (0.0, 1.0)
-    return getattr(reference, init)("float32", key, 0, n, a, b).astype(np.float64).reshape(shape)
+    return getattr(reference, init)(dtype, key, 0, n, a, b).astype(np.float64).reshape(shape)
 
 
 def softplus_inverse(dt: Any) -> Any:
@@ -61,6 +66,8 @@ CASES: dict[str, tuple[Distribution, Any]] = {
     "broadcast draw": (Draw(NORMAL, steps=(1, 0)), lambda: draws(shape=(60, 1)) + np.zeros((1, 40))),
     "weight norm": (Op("div", (NORMAL, Norm(NORMAL, SHAPE, (1,)))), lambda: draws() / np.sqrt((draws() ** 2).sum(1, keepdims=True))),
     "norm of columns": (Op("div", (NORMAL, Norm(NORMAL, SHAPE, (0,)))), lambda: draws() / np.sqrt((draws() ** 2).sum(0, keepdims=True))),
+    "copy of float64": (Cast(NORMAL, "float64"), lambda: draws(dtype="float64")),
+    "root of a copy": (Op("sqrt", (Cast(Op("abs", (Draw(NORMAL, 2),)), "float64"),)), lambda: np.sqrt(np.abs(draws(2, dtype="float64")))),
     "norm of all": (Op("div", (NORMAL, Norm(NORMAL, SHAPE, (0, 1)))), lambda: draws() / np.sqrt((draws() ** 2).sum())),
 }  # fmt: skip
 
@@ -292,6 +299,10 @@ def spec_error(tmp_path: Path, init: str) -> str:
         ('{"name": "parts", "base": "zeros", "parts": [{"index": [true], "init": "ones"}]}', "index must have ints, slices"),
         ('{"name": "norm", "of": "ones", "shape": [3], "axes": [1]}', "axes must be"),
         ('{"name": "norm", "of": "ones", "shape": [3], "axes": []}', "a norm of shape \\(3,\\) must broadcast to \\(4,\\)"),
+        ('{"name": "cast", "of": {"name": "normal"}}', "cast needs dtype"),
+        ('{"name": "cast", "of": {"name": "normal"}, "dtype": "float31"}', "dtype must be one of"),
+        ('{"name": "cast", "of": {"name": "normal"}, "dtype": "float4_e2m1fn"}', "dtype must be of whole bytes"),
+        ('{"name": "cast", "of": {"name": "normal"}, "dtype": "int8"}', "int8 takes only constants"),
         ('{"name": "neg", "of": ' * 70 + '"ones"' + "}" * 70, "at most 64 tables within each other"),
     ],
 )  # fmt: skip
@@ -337,3 +348,41 @@ def test_bad_expressions() -> None:
         Known(np.zeros(3), "int8")
     with pytest.raises(ValueError, match="largest finite number"):
         Parts(fi.Constant(0.0), ((np.s_[0:1], fi.Constant(1e9)),))((3,), dtype="float16")
+
+
+def test_casts_to_every_other_dtype_round() -> None:
+    """float32 draws in a tensor of float64, and values of a narrower dtype."""
+    made = Cast(NORMAL, "float32")(SHAPE, seed=SEED, stream=STREAM, dtype="float64")
+    assert np.array_equal(made, draws())
+    made = Cast(Op("mul", (UNIFORM, 3.0)), "float16")(SHAPE, seed=SEED, stream=STREAM)
+    assert np.array_equal(made, (3 * draws(init="uniform")).astype(np.float16))
+
+
+@pytest.mark.parametrize(
+    ("init", "limits"),
+    [
+        (Op("neg", (fi.RandomIntegers(-3, 9),)), (-8, 3)),
+        (Op("abs", (fi.RandomIntegers(-3, 9),)), (0, 8)),
+        (Op("abs", (fi.RandomIntegers(-9, -3),)), (4, 9)),
+        (Op("mul", (fi.RandomIntegers(-3, 9), Draw(fi.RandomIntegers(-5, 2), 2))), (-40, 15)),
+        (Op("sub", (fi.RandomIntegers(0, 9), Draw(fi.RandomIntegers(0, 9), 2))), (-8, 8)),
+        (Op("minimum", (fi.RandomIntegers(0, 9), 4.0)), (0, 4)),
+        (Op("maximum", (fi.RandomIntegers(0, 9), 4.5)), None),
+        (Op("mul", (fi.RandomIntegers(0, 9), 2.0**60)), None),
+        (Op("mul", (UNIFORM, 4.0)), None),
+        (Op("sqrt", (fi.RandomIntegers(0, 9),)), None),
+        (Cast(fi.RandomIntegers(0, 9), "int64"), (0, 8)),
+    ],
+)
+def test_limits_of_arithmetic_of_integers(
+    init: Distribution, limits: tuple[int, int] | None
+) -> None:
+    """Where they are known, integer dtypes have room for all values; elsewhere these are refused."""
+    assert init.limits() == limits  # type: ignore[attr-defined]
+    if limits is None:
+        with pytest.raises(ValueError, match="int64 takes only constants"):
+            fi.Tensor("w", (5,), init, "int64")
+    else:
+        fi.Tensor("w", (5,), init, "int64")
+        values = init((2000,), seed=1, dtype="int16")
+        assert (values.min(), values.max()) == limits

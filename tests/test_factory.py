@@ -65,6 +65,26 @@ def fails(depth=1):
 
 def leaves():
     raise SystemExit(2)
+
+def stops():
+    raise StopIteration
+
+def records():
+    import fastinit.torch
+    with fastinit.torch.record():
+        return nn.Linear(3, 3)
+
+def elsewhere():
+    import os
+    os.chdir("/")
+    return nn.Linear(3, 3)
+
+def draws(package):
+    import random
+    import numpy
+    layer = nn.Linear(3, 3)
+    nn.init.constant_(layer.bias, random.random() if package == "random" else numpy.random.rand())
+    return layer
 """
 #: Its tensors with 2 layers of width 8: shapes, standard deviations. The head is tied to the embedding.
 EXPECTED = {
@@ -201,6 +221,8 @@ def test_values_of_arguments(folder: Path, capsys: pytest.CaptureFixture[str]) -
         ("gpt_file:GPT", {"width": -8}, ValueError, r"gpt_file\.py, line \d+ in __init__: RuntimeError: "),
         ("gpt_file:fails", {"depth": 3}, ValueError, r"gpt_file\.py, line 45 in fails: KeyError: 'missing'"),
         ("gpt_file:leaves", {}, ValueError, r"gpt_file\.py, line 48 in leaves: SystemExit: 2"),
+        ("gpt_file:stops", {}, ValueError, r"gpt_file\.py, line 51 in stops: StopIteration$"),
+        ("gpt_file:records", {}, ValueError, r"gpt_file\.py, line 55 in records: RuntimeError: record\(\) must not be"),
         ("broken:GPT", {}, ValueError, r"SyntaxError: invalid syntax \(broken\.py, line 3\)"),
         ("needs:GPT", {}, ValueError, r"needs\.py, line 2: ModuleNotFoundError: No module named 'no_such_package'"),
     ],
@@ -221,6 +243,21 @@ def test_errors_name_the_factory_and_the_line(
     done = capsys.readouterr()
     assert done.err.startswith(f"fastinit: {source}: ")
     assert (done.out, done.err.count("\n")) == ("", 1)
+
+
+def test_the_current_folder_is_that_of_the_user_afterwards(folder: Path) -> None:
+    """Where the code changed it, a relative output would be written elsewhere."""
+    assert main(["model", "gpt_file:elsewhere", "--seed", "3", "-o", "a.safetensors"]) == 0
+    assert (folder / "a.safetensors").exists()
+
+
+@pytest.mark.parametrize("package", ["numpy.random", "random"])
+def test_draws_that_no_seed_sets_are_said(folder: Path, package: str) -> None:
+    match = (
+        f"^gpt_file:draws: its code draws from {package}, which the seed of a model does not set"
+    )
+    with pytest.warns(UserWarning, match=match):
+        fi.Model.load("gpt_file:draws", arguments={"package": package})
 
 
 def test_arguments_are_for_factories_alone(

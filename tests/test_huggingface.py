@@ -322,12 +322,23 @@ def test_code_from_elsewhere_is_refused(tmp_path: Path) -> None:
     )
 
 
+def test_transformers_own_class_stands_for_code_from_elsewhere(tmp_path: Path) -> None:
+    """As in the config of DeepSeek-V3: its code is not run, which is said; names of tokenizers do not matter."""
+    values = {"model_type": "llama", **SMALL, "architectures": ["LlamaForCausalLM"]}
+    plain = read(tmp_path, values)
+    with pytest.warns(UserWarning, match="code that auto_map names is never run: the model is LlamaForCausalLM of transformers 5"):  # fmt: skip
+        found = read(tmp_path, {**values, "auto_map": {"AutoModelForCausalLM": "mine.Mine"}})
+    assert found.tensors == plain.tensors
+    read(tmp_path, {**values, "auto_map": {"AutoTokenizer": ["mine.Tokenizer", None]}})
+
+
 def test_unknown_classes_are_refused(tmp_path: Path) -> None:
     bert = {"model_type": "bert", **SMALL}
     refused(tmp_path, {**bert, "architectures": ["BertForMaskedML"]}, ValueError, r"architectures\[0\] must be a model class .* near names: 'BertForMaskedLM'")  # fmt: skip
     refused(
         tmp_path, {**bert, "architectures": ["BertConfig"]}, ValueError, "must be a model class"
     )
+    refused(tmp_path, {"model_type": "t5", "architectures": ["WithLM"]}, ValueError, "got 'WithLM'; expected one of T5Model, .*T5ForConditionalGeneration")  # fmt: skip
     refused(tmp_path, {**bert, "architectures": ["GPT2Model"]}, ValueError, "GPT2Model, takes a GPT2Config; model_type 'bert' gives a BertConfig")  # fmt: skip
     refused(
         tmp_path,
@@ -351,6 +362,7 @@ def test_constructors_that_fail_are_named(tmp_path: Path) -> None:
     refused(tmp_path, {"model_type": "bert", **SMALL, "num_attention_heads": 5}, ValueError, "transformers cannot build BertModel: ValueError: .*attention heads")  # fmt: skip
     refused(tmp_path, {"model_type": "bert", "hidden_size": "wide"}, ValueError, "transformers cannot build the config of model_type 'bert'")  # fmt: skip
     refused(tmp_path, {"model_type": "bert", **SMALL, "dtype": "float99"}, ValueError, "float99")
+    refused(tmp_path, {"model_type": "bert", **SMALL, "vocab_size": 10**25}, ValueError, "BertModel: TypeError: .*Overflow when unpacking long long$")  # fmt: skip
 
 
 def test_the_network_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

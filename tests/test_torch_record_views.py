@@ -82,3 +82,33 @@ def test_joined_and_interleaved_tensors_of_any_size() -> None:
     made = fi.Model([part]).make("rows", index=(1, slice(0, 8), slice(0, 4)), seed=0)
     up = fi.Model([expected]).make("up", index=(1, slice(0, 4), slice(0, 4)), seed=0)
     assert (made[1::2] == up).all()
+
+
+def test_identities_of_any_size_are_a_line_of_a_spec() -> None:
+    with record():
+        module = nn.Module()
+        module.eye = nn.Parameter(nn.init.eye_(torch.empty(300, 290)))
+        module.made = nn.Parameter(torch.eye(300))
+        module.dirac = nn.Parameter(nn.init.dirac_(torch.empty(300, 300, 3)))
+        module.small = nn.Parameter(nn.init.eye_(torch.zeros(8, 8)))
+    assert [tensor.init for tensor in recorded_tensors(module)] == [
+        fi.Identity(), fi.Identity(), fi.Dirac(), fi.Identity(),
+    ]  # fmt: skip
+    init_module_(module, seed=0)
+    assert torch.equal(module.eye, torch.eye(300, 290))
+    assert torch.equal(module.made, torch.eye(300))
+    assert torch.equal(module.small, torch.eye(8))
+    assert torch.equal(module.dirac[:, :, 1], torch.eye(300))
+    assert module.dirac.sum() == 300
+
+
+def test_reshaped_copies_of_constants_are_constants() -> None:
+    """The zero biases of a fused qkv whose rows are permuted for rotary positions."""
+    with record():
+        layer = nn.Linear(8, 24)
+        nn.init.zeros_(layer.bias)
+        q, k, v = layer.bias.detach().chunk(3)
+        rotary = [part.view(2, 2, 2).transpose(1, 2).reshape(8) for part in (q, k)]
+        joined = torch.cat([*rotary, v])
+    (tensor,) = recorded_tensors(layer, tensors={"qkv": joined})
+    assert (fi.Model([tensor]).make("qkv", seed=0) == 0).all()

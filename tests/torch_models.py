@@ -294,6 +294,7 @@ RWKV_RATIOS = np.arange(32) / 32
         "*.key.weight": Orthogonal(0.1),
         "*.output.weight": ZEROS,
         "*.receptance.weight": Orthogonal(1.0),
+        "*.mixes": Parts(tuple((i, Orthogonal(0.1)) for i in range(3))),
         "head.weight": Orthogonal(0.5 * math.sqrt(64 / 32)),
     },
 )
@@ -343,6 +344,9 @@ class RWKVBlock(nn.Module):
         self.key = nn.Linear(width, width, bias=False)
         self.receptance = nn.Linear(width, width, bias=False)
         self.output = nn.Linear(width, width, bias=False)
+        self.mixes = nn.Parameter(torch.zeros(3, width // 2, width))
+        for mix in self.mixes:
+            nn.init.orthogonal_(mix, gain=0.1)
 
 
 FORGET = Values([0.0] * 40 + [1.0] * 40 + [0.0] * 80)
@@ -768,6 +772,105 @@ class Diffusion(nn.Module):
         self.register_buffer("pairs", grid[0] - grid[1])
 
 
+class EqualisedLinear(nn.Module):
+    def __init__(self, inputs: int, outputs: int, rate: float = 1.0, bias: float = 0.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn([outputs, inputs]) / rate)
+        self.bias = nn.Parameter(torch.full([outputs], np.float32(bias)))
+        self.gain = rate / np.sqrt(inputs)
+
+
+BLUR = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64 * 4
+
+
+@case(
+    "stylegan",
+    {
+        "ema.*": Relation(lambda t, n: t[n] - t[n.replace("ema", "net")]),
+        "net.mapping.weight": normal(1 / 0.01),
+        "net.affine.bias": ONES,
+        "net.kernel": normal(1.0, plain=False),
+        "net.noise": normal(1.0),
+        "net.const": normal(1.0),
+        "net.affine.weight": normal(1.0),
+        "net.filter": Values(BLUR),
+        "*": ZEROS,
+    },
+)
+class StyleGAN(nn.Module):
+    """Equalised learning rates: weights of std 1 over the rate; channels last; a copy for the moving average."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Module()
+        self.net.mapping = EqualisedLinear(32, 32, rate=0.01)
+        self.net.affine = EqualisedLinear(32, 16, bias=1)
+        kernel = torch.randn([24, 16, 3, 3]).to(memory_format=torch.channels_last)
+        self.net.kernel = nn.Parameter(kernel)
+        self.net.const = nn.Parameter(torch.randn([16, 4, 4]))
+        self.net.strength = nn.Parameter(torch.zeros([]))
+        self.net.register_buffer("noise", torch.randn([8, 8]))
+        taps = torch.as_tensor([1, 3, 3, 1], dtype=torch.float32)
+        taps = taps.ger(taps)
+        taps /= taps.sum()
+        self.net.register_buffer("filter", taps.flip(list(range(taps.ndim))) * 4)
+        self.ema = copy.deepcopy(self.net).eval().requires_grad_(False)
+
+
+@case(
+    "mamba 2",
+    {
+        "A_log": Through(torch.exp, uniform(1.0, 16.0, plain=False)),
+        "dt_bias": Through(nn.functional.softplus, log_uniform(DT_LOW, DT_HIGH)),
+        "D": ONES,
+        "in_proj.weight": torch_linear(32),
+        "conv1d.*": torch_linear(4),
+    },
+)
+class Mamba2(nn.Module):
+    """Decays drawn from U[1, 16), kept as logarithms."""
+
+    def __init__(self, width: int = 32, heads: int = 64) -> None:
+        super().__init__()
+        self.in_proj = nn.Linear(width, 4 * width, bias=False)
+        self.conv1d = nn.Conv1d(2 * width, 2 * width, 4, groups=2 * width)
+        dt = torch.exp(
+            torch.rand(heads) * (math.log(DT_HIGH) - math.log(DT_LOW)) + math.log(DT_LOW)
+        )
+        dt = torch.clamp(dt, min=1e-4)
+        self.dt_bias = nn.Parameter(dt + torch.log(-torch.expm1(-dt)))
+        self.A_log = nn.Parameter(torch.log(torch.empty(heads).uniform_(1, 16)))
+        self.D = nn.Parameter(torch.ones(heads))
+
+
+@case(
+    "t-fixup",
+    {
+        "*norm*.weight": ONES,
+        "*norm*.bias": ZEROS,
+        "*self_attn.in_proj_bias": ZEROS,
+        "*out_proj.bias": ZEROS,
+        "*in_proj_weight": Parts(((np.s_[:64], xavier(32, 96)), (np.s_[64:], Spread(0.0, 0.67 * 4**-0.25 * math.sqrt(2 * 2 / (32 + 96))))),),
+        "*out_proj.weight": uniform(0.67 * 4**-0.25 * 32**-0.5),
+        "*linear1.weight": uniform(0.67 * 4**-0.25 * 32**-0.5),
+        "*linear2.weight": uniform(0.67 * 4**-0.25 * 64**-0.5),
+        "linear1.bias": torch_linear(32),
+        "linear2.bias": torch_linear(64),
+    },
+)  # fmt: skip
+def t_fixup() -> nn.Module:
+    """Matrices scaled by 0.67 N^(-1/4), values by sqrt(2) more, through a state_dict; the values' rows drawn again."""
+    layer = nn.TransformerEncoderLayer(32, 4, 64)
+    state = {}
+    for name, p in layer.state_dict().items():
+        scaled = name in ("linear1.weight", "linear2.weight", "self_attn.out_proj.weight")
+        state[name] = 0.67 * 4**-0.25 * p if scaled else p
+    layer.load_state_dict(state)
+    values = layer.self_attn.in_proj_weight.data[64:]
+    nn.init.normal_(values, std=0.67 * 4**-0.25 * math.sqrt(2 * 2 / (32 + 96)))
+    return layer
+
+
 # What PyTorch itself offers
 
 
@@ -1132,7 +1235,6 @@ def padding() -> nn.Module:
         "like": normal(1.0),
         "dropped": Through(lambda t: t / 2, Coins(0.5)),
     },
-    not_in_spec="signs",
 )
 class RandomFunctions(nn.Module):
     """Draws other than normal and uniform ones."""
@@ -1357,7 +1459,7 @@ REFUSED: dict[str, Callable[[], Tensor]] = {
     "geometric_": lambda: torch.empty(64).geometric_(0.5),
     "poisson": lambda: torch.poisson(torch.full((64,), 3.0)),
     "multinomial": lambda: torch.multinomial(torch.ones(64), 4),
-    "randn": lambda: torch.randn(30, 8, dtype=torch.cfloat),
+    "normal_": lambda: torch.empty(30, 8, dtype=torch.cfloat).normal_(1.0),
     "no values": lambda: torch.empty(30, 8),
 }
 

@@ -34,10 +34,13 @@ class Evaluation:
         Those of the tensor.
     real : {"float32", "float64"}
         The dtype of draws.
+    wholes : Wholes, optional
+        Where whole tensors are kept: by default with those of other boxes of the same tensors.
     """
 
-    def __init__(self, seed: int, stream: Stream, real: str) -> None:
+    def __init__(self, seed: int, stream: Stream, real: str, wholes: Wholes | None = None) -> None:
         self.seed, self.stream, self.real = seed, stream, real
+        self._wholes = _wholes if wholes is None else wholes
         # The expression is kept beside its values: another one could get its id.
         self._values: dict[Hashable, tuple[Distribution, NDArray[Any]]] = {}
 
@@ -48,7 +51,7 @@ class Evaluation:
     def of(self, number: int, stream: Stream | None = None) -> Evaluation:
         """The evaluation of what takes this draw for the only one."""
         stream = numbered(self.stream if stream is None else stream, number)
-        return Evaluation(self.seed, stream, self.real)
+        return Evaluation(self.seed, stream, self.real, self._wholes)
 
     def values(
         self, distribution: Distribution, shape: tuple[int, ...], ranges: Ranges
@@ -69,14 +72,18 @@ class Evaluation:
     ) -> NDArray[np.float64]:
         """What needs all elements of a tensor, computed once for all its boxes."""
         key = (self.key(1), self.stream, self.real, distribution, shape)
-        return _wholes.get(key, make)
+        return self._wholes.get(key, make)
+
+    def with_real(self, real: str) -> Evaluation:
+        """The same with draws of a dtype."""
+        return self if real == self.real else Evaluation(self.seed, self.stream, real)
 
     def in_box(self) -> Evaluation:
         """The same without values: those of another box, or of another thread, follow."""
-        return Evaluation(self.seed, self.stream, self.real)
+        return Evaluation(self.seed, self.stream, self.real, self._wholes)
 
 
-class _Wholes:
+class Wholes:
     """The last whole tensors, one for each thread that may be at work on another; others wait for who computes one."""
 
     def __init__(self) -> None:
@@ -95,8 +102,18 @@ class _Wholes:
                 made.append(make())
             return made[0]
 
+    def clear(self) -> None:
+        """Let go of the memory."""
+        with self._lock:
+            self._entries.clear()
 
-_wholes = _Wholes()
+
+_wholes = Wholes()
+
+
+def forget_wholes() -> None:
+    """Let go of the whole tensors that boxes needed."""
+    _wholes.clear()
 
 
 class Prepared:
@@ -126,10 +143,12 @@ class Prepared:
 
         Its items are taken to be of the dtype, whatever NumPy calls them.
         """
-        evaluation = Evaluation(seed, stream, self.real)
         ranges, whole = box.ranges, box.view(out)
         if not out.size:
             return
+        # No other box needs what the box of all elements does.
+        wholes = Wholes() if whole.size == math.prod(shape) else None
+        evaluation = Evaluation(seed, stream, self.real, wholes)
 
         @_kernel.in_default_arithmetic
         def fill_part(part: tuple[slice, ...]) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fastinit.checks import check_int, shown
 from fastinit.dtypes import stored_dtype
-from fastinit.expressions import BINARY, UNARY, Draw, Known, Norm, Op, Parts
+from fastinit.expressions import BINARY, UNARY, Cast, Draw, Known, Norm, Op, Parts
 from fastinit.initializers import Computed, Distribution, Initializer, integer_limits
 from fastinit.rounding import encode
 
@@ -36,13 +36,14 @@ KEYS = {
     "known": "dtype | values shape packed",
     "parts": "base parts |",
     "norm": "of shape axes |",
+    "cast": "of dtype |",
     **dict.fromkeys((*UNARY, *BINARY), "of |"),
 }
 
 
 def is_expression(init: object) -> bool:
     """Whether an initializer has a table of its own form."""
-    return isinstance(init, (Draw, Known, Op, Parts, Norm))
+    return isinstance(init, (Draw, Known, Op, Parts, Norm, Cast))
 
 
 def expression_table(init: Initializer, nested: ToTable) -> dict[str, Any]:
@@ -62,6 +63,8 @@ def expression_table(init: Initializer, nested: ToTable) -> dict[str, Any]:
             return {"name": "parts", "base": nested(base), "parts": listed}
         case Norm(of, shape, axes):
             return {"name": "norm", "of": nested(of), "shape": list(shape), "axes": list(axes)}
+        case Cast(of, dtype):
+            return {"name": "cast", "of": nested(of), "dtype": dtype}
         case Known():
             return _known_table(init)
     raise TypeError(f"expected an expression, got {shown(init)}")
@@ -89,6 +92,8 @@ def expression_from(table: Mapping[str, Any], nested: FromTable) -> Computed:
     if name == "norm":
         shape, axes = (tuple(_list(key, table[key])) for key in ("shape", "axes"))
         return Norm(distribution(table["of"]), shape, axes)
+    if name == "cast":
+        return Cast(distribution(table["of"]), table["dtype"])
     if name == "parts":
         parts = []
         for part in _list("parts", table["parts"]):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,10 +19,18 @@ from fastinit.dtypes import constant_value, stored_dtype
 from fastinit.fill import Array, c_strides
 from fastinit.folding import fold
 from fastinit.initializers import Computed, Constant, Distribution, positions
-from fastinit.parts import Norm, Parts, check_broadcast, check_dtype, check_operand
+from fastinit.parts import (
+    Cast,
+    Norm,
+    Parts,
+    check_broadcast,
+    check_dtype,
+    check_operand,
+    limits_of,
+)
 from fastinit.rounding import decode
 
-__all__ = ["Computed", "Draw", "Known", "Norm", "Op", "Parts", "apply_op"]
+__all__ = ["Cast", "Computed", "Draw", "Known", "Norm", "Op", "Parts", "apply_op"]
 
 #: The operations of one operand, and those of two.
 UNARY: dict[str, Any] = {
@@ -43,6 +53,18 @@ BINARY: dict[str, Any] = {
     "maximum": np.maximum,
     "less": np.less,
 }
+#: Those whose result is an integer where all operands are: extremes are at extremes, but for abs.
+_OF_INTEGERS: dict[str, Callable[..., int]] = {
+    "neg": operator.neg,
+    "abs": abs,
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "minimum": min,
+    "maximum": max,
+}
+#: Up to which float64 has every integer.
+MOST_EXACT = 2**53
 #: Operations whose loops NumPy chooses by the layout of memory: they get contiguous operands, whatever the box.
 _CALLED = {"exp", "expm1", "log", "log1p", "pow"}
 
@@ -107,6 +129,9 @@ class Draw(Computed):
 
     def check_dtype(self, dtype: str) -> None:
         check_dtype(self.of, dtype)
+
+    def limits(self) -> tuple[int, int] | None:
+        return limits_of(self.of)
 
     def compute(
         self, shape: tuple[int, ...], ranges: Ranges, evaluation: Evaluation
@@ -255,7 +280,18 @@ class Op(Computed):
         return self
 
     def limits(self) -> tuple[int, int] | None:
-        return (0, 1) if self.name == "less" else None
+        if self.name == "less":
+            return 0, 1
+        given = [limits_of(x) for x in self.operands]
+        if self.name not in _OF_INTEGERS or None in given:
+            return None
+        ends = [x for pair in given if pair for x in pair]
+        made = [_OF_INTEGERS[self.name](*some) for some in itertools.product(*filter(None, given))]
+        if self.name == "abs" and min(ends) < 0 < max(ends):
+            made.append(0)
+        if max(map(abs, ends + made)) > MOST_EXACT:
+            return None
+        return min(made), max(made)
 
     def compute(
         self, shape: tuple[int, ...], ranges: Ranges, evaluation: Evaluation

@@ -5,13 +5,18 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import pickle
 import pkgutil
+import random
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from fastinit.checks import shortened, shown, without_middle
 from fastinit.rules import near_words
@@ -49,16 +54,36 @@ def factory_tensors(source: str, arguments: Mapping[str, Any]) -> list[Tensor]:
         factory = _find(source)
         _check_arguments(source, factory, arguments)
         with _naming_lines(source), fit.record():
+            before = _generators()
             module = factory(**arguments)
+            after = _generators()
         if not _is_module(module):
             raise TypeError(
                 f"{source}: must return a torch.nn.Module, got {shown(module)} of type "
                 f"{type(module).__name__}"
             )
+        _warn_of_draws([name for name in before if before[name] != after[name]], source)
         try:
             return fit.recorded_tensors(module)
         except (ValueError, TypeError) as error:
             raise type(error)(f"{source}: {error}") from error
+
+
+def _generators() -> dict[str, bytes]:
+    """The states of the generators whose draws become known values, since they are not PyTorch's."""
+    of_numpy = np.random.get_state(legacy=False)  # noqa: NPY002
+    return {"numpy.random": pickle.dumps(of_numpy), "random": pickle.dumps(random.getstate())}
+
+
+def _warn_of_draws(names: list[str], source: str) -> None:
+    """Warn where a factory used generators that are not recorded: their values are known values of one run."""
+    if names:
+        warnings.warn(
+            f"{source}: its code draws from {' and '.join(names)}, which the seed of a model does not set: tensors "
+            "with such values differ from run to run, unless the code seeds that generator; draw with PyTorch instead",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def module_tensors(module: Any) -> list[Tensor]:
@@ -79,13 +104,14 @@ def _is_module(value: Any) -> bool:
 
 @contextmanager
 def _current_folder_first() -> Iterator[None]:
-    """Have modules of the current folder imported, as ``python -m`` does."""
+    """Have modules of the current folder imported, as ``python -m`` does; code that leaves the folder is led back."""
     folder = os.getcwd()
     sys.path.insert(0, folder)
     importlib.invalidate_caches()  # a file that was just written is found
     try:
         yield
     finally:
+        os.chdir(folder)  # outputs are relative to it
         with suppress(ValueError):
             sys.path.remove(folder)
 
@@ -157,18 +183,20 @@ def _naming_lines(source: str) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:
-        kind = type(error).__name__
-        raise ValueError(f"{source}: {_line(error)}{kind}: {error}") from error
+        why = f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise ValueError(f"{source}: {_line(error)}{why}") from error
 
 
 def _line(error: BaseException) -> str:
-    """The last line of a traceback that is not of this package, of PyTorch or of the import system."""
+    """The last line of a traceback that is not of this package, of PyTorch or of Python's standard library."""
     import torch
 
     ours = tuple(f"{Path(file).parent}{os.sep}" for file in (__file__, torch.__file__))
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [
-        frame for frame in frames if not frame.filename.startswith((*ours, "<frozen ", _IMPORTLIB))
+        frame
+        for frame in frames
+        if not frame.filename.startswith((*ours, "<frozen ")) and not _is_of_python(frame.filename)
     ]
     if not theirs:
         return ""
@@ -179,7 +207,14 @@ def _line(error: BaseException) -> str:
     return f"{file}, line {last.lineno}{inside}: "
 
 
-_IMPORTLIB = f"{Path(importlib.__file__).parent}{os.sep}"
+_PYTHON = f"{Path(os.__file__).parent}{os.sep}"
+
+
+def _is_of_python(file: str) -> bool:
+    """Whether a file is of Python's standard library, such as contextlib, and of no package within its folder."""
+    return file.startswith(_PYTHON) and not {"site-packages", "dist-packages"} & set(
+        Path(file.removeprefix(_PYTHON)).parts
+    )
 
 
 def check_factory_arguments(source: object, arguments: object) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import inspect
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,6 +70,12 @@ def read_config(
     tiny : bool
         Make the sizes small, and keep the architecture: 20 MB at most.
 
+    Warns
+    -----
+    UserWarning
+        The config names code of its own for the model (``auto_map``), and transformers has a class
+        of that name and type, which is used instead.
+
     Raises
     ------
     ImportError
@@ -83,6 +90,7 @@ def read_config(
     with _offline():
         config = _parsed(values)
         model_class = _model_class(config, head, values)
+        _warn_of_auto_map(values, model_class)
         if tiny:
             config = _tiny(model_class, config)
         return pretrained(recorded_model(model_class, config))
@@ -171,6 +179,17 @@ def _about_auto_map(values: Mapping[str, Any]) -> str:
     return f". Its auto_map, {shown(values['auto_map'])}, names code outside of transformers, which is never run"
 
 
+def _warn_of_auto_map(values: Mapping[str, Any], model_class: Any) -> None:
+    """Say that the class of transformers stands for code that the config names, whose model may be another."""
+    table = values.get("auto_map")
+    if isinstance(table, dict) and any(f"{key}".startswith("AutoModel") for key in table):
+        warnings.warn(
+            f"the code that auto_map names is never run: the model is {model_class.__name__} of transformers {_version()}",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
 def _version() -> str:
     import transformers
 
@@ -183,10 +202,17 @@ def _named(what: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise ImportError(f"{what} needs another package: {str(error).strip()}") from error
+        raise ImportError(f"{what} needs another package: {_sentences(error)}") from error
     except Exception as error:
         kind = type(error).__name__
-        raise ValueError(f"transformers cannot build {what}: {kind}: {error}") from error
+        raise ValueError(
+            f"transformers cannot build {what}: {kind}: {_sentences(error)}"
+        ) from error
+
+
+def _sentences(error: Exception) -> str:
+    """What an error says, on one line, without the stack of C++ that PyTorch appends."""
+    return " ".join(str(error).partition("\nException raised from")[0].split())
 
 
 # Classes.
@@ -274,15 +300,16 @@ def _modeling(config: Any) -> Any:
 def _class_of_name(config: Any, name: str, argument: str, more: str = "") -> Any:
     import transformers
 
+    classes = model_classes(config)
     found: Any = getattr(transformers, name, None) or getattr(_modeling(config), name, None)
     if hasattr(found, "_backends"):  # what stands for a class whose packages are missing
         raise ImportError(f"{name} needs other packages: {', '.join(found._backends)}")
     if not _is_model(found):
+        known = near_words(name, classes) or f"; expected one of {', '.join(classes)}"
         raise ValueError(
-            f"{argument} must be a model class of transformers {_version()}, got {shown(name)}"
-            f"{near_words(name, model_classes(config))}{more}"
+            f"{argument} must be a model class of transformers {_version()}, got {shown(name)}{known}{more}"
         )
-    expected, classes = found.config_class, model_classes(config)
+    expected = found.config_class
     if name not in classes and inspect.isclass(expected) and not isinstance(config, expected):
         raise ValueError(
             f"{argument}, {name}, takes a {expected.__name__}; model_type {config.model_type!r} gives a "

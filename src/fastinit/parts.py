@@ -1,4 +1,4 @@
-"""Parts of tensors with distributions of their own, and norms: the expressions that are not element by element."""
+"""Expressions besides arithmetic: parts of tensors with distributions of their own, norms, and casts."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from fastinit._kernel import DTYPE_SIZES
 from fastinit.checks import check_int, shown
 from fastinit.computed import BOX, Evaluation, Ranges, take
-from fastinit.dtypes import constant_bytes, stored_dtype
+from fastinit.dtypes import constant_bytes, constant_value, stored_dtype
 from fastinit.fans import normalize_shape
 from fastinit.fill import Array, Index, select_box
 from fastinit.initializers import Computed, Distribution, prepare
+from fastinit.rounding import decode
 
 
 def check_dtype(distribution: Distribution, dtype: str) -> None:
@@ -27,6 +28,14 @@ def check_dtype(distribution: Distribution, dtype: str) -> None:
         prepare(distribution, (), dtype)
     else:
         constant_bytes(stored_dtype(dtype), distribution)
+
+
+def limits_of(operand: Distribution | float) -> tuple[int, int] | None:
+    """The least and the largest value where all are integers; None otherwise."""
+    if isinstance(operand, Computed):
+        return operand.limits()
+    value = operand if isinstance(operand, float) else constant_value(operand)
+    return None if value is None or not value.is_integer() else (int(value), int(value))
 
 
 def check_broadcast(name: str, shape: tuple[int, ...], wanted: Sequence[int]) -> None:
@@ -232,3 +241,42 @@ def _sum_last(values: NDArray[Any], kept: int) -> NDArray[np.float64]:
         squares = np.concatenate((squares[..., :half] + squares[..., half : 2 * half], rest), -1)
     sums: NDArray[np.float64] = squares.sum(axis=-1)
     return sums
+
+
+@dataclass(frozen=True, slots=True)
+class Cast(Computed):
+    """The values that a tensor of another dtype has: draws of that dtype, rounded to it.
+
+    A tensor of float64 draws other values from its stream than one of the other dtypes, so a copy
+    between them needs the dtype of its source.
+
+    Parameters
+    ----------
+    of : Distribution
+    dtype : str
+        That safetensors has, of whole bytes.
+    """
+
+    of: Distribution
+    dtype: str
+
+    def __post_init__(self) -> None:
+        check_operand("of", self.of)
+        if stored_dtype(self.dtype).bits < 8:
+            raise ValueError(f"dtype must be of whole bytes, got {self.dtype}")
+
+    def resolve(self, shape: Sequence[int]) -> Distribution:
+        check_dtype(self.of, self.dtype)
+        self.of.resolve(shape)
+        return self
+
+    def limits(self) -> tuple[int, int] | None:
+        return limits_of(self.of)
+
+    def compute(
+        self, shape: tuple[int, ...], ranges: Ranges, evaluation: Evaluation
+    ) -> NDArray[Any]:
+        bits = np.empty([len(r) for r in ranges], f"u{stored_dtype(self.dtype).bits // 8}")
+        real = "float64" if self.dtype == "float64" else "float32"
+        self.of.paint(bits, shape, ranges, evaluation.with_real(real), self.dtype)
+        return decode(bits, self.dtype)

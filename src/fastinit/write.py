@@ -28,7 +28,7 @@ import numpy as np
 
 from fastinit import _kernel
 from fastinit.checks import check_callback, check_int, readable_bytes, shortened
-from fastinit.computed import Prepared, flat_boxes
+from fastinit.computed import Prepared, flat_boxes, forget_wholes
 from fastinit.dtypes import constant_bytes, stored_dtype
 from fastinit.files import RAW_INDEX, Layout, is_index
 from fastinit.fill import Array, c_strides, fill_strided, merge, stream_order
@@ -276,6 +276,7 @@ class Output:
                     raise  # else another process with the same part was faster, and has ended the output
         finally:
             state.close()
+            forget_wholes()
         return True
 
     def _check_space(self, working: Path) -> None:

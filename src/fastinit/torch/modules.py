@@ -16,7 +16,7 @@ from fastinit.rules import check_fans, check_matches
 from fastinit.streams import Seed, seed_value
 from fastinit.torch.hooks import find_hooks, reset_of, run_hooks
 from fastinit.torch.memory import DTYPES, fill_tensor, is_fake, local_part, zero_row_
-from fastinit.torch.recording import current_recorder
+from fastinit.torch.recording import current_recorder, unwatched
 from fastinit.torch.replay import Replay
 from fastinit.torch.slots import Slot, axes_of, clean, find_buffers, find_slots
 from fastinit.torch.trust import check_reachable, check_trusted
@@ -279,6 +279,9 @@ def _materialise(module: nn.Module, parameters: Sequence[Slot], buffers: Sequenc
     new = {slot.name: slot.tensor for slot in parameters if not slot.alias}
     for name, tensor in new.items():
         vars(tensor).update(vars(old[name]))
+        cls = type(old[name])
+        if type(tensor) is nn.Parameter and issubclass(cls, nn.Parameter):
+            tensor.__class__ = unwatched(cls)
     for slot in parameters:
         slot.owner._parameters[slot.leaf] = new[slot.name]
     first = {slot.name: slot.tensor for slot in buffers if not slot.alias}

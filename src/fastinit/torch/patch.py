@@ -18,7 +18,13 @@ from fastinit.initializers import Distribution
 from fastinit.torch import init
 from fastinit.torch.init import ORIGINAL, PUBLIC, SAMPLING, initializer_of
 from fastinit.torch.memory import is_plain
-from fastinit.torch.recording import Recording, current_recorder, known_normal, known_uniform
+from fastinit.torch.recording import (
+    Recording,
+    current_recorder,
+    known_normal,
+    known_uniform,
+    memory_of,
+)
 
 _lock = threading.Lock()
 _depth = 0  # of contexts in which the functions have other code
@@ -98,6 +104,7 @@ def fastinit_call(name: str, arguments: dict[str, Any]) -> Tensor:
     recorder = current_recorder.get()
     if recorder is not None:
         return _record(recorder, name, arguments)
+    _refuse_recorded(arguments["tensor"])
     if not _sampling or name not in SAMPLING:
         return ORIGINAL[name](**arguments)
     if name in _TAKEN and has_torch_function_variadic(arguments["tensor"]):
@@ -105,6 +112,14 @@ def fastinit_call(name: str, arguments: dict[str, Any]) -> Tensor:
     face: Any = getattr(init, name)
     made: Tensor = face(**arguments)
     return made
+
+
+def _refuse_recorded(tensor: Any) -> None:
+    """Refuse a tensor that is recorded elsewhere: nothing would come of it."""
+    if isinstance(tensor, Tensor) and tensor.is_meta and memory_of(tensor) is not None:
+        raise RuntimeError(
+            "a recorded tensor must be initialised in the thread that records it, within record()"
+        )
 
 
 def _record(recorder: Recording, name: str, arguments: dict[str, Any]) -> Tensor:
@@ -134,9 +149,9 @@ def _record_whole(
             return init.sparse_(whole, sparsity, std, seed=seed, stream=stream)
 
         return recorder.run(tensor, name, run)
-    if name == "eye_" and tensor.dim() == 2 and tensor.is_meta:
+    if name == "eye_" and tensor.dim() == 2:
         return recorder.make(tensor, Identity())
-    if name == "dirac_" and tensor.dim() in (3, 4, 5) and tensor.is_meta:
+    if name == "dirac_" and tensor.dim() in (3, 4, 5):
         return recorder.make(tensor, Dirac(arguments["groups"]))
     return None
 

@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode
 from torch.utils._device import DeviceContext
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 
-from fastinit.distributions import Exponential, Orthogonal, RandomIntegers
+from fastinit.distributions import Exponential, Identity, Orthogonal, RandomIntegers
 from fastinit.initializers import Distribution, Normal, Uniform
 from fastinit.torch.memory import is_dtensor, is_plain
 from fastinit.torch.patch import recorded_by
@@ -47,9 +47,11 @@ from fastinit.torch.recording import (
     known_normal,
     known_uniform,
     memory_of,
+    new_memory,
     reads_of,
     set_memory,
     tensors_in,
+    version_of,
     watch,
 )
 from fastinit.torch.replay import realise
@@ -171,6 +173,8 @@ COPIES = {
     "detach_copy",
     "view_copy",
 }
+#: Views that only mark a tensor as the conjugate or the negative of its memory, and the functions that compute it.
+MARKS = {"_conj": aten._conj_physical.default, "_neg_view": aten.neg.default}
 #: Functions whose results have the elements of several tensors one after the other.
 JOINS = {"cat", "stack", "concat"}
 
@@ -227,16 +231,28 @@ class Recorder(TorchDispatchMode):
             return self._make(plan, func, args, kwargs)
         if plan.name.endswith("_like") or plan.name.startswith(("new_", "empty")):
             return self._make_like(plan, func, args, kwargs)
+        if plan.name == "resize_" and math.prod(args[1]) > args[0].numel():
+            raise RuntimeError(f"{plan.name} to more elements cannot be recorded{_where()}")
         if all(_is_known(tensor) for tensor in tensors):
+            if plan.name == "_to_copy" and kwargs.get("device") == _META:
+                return self._compute(plan, func, args, kwargs)  # autograd moves known gradients
             return func(*args, **kwargs)
+        if plan.name == "native_batch_norm" and args[3] is not None and args[5]:
+            func = (
+                aten._native_batch_norm_legit.default
+            )  # which says that it changes its statistics
+            plan = plan_of(func)
         if plan.changes_view or plan.name == "set_":
-            if plan.name == "resize_":
+            if plan.name == "resize_" and tuple(args[1]) != tuple(args[0].shape):
                 raise RuntimeError(f"{plan.name} cannot be recorded{_where()}")
             return func(*args, **kwargs)
         if plan.name in ("fill_", "zero_") and len(tensors) == 1:
             return self._fill(args[0], 0 if plan.name == "zero_" else args[1])
         if plan.changes or plan.changed_keywords:
             return self._change(plan, func, args, kwargs)
+        if plan.name in MARKS:
+            func = MARKS[plan.name]
+            return self._compute(plan_of(func), func, args, kwargs)
         if plan.is_view:  # of a tensor on the CPU as well, if it was known before it was drawn
             return func(*args, **kwargs)
         return self._compute(plan, func, args, kwargs)
@@ -249,7 +265,7 @@ class Recorder(TorchDispatchMode):
                 _refuse_meta()
             kwargs["device"] = torch.device("cpu")
             kwargs.pop("pin_memory", None)
-        if plan.name in ("empty", "empty_strided"):
+        if plan.name in ("empty", "empty_strided") and math.prod(args[0]):
             made = func(*args, **{**kwargs, "device": torch.device("meta")})
             self._memory(made)
             return made
@@ -258,6 +274,11 @@ class Recorder(TorchDispatchMode):
             value = FILLS[plan.name]
             self._write(made, Filled(args[1] if value is None else value))
             return made
+        if plan.name == "eye":
+            made = func(*args, **{**kwargs, "device": torch.device("meta")})
+            if made.numel() > MOST_REAL and made.is_floating_point():
+                self._write(made, Made(Identity()))
+                return made
         return func(*args, **kwargs)
 
     def _make_like(
@@ -284,8 +305,8 @@ class Recorder(TorchDispatchMode):
         """An operation that draws: one distribution, arithmetic after one, or what cannot be drawn."""
         kwargs.pop("generator", None)
         named = dict(zip(plan.arguments, args, strict=False)) | kwargs
-        if plan.changes:
-            made = args[0]
+        if plan.changes or plan.changed_keywords:
+            made = kwargs[plan.changed_keywords[0]] if plan.changed_keywords else args[0]
             self._note_outside(made)
         else:
             made = _without_values(plan.name, func, args, kwargs, named)
@@ -293,14 +314,26 @@ class Recorder(TorchDispatchMode):
             for one in tensors_in(made):
                 self._write(one, Undrawable(plan.name))
             return made
-        if plan.name in DRAWS and not made.is_complex():
+        if made.is_complex():
+            self._draw_complex(plan.name, named, made)
+        elif plan.name in DRAWS:
             self._draw_into(made, DRAWS[plan.name](named, made))
-        elif plan.name in ARITHMETIC and not made.is_complex():
+        elif plan.name in ARITHMETIC:
             drawn = ARITHMETIC[plan.name](self, named, made)
             self._write(made, Copied(self._read(drawn)))
         else:
             self._write(made, Undrawable(plan.name))
         return made
+
+    def _draw_complex(self, name: str, named: Mapping[str, Any], made: Tensor) -> None:
+        """Draw real and imaginary parts, as PyTorch does."""
+        match DRAWS[name](named, made) if name in DRAWS else None:
+            case Normal(0.0, stddev):
+                self._draw_into(torch.view_as_real(made), Normal(0.0, stddev / math.sqrt(2)))
+            case Uniform() as uniform:
+                self._draw_into(torch.view_as_real(made), uniform)
+            case _:
+                self._write(made, Undrawable(name))
 
     def __call__(self, func: Any, *args: Any, **kwargs: Any) -> Any:
         """Record an operation of the recorder's own."""
@@ -322,8 +355,9 @@ class Recorder(TorchDispatchMode):
     @_by_itself
     def empty(self, *args: Any, **kwargs: Any) -> Tensor:
         """A new tensor that nothing has set."""
-        kwargs["device"] = _META
-        made = torch.empty(*args, **kwargs)
+        made = torch.empty(*args, **{**kwargs, "device": _META})
+        if not made.numel():  # which has no values to record
+            return torch.empty(*args, **{**kwargs, "device": _CPU})
         self._memory(made)
         return made
 
@@ -351,7 +385,7 @@ class Recorder(TorchDispatchMode):
     ) -> Tensor:
         """Let a function set a tensor, as a whole, from a seed and a stream."""
         self._note_outside(tensor)
-        epoch = self._epoch(self._memory(tensor), access_of(tensor), alone=True)
+        epoch = self._epoch(self._typed_memory(tensor), access_of(tensor), alone=True)
         self._write(tensor, Undrawable(name, function, epoch))
         return tensor
 
@@ -384,9 +418,21 @@ class Recorder(TorchDispatchMode):
             reads = _map(args, self._read), _map(kwargs, self._read)
             for path, target in targets:
                 self._write(target, Called(func, *reads, path))
+            if any(one.alias_info is None for one in func._schema.returns):
+                return self._results(func, args, kwargs, reads)
         if plan.changed_keywords:
             return targets[0][1] if len(targets) == 1 else tuple(t for _, t in targets)
         return args[0] if func._schema.returns else None
+
+    def _results(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], reads: tuple[Any, Any]
+    ) -> Any:
+        """What an operation returns besides the arguments that it changes."""
+        made = func(*_map(args, _as_meta), **_map(kwargs, _as_meta))
+        for i, one in enumerate(made if isinstance(made, (tuple, list)) else [made]):
+            if isinstance(one, Tensor) and memory_of(one) is None:
+                self._write(one, Called(func, *reads, i))
+        return made
 
     def _compute(self, plan: Plan, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """An operation that returns new tensors, or views."""
@@ -476,6 +522,7 @@ class Recorder(TorchDispatchMode):
             raise LookedAtError(self._looked_at(value))
         return realise(read)
 
+    @_by_itself
     def value(self, tensor: Tensor) -> Tensor:
         """The same for what asks a tensor for its memory."""
         made: Tensor = self._real(tensor)
@@ -527,18 +574,32 @@ class Recorder(TorchDispatchMode):
         memory = memory_of(tensor)
         if memory is not None:
             return memory
-        storage = tensor.untyped_storage()
-        numel = storage.nbytes() // tensor.element_size()
-        shape = (
-            tuple(tensor.shape) if tensor.numel() == numel and tensor.is_contiguous() else (numel,)
-        )
-        memory = Memory(tensor.dtype, numel, shape)
+        memory = new_memory(tensor)
         if not tensor.is_meta:
+            numel, storage = memory.numel, tensor.untyped_storage()
             with torch._C._DisableTorchDispatch():  # within which empty has memory
                 known = torch.empty(0, dtype=tensor.dtype).set_(storage, 0, (numel,), (1,))
             memory.written = Write(memory, None, Access(0, (numel,), (1,)), Real(known), False)
         set_memory(tensor, memory)
         return memory
+
+    def _typed_memory(self, tensor: Tensor) -> Memory:
+        """The memory of a tensor that is about to be set: in elements of its dtype, as in views of complex tensors."""
+        memory = self._memory(tensor)
+        if memory.dtype == tensor.dtype:
+            return memory
+        made = new_memory(tensor)
+        if memory.written is not None and tensor.numel() != made.numel:
+            raise RuntimeError(
+                f"a tensor of {memory.dtype} cannot be changed through a view of a part of it in {tensor.dtype}"
+                f" while recorded{_where()}"
+            )
+        made.entries, memory.entries = memory.entries, []
+        made.from_outside, memory.from_outside = memory.from_outside, False
+        for entry in made.entries:
+            entry.memory = made
+        set_memory(tensor, made)
+        return made
 
     def _note_outside(self, target: Tensor) -> None:
         """Note that an operation changes a tensor without values that was made when nothing recorded."""
@@ -547,11 +608,11 @@ class Recorder(TorchDispatchMode):
 
     def _write(self, tensor: Tensor, source: Source) -> None:
         """Add a write to the memory of a tensor."""
-        self._add(self._memory(tensor), access_of(tensor), source)
+        self._add(self._typed_memory(tensor), access_of(tensor), source)
 
     def _draw_into(self, tensor: Tensor, init: Distribution) -> None:
         """Add a write of drawn elements."""
-        memory, access = self._memory(tensor), access_of(tensor)
+        memory, access = self._typed_memory(tensor), access_of(tensor)
         epoch = self._epoch(memory, access, alone=isinstance(init, Orthogonal))
         self._add(memory, access, Drawn(init, epoch))
 
@@ -587,7 +648,7 @@ class Recorder(TorchDispatchMode):
                 self.seen(one)
         for memory in self.changed.values():
             for entry in memory.entries:
-                entry.version = entry.tensor._version
+                entry.version = version_of(entry.tensor)
         for one in _with_parts(self.modules.values()):
             for leaf, tensor in _tensors_of(one):
                 self._keep_entry(one, leaf, tensor)
@@ -603,7 +664,7 @@ class Recorder(TorchDispatchMode):
         if known is not None and known.tensor is tensor and not known.used:
             return
         memory = self._memory(tensor)
-        entry = Entry(tensor, memory, access_of(tensor), tensor.dtype, tensor._version)
+        entry = Entry(tensor, memory, access_of(tensor), tensor.dtype, version_of(tensor))
         memory.entries.append(entry)
         entries[leaf] = entry
         watch(tensor, True)
@@ -722,7 +783,10 @@ def _without_values(
     if "size" in named:
         dtype = dtype or (torch.int64 if name == "randint" else None)
         return torch.empty(tuple(named["size"]), dtype=dtype, device="meta")
-    return func(*_map(args, _as_meta), **_map(kwargs, _as_meta))
+    try:
+        return func(*_map(args, _as_meta), **_map(kwargs, _as_meta))
+    except NotImplementedError:
+        raise RuntimeError(f"{name} cannot be recorded{_where()}") from None
 
 
 def _where() -> str:
@@ -805,9 +869,15 @@ class _Values(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         answer = _ANSWERS.get(func)
-        if answer is None:
+        if answer is not None:
+            return answer(func, *args, **(kwargs or {}))
+        try:
             return func(*args, **kwargs) if kwargs else func(*args)
-        return answer(func, *args, **(kwargs or {}))
+        except RuntimeError as error:
+            if "data is not allocated yet" in str(error):  # of a function without a meta version
+                name = getattr(func, "__name__", func)
+                raise RuntimeError(f"{name} cannot be recorded{_where()}") from None
+            raise
 
 
 def _where_values_will_be(func: Any, tensor: Tensor) -> Any:
@@ -855,11 +925,37 @@ def _take_values(func: Any, tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
     return made
 
 
+def _storage(func: Any, tensor: Tensor) -> Any:
+    return _take_values(func, tensor) if _is_pickled() else func(tensor)
+
+
+def _is_pickled() -> bool:
+    """Whether a storage is asked for by what pickles a tensor, which would read memory that is not there."""
+    frame = sys._getframe(3)
+    while frame is not None and frame.f_code.co_filename == torch._tensor.__file__:
+        if frame.f_code is _PICKLES:
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
+_PICKLES = Tensor._reduce_ex_internal.__code__
+
+
+def _address(func: Any, tensor: Tensor) -> Any:
+    memory = memory_of(tensor)
+    if memory is None or not tensor.is_meta:
+        return func(tensor)
+    return memory.address + tensor.storage_offset() * tensor.element_size()
+
+
 _ANSWERS: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys(_ON_CPU, _where_values_will_be),
     torch.empty: _empty,
     Tensor.data.__set__: _set_data,
     Tensor.__deepcopy__: _deep_copy,
+    Tensor.untyped_storage: _storage,
+    Tensor.data_ptr: _address,
     **dict.fromkeys(
         (Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__, Tensor.__format__),
         _take_values,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -59,6 +60,12 @@ class Memory:
     written: Write | None = None
     entries: list[Entry] = field(default_factory=list)
     from_outside: bool = False  # on the meta device, and made when nothing recorded
+    serial: int = field(default_factory=itertools.count().__next__)
+
+    @property
+    def address(self) -> int:
+        """What stands for the address of a memory that is not there: its own, and none that a process can have."""
+        return 2**62 + (self.serial << 40)
 
 
 @dataclass(eq=False, slots=True)
@@ -234,7 +241,13 @@ class Entry:
     def __deepcopy__(self, memo: dict[int, Any]) -> Entry:
         tensor = copy.deepcopy(self.tensor, memo)
         return Entry(
-            tensor, self.memory, self.access, self.dtype, tensor._version, self.replaced, self.used
+            tensor,
+            self.memory,
+            self.access,
+            self.dtype,
+            version_of(tensor),
+            self.replaced,
+            self.used,
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -279,10 +292,20 @@ def copied(tensor: Tensor, memo: dict[int, Any], cls: type[Tensor] = Tensor) -> 
 _WATCHED: dict[type, type] = {nn.Parameter: RecordedParameter, Tensor: RecordedTensor}
 
 
+def unwatched(cls: type[Any]) -> type[Any]:
+    """The class that a tensor had before it was recorded."""
+    return next((old for old, new in _WATCHED.items() if new is cls), cls)
+
+
 def watch(tensor: Tensor, yes: bool) -> None:
     """Notice changes of the ``data`` of a tensor, or no more."""
-    classes = _WATCHED if yes else {new: old for old, new in _WATCHED.items()}
-    tensor.__class__ = classes.get(type(tensor), type(tensor))
+    cls = type(tensor)
+    tensor.__class__ = _WATCHED.get(cls, cls) if yes else unwatched(cls)
+
+
+def version_of(tensor: Tensor) -> int:
+    """How often a tensor was changed; PyTorch does not count that of tensors made in inference mode."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 #: Where a storage keeps its memory, among its attributes.
@@ -295,6 +318,13 @@ def memory_of(tensor: Tensor) -> Memory | None:
         return getattr(tensor.untyped_storage(), _MEMORY, None)
     except (NotImplementedError, RuntimeError):  # sparse and other tensors without a storage
         return None
+
+
+def new_memory(tensor: Tensor) -> Memory:
+    """A memory for all of a tensor's storage, which nothing has written."""
+    numel = tensor.untyped_storage().nbytes() // tensor.element_size()
+    is_whole = tensor.numel() == numel and tensor.is_contiguous()
+    return Memory(tensor.dtype, numel, tuple(tensor.shape) if is_whole else (numel,))
 
 
 def set_memory(tensor: Tensor, memory: Memory | None) -> None:
@@ -312,5 +342,5 @@ def entry_of(owner: nn.Module, leaf: str, tensor: Tensor) -> Entry | None:
     """The entry of a tensor: the module's, or a new one for a tensor whose memory is recorded, as in copies of modules."""
     entry = recorded_entries(owner).get(leaf)
     if entry is None and (memory := memory_of(tensor)) is not None:
-        entry = Entry(tensor, memory, access_of(tensor), tensor.dtype, tensor._version)
+        entry = Entry(tensor, memory, access_of(tensor), tensor.dtype, version_of(tensor))
     return entry

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -11,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fastinit.computed import Evaluation, as_slice
-from fastinit.expressions import Draw, Known, Norm, Parts, apply_op, is_drawn
+from fastinit.computed import Evaluation, as_slice, forget_wholes
+from fastinit.expressions import Cast, Draw, Known, Norm, Parts, apply_op, is_drawn
 from fastinit.fill import c_strides
-from fastinit.initializers import Constant, Distribution, Initializer
+from fastinit.initializers import Constant, Distribution, Initializer, integer_limits
+from fastinit.parts import limits_of
 from fastinit.streams import numbered
-from fastinit.torch.memory import DTYPES, copy_whole, fill_tensor
+from fastinit.torch.memory import DTYPES, STORED_DTYPES, copy_whole, fill_tensor, is_plain
 from fastinit.torch.recording import (
     Called,
     Copied,
@@ -33,8 +35,10 @@ from fastinit.torch.recording import (
     Write,
     chain,
     entry_of,
+    instances,
     named_arguments,
     reads_of,
+    version_of,
     watch,
 )
 from fastinit.torch.slots import Slot, find_attributes, find_buffers, find_slots, listed
@@ -42,8 +46,10 @@ from fastinit.torch.views import (
     Access,
     NotExpressibleError,
     across_axes,
+    all_set,
     index_at,
     overlap,
+    whole_access,
 )
 
 
@@ -81,6 +87,10 @@ class Streams:
         in_order = steps == tuple(c_strides(access.size))
         return Draw(of, number, access.offset, None if in_order else steps, relative)
 
+    def has(self, epoch: Epoch) -> bool:
+        """Whether any tensor depends on a draw."""
+        return id(epoch) in self._known
+
     def shape(self, stream: str, number: int) -> tuple[int, ...]:
         """The shape of what was drawn into with a stream."""
         return self._shapes[stream, number]
@@ -99,23 +109,30 @@ def _sources(read: Read) -> Iterator[Source]:
         if one.written is None or not one.is_random or (id(one.written), one.access) in seen:
             continue
         seen.add((id(one.written), one.access))
-        for written, _ in _surviving(one):
+        for written in _writes_left(one):
             yield written.source
             waiting += reads_of(written.source)
+
+
+def _writes_left(read: Read) -> list[Write]:
+    """The writes of which a tensor has elements; all of its memory, where that cannot be told."""
+    if (
+        read.dtype.itemsize == read.memory.dtype.itemsize
+    ):  # else its elements are none of the memory
+        with suppress(NotExpressibleError):
+            return [written for written, _ in _surviving(read)]
+    return list(chain(read.written))
 
 
 def _surviving(read: Read) -> list[tuple[Write, list[range] | None]]:
     """The writes of which a tensor has elements, the last one first, and which ones: ranges of its axes, or None for all.
 
-    All writes of its memory, where it cannot be told.
+    NotExpressibleError where that cannot be told.
     """
     found: list[tuple[Write, list[range] | None]] = []
     size, count = read.access.size, 0
     for written in chain(read.written):
-        try:
-            ranges = overlap(written.access, read.access, read.memory.shape, read.memory.numel)
-        except NotExpressibleError:
-            return [(one, None) for one in chain(read.written)]
+        ranges = overlap(written.access, read.access, read.memory.shape, read.memory.numel)
         if ranges is not None:
             if all(len(r) == n for r, n in zip(ranges, size, strict=True)):
                 return [*found, (written, None)]
@@ -124,6 +141,45 @@ def _surviving(read: Read) -> list[tuple[Write, list[range] | None]]:
             if count >= read.access.numel and _cover([r for _, r in found if r is not None], size):
                 return found
     return found
+
+
+def check_set(read: Read) -> None:
+    """Raise UnsetError where nothing has set an element of a tensor, or of one of which it is a copy or computed."""
+    seen: set[tuple[int, Access]] = set()
+    waiting = [read]
+    while waiting:
+        one = waiting.pop()
+        if (id(one.written), one.access) in seen or not one.access.numel:
+            continue
+        if not _is_set(one):
+            raise UnsetError("nothing has set some of its elements")
+        seen.add((id(one.written), one.access))
+        for written in _writes_left(one):
+            source = written.source
+            if isinstance(source, Copied):
+                waiting.append(source.read)
+            elif isinstance(source, Called) and operation(source) in _ELEMENTWISE:
+                waiting += instances(Read, source.args)  # and not `out`
+
+
+def _is_set(read: Read) -> bool:
+    """Whether writes have set all elements of a tensor; of its memory, where those of a view in another dtype are none."""
+    if read.dtype.itemsize != read.memory.dtype.itemsize:
+        memory = read.memory
+        read = Read(memory, read.written, whole_access(memory.shape), memory.dtype)
+    try:
+        surviving = _surviving(read)
+    except NotExpressibleError:
+        accesses = (written.access for written in chain(read.written))
+        return all_set(accesses, read.access, read.memory.numel)
+    is_whole = bool(surviving) and surviving[-1][1] is None
+    return is_whole or _cover([r for _, r in surviving if r is not None], read.access.size)
+
+
+def operation(source: Called) -> str:
+    """The name of an operation, which may change its first argument."""
+    name: str = source.func._schema.name
+    return name.partition("::")[2].removesuffix("_")
 
 
 def _epochs(read: Read) -> list[Epoch]:
@@ -141,23 +197,40 @@ def express(read: Read, streams: Streams, name: str) -> Distribution:
 
     UnsetError where nothing has set an element, NotExpressibleError where expressions lack an operation.
     """
+    check_set(read)
+    return _express(read, streams, name)
+
+
+def _express(read: Read, streams: Streams, name: str) -> Distribution:
     if read.dtype != read.memory.dtype:
         return _known(read)
     parts: list[tuple[tuple[Any, ...], Distribution]] = []
     base: Distribution | None = None
-    surviving = _surviving(read)
+    try:
+        surviving = _surviving(read)
+    except NotExpressibleError:
+        return _known(read)  # an error if any element is drawn
     for written, ranges in surviving:
         if ranges is None:
             base = _of_write(written, read.access, streams, name)
             break
-        within = _restricted(read.access, ranges)
-        parts.append((tuple(map(as_slice, ranges)), _of_write(written, within, streams, name)))
+        index, within = _part(ranges, read.access, written.access)
+        parts.append((index, _of_write(written, within, streams, name)))
     parts.reverse()
-    if base is None:
-        if not _cover([r for _, r in surviving if r is not None], read.access.size):
-            raise UnsetError("nothing has set some of its elements")
-        base = Constant(0.0)
+    base = Constant(0.0) if base is None else base
     return Parts(base, tuple(parts)) if parts else base
+
+
+def _part(
+    ranges: Sequence[range], access: Access, written: Access
+) -> tuple[tuple[Any, ...], Access]:
+    """The index of a part of an access, and its elements: with the axes of the write if it set just these."""
+    within = _restricted(access, ranges)
+    kept = [axis for axis, r in enumerate(ranges) if len(r) > 1]
+    size, stride = (tuple(one[axis] for axis in kept) for one in (within.size, within.stride))
+    if Access(within.offset, size, stride) == written != within:
+        return tuple(as_slice(r) if len(r) > 1 else r[0] for r in ranges), written
+    return tuple(map(as_slice, ranges)), within
 
 
 def _of_write(written: Write, access: Access, streams: Streams, name: str) -> Distribution:
@@ -176,15 +249,14 @@ def _of_write(written: Write, access: Access, streams: Streams, name: str) -> Di
         return streams.draw(source.init, source.epoch, access, name)
     if isinstance(source, Made) and access == written.access:
         return source.init
-    if isinstance(source, Copied):
-        made = express(_through(written, access, source.read), streams, name)
-        if written.is_random:
-            return made
-        return _rounded(made, memory.dtype) if isinstance(made, Constant) else _known(read)
+    if isinstance(source, Copied) and written.is_random:
+        made = _express(_through(written, access, source.read), streams, name)
+        return _as_integers(_cast(made, source.read.dtype, memory.dtype), memory.dtype)
     if not written.is_random:
-        return _known(read)
+        constant = _constant(source, written, access, streams, name)
+        return _known(read) if constant is None else constant
     if isinstance(source, Called):
-        return _of_call(source, written, access, streams, name)
+        return _as_integers(_of_call(source, written, access, streams, name), memory.dtype)
     what = source.name if isinstance(source, Undrawable) else type(source).__name__
     raise NotExpressibleError(f"{what} has no expression")
 
@@ -200,8 +272,38 @@ def _in_cuts(
     return Parts(Constant(0.0), tuple(parts))
 
 
-def _rounded(value: Constant, dtype: torch.dtype) -> Constant:
-    return Constant(torch.full((), value.value, dtype=dtype).item())
+def _constant(
+    source: Source, written: Write, access: Access, streams: Streams, name: str
+) -> Constant | None:
+    """The constant that a copy is of, in the dtype of the copy: no elements are made to find it."""
+    if not isinstance(source, Copied):
+        return None
+    try:
+        made = _express(_through(written, access, source.read), streams, name)
+    except NotExpressibleError:  # a view across the axes of the copy
+        return None
+    if not isinstance(made, Constant):
+        return None
+    return Constant(torch.full((), made.value, dtype=written.memory.dtype).item())
+
+
+def _cast(made: Distribution, of: torch.dtype, to: torch.dtype) -> Distribution:
+    """Drawn values of a tensor in one of another dtype: float64 has draws of its own."""
+    if (of == torch.float64) == (to == torch.float64) or isinstance(made, (Constant, Known)):
+        return made
+    if of not in STORED_DTYPES:
+        raise NotExpressibleError(f"drawn values of {of} have no expression")
+    return Cast(made, STORED_DTYPES[of])
+
+
+def _as_integers(made: Distribution, dtype: torch.dtype) -> Distribution:
+    """Drawn values of a tensor, which must be integers in the range of its dtype if that is of integers: none is cut off."""
+    possible = integer_limits(STORED_DTYPES.get(dtype, ""))
+    if possible is not None:
+        limits = limits_of(made)
+        if limits is None or limits[0] < possible[0] or limits[1] > possible[1]:
+            raise NotExpressibleError(f"arithmetic with a result in {dtype} has no expression here")
+    return made
 
 
 #: Operations of one operand, and the steps that they are.
@@ -228,11 +330,12 @@ def _of_call(
 ) -> Distribution:
     """The expression of an operation element by element, or of a norm."""
     func = source.func
-    op = func._schema.name.partition("::")[2].removesuffix("_")
+    op = operation(source)
 
     def operand(value: Any) -> Distribution:
         if isinstance(value, Read):
-            return express(_through(written, access, value), streams, name)
+            made = _express(_through(written, access, value), streams, name)
+            return _cast(made, value.dtype, written.memory.dtype)
         return Constant(value)
 
     if op in ("norm", "linalg_vector_norm"):
@@ -290,13 +393,16 @@ def _norm(
     for place, axis in zip(free, reduced, strict=False):
         size[place], stride[place] = read.access.size[axis], read.access.stride[axis]
     full = Access(outer.offset, tuple(size), tuple(stride))
-    of = express(Read(read.memory, read.written, full, read.dtype), streams, name)
+    of = _express(Read(read.memory, read.written, full, read.dtype), streams, name)
+    of = _cast(of, read.dtype, written.memory.dtype)
     return Norm(of, tuple(size), tuple(free[: len(reduced)]))
 
 
 def _known(read: Read) -> Distribution:
     if read.is_random:
-        raise NotExpressibleError("a view in another dtype has no expression")
+        raise NotExpressibleError(
+            "a view in another dtype, or of scattered elements, has no expression"
+        )
     return _known_values(realise(read), read.access.size)
 
 
@@ -417,12 +523,14 @@ def _apply(
 ) -> None:
     """Do one write."""
     source, target = one.source, flat.as_strided(*one.access[1:], one.access.offset)
+    changes = isinstance(source, Called) and source.func._schema.is_mutable
 
     def value(arg: Any) -> Any:
         if isinstance(arg, Read):
             if arg.memory is one.memory and arg.written is one.before:
                 return _as_read(flat, arg).clone()
-            return _as_read(_values(arg.written, arg.memory, draw, made), arg)
+            values = _as_read(_values(arg.written, arg.memory, draw, made), arg)
+            return values.clone() if changes else values
         if isinstance(arg, (list, tuple)) and not isinstance(arg, torch.Size):
             return type(arg)(map(value, arg))
         return torch.device("cpu") if isinstance(arg, torch.device) else arg
@@ -510,6 +618,7 @@ class Replay:
         values: dict[int, Tensor] = {}
         for ruled in self.ruled:
             watch(ruled.tensor, False)
+        self._share()
         for slot, entry, expression in self.made:
             tensor, read = slot.tensor, entry.read
             if tensor.is_meta:  # an attribute, which Module.to_empty leaves
@@ -526,6 +635,37 @@ class Replay:
             else:
                 copy_whole(tensor, realise(read))
             entry.release()
+        forget_wholes()
+
+    def _share(self) -> None:
+        """Give tensors that were views of one memory such memory: what materialises modules gives each its own.
+
+        Tensors that were converted, sharded or moved meanwhile are copies in PyTorch, too.
+        """
+        groups: dict[int, list[tuple[Slot, Entry]]] = {}
+        for slot, entry, _ in self.made:
+            if _is_unconverted(slot.tensor, entry):
+                storage = (
+                    entry.tensor.untyped_storage()._cdata
+                )  # that of a copied module is its own
+                groups.setdefault(storage, []).append((slot, entry))
+        for group in groups.values():
+            storages = {slot.tensor.untyped_storage()._cdata for slot, _ in group}
+            if len(storages) > 1:
+                memory = group[0][1].memory
+                flat = torch.empty(memory.numel, dtype=memory.dtype)
+                for slot, entry in group:
+                    view = flat.as_strided(*entry.access[1:], entry.access.offset)
+                    if slot.tensor.is_meta:
+                        setattr(slot.owner, slot.leaf, view)
+                    else:
+                        slot.tensor.data = view
+
+
+def _is_unconverted(tensor: Tensor, entry: Entry) -> bool:
+    cls: Any = type(tensor)
+    dtypes = {tensor.dtype, entry.dtype, entry.memory.dtype}
+    return is_plain(cls) and len(dtypes) == 1 and tensor.device.type in ("cpu", "meta")
 
 
 def find_recorded(module: nn.Module) -> Iterator[tuple[Slot, Entry]]:
@@ -543,7 +683,7 @@ def _check_entry(slot: Slot, entry: Entry) -> None:
         raise ValueError(
             f"{slot.name!r} was initialised from its recording, which is used up: record the construction again"
         )
-    changed = tensor is entry.tensor and tensor._version != entry.version
+    changed = tensor is entry.tensor and version_of(tensor) != entry.version
     if changed or entry.replaced or tuple(tensor.shape) != entry.access.size:
         what = "changed" if changed else "replaced"
         raise ValueError(
@@ -554,12 +694,15 @@ def _check_entry(slot: Slot, entry: Entry) -> None:
 def _draw(streams: Streams, seed: int, one: Write, target: Tensor) -> None:
     """Draw the values of a write for an operation of PyTorch."""
     source = one.source
+    assert isinstance(source, (Drawn, Undrawable))
+    if source.epoch is None or not streams.has(source.epoch):  # later writes leave nothing of it
+        target.fill_(math.nan if target.is_floating_point() else 0)
+        return
     if isinstance(source, Undrawable):
         assert source.run is not None
-        assert source.epoch is not None
         source.run(target, seed, streams.name(source.epoch))
         return
-    assert isinstance(source, Drawn)
     drawn = streams.draw(source.init, source.epoch, one.access, "")
-    real = "float64" if target.dtype == torch.float64 else "float32"
-    target.copy_(computed(drawn, one.access.size, Evaluation(seed, "", real)))
+    made = torch.empty(one.access.size, dtype=target.dtype)
+    fill_tensor(made, drawn, seed, "")
+    target.copy_(made)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -169,6 +169,14 @@ def _search(written: Access, read: Access, numel: int) -> list[range] | None:
     if not found[tuple(map(as_slice, ranges))].all():
         raise NotExpressibleError("a view of scattered elements has no expression")
     return ranges
+
+
+def all_set(writes: Iterable[Access], read: Access, numel: int) -> bool:
+    """Whether some writes have set all elements of a read, of which nothing else can be told: element by element."""
+    is_set = np.zeros(numel, bool)
+    for written in writes:
+        _view(is_set, written)[...] = True
+    return bool(_view(is_set, read).all())
 
 
 def _view(flat: np.ndarray[Any, Any], access: Access) -> np.ndarray[Any, Any]:
