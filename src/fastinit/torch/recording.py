@@ -191,7 +191,7 @@ def tensors_in(args: Iterable[Any]) -> list[Tensor]:
 
 
 def reads_in(value: Any) -> Iterator[Read]:
-    """The reads among the arguments of an operation."""
+    """The reads among the arguments of a recorded operation."""
     if isinstance(value, Read):
         yield value
     elif isinstance(value, (list, tuple)):
