@@ -288,6 +288,18 @@ def test_tiny_models_keep_their_architecture(tmp_path: Path) -> None:
     assert {*tiny} < {*whole}
 
 
+def test_a_nested_config_may_quantise_the_model(tmp_path: Path) -> None:
+    """`from_pretrained` takes the quantization_config of the text's config where the model's has none."""
+    small = {**SMALL, "model_type": "llama", "quantization_config": {"quant_method": "fp8"}}
+    values = {"model_type": "llava", "text_config": small, "vision_config": {"model_type": "clip_vision_model", "num_hidden_layers": 1}}  # fmt: skip
+    found = named(read(tmp_path, values))
+    name = next(name for name in found if name.endswith("layers.1.mlp.up_proj.weight"))
+    assert found[name].dtype == "float8_e4m3fn"
+    assert found[f"{name}_scale_inv"].init == fi.ones
+    small["quantization_config"] = {"quant_method": "awq"}
+    refused(tmp_path, values, ValueError, "quant_method must be one of fp8, mxfp8, bitnet, got 'awq'")  # fmt: skip
+
+
 # Errors.
 
 

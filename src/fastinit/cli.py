@@ -165,7 +165,8 @@ def _parser() -> argparse.ArgumentParser:
         "--max-shard-size",
         type=parse_bytes,
         metavar="5GB",
-        help="several files and an index (default: one file, and 50GB in FOLDER/)",
+        help="the most bytes of tensors in one file; a larger model gets several files and an index (default: no "
+        "limit, and 50GB in FOLDER/)",
     )
     model.add_argument(
         "--memory", type=parse_bytes, metavar="500MB", help="the most that the process may use"
@@ -235,7 +236,7 @@ def _add_spec(command: argparse.ArgumentParser, nargs: str | None = None) -> Non
         type=_factory_argument,
         metavar="KEY=VALUE",
         dest="arguments",
-        help="an argument of a factory; VALUE is a Python literal, such as 3, True or [1, 2], or else a text",
+        help="an argument of a factory, may be repeated; VALUE is a Python literal, such as 3, True or [1, 2], or else a text",
     )
     command.add_argument(
         "--rule",
@@ -243,8 +244,8 @@ def _add_spec(command: argparse.ArgumentParser, nargs: str | None = None) -> Non
         default=[],
         type=_rule,
         metavar="GLOB=INIT",
-        help="an initializer (or skip) for tensors of such names, before the spec's; "
-        "'*=he_normal:min_axes=2' is for matrices alone",
+        help="an initializer (or skip, to leave them out) for tensors whose names match, in place of SPEC's; may be "
+        "repeated, the first match counts; '*=he_normal:min_axes=2' is for tensors of at least two axes",
     )
     command.add_argument(
         "--no-strict",
@@ -255,7 +256,7 @@ def _add_spec(command: argparse.ArgumentParser, nargs: str | None = None) -> Non
     command.add_argument(
         "--dtype",
         choices=DTYPE_SIZES,
-        help="of all tensors but integers and other dtypes for constants",
+        help="the dtype of all tensors, except integers and other dtypes for constants",
     )
 
 

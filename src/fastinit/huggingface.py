@@ -375,7 +375,9 @@ def _quantize(model: Any) -> None:
 
     The new layers have no values yet.
     """
-    table = getattr(model.config, "quantization_config", None)
+    own = getattr(model.config, "quantization_config", None)
+    text = model.config.get_text_config(decoder=True)
+    table = getattr(text, "quantization_config", None) if own is None else own
     if table is None:
         return
     from transformers.quantizers.auto import AutoHfQuantizer, AutoQuantizationConfig
