@@ -186,12 +186,13 @@ def tensors_in(args: Iterable[Any]) -> list[Tensor]:
     return found
 
 
-def _reads_in(value: Any) -> Iterator[Read]:
+def reads_in(value: Any) -> Iterator[Read]:
+    """The tensors among the arguments of a recorded operation."""
     if isinstance(value, Read):
         yield value
     elif isinstance(value, (list, tuple)):
         for one in value:
-            yield from _reads_in(one)
+            yield from reads_in(one)
 
 
 def named_arguments(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,7 +213,7 @@ def reads_of(source: Source) -> list[Read]:
     if isinstance(source, Copied):
         return [source.read]
     if isinstance(source, Called):
-        return [*_reads_in(source.args), *_reads_in(tuple(source.kwargs.values()))]
+        return [*reads_in(source.args), *reads_in(tuple(source.kwargs.values()))]
     return []
 
 

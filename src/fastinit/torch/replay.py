@@ -35,8 +35,8 @@ from fastinit.torch.recording import (
     Write,
     chain,
     entry_of,
-    instances,
     named_arguments,
+    reads_in,
     reads_of,
     version_of,
     watch,
@@ -159,7 +159,7 @@ def check_set(read: Read) -> None:
             if isinstance(source, Copied):
                 waiting.append(source.read)
             elif isinstance(source, Called) and operation(source) in _ELEMENTWISE:
-                waiting += instances(Read, source.args)  # and not `out`
+                waiting += reads_in(source.args)  # and not `out`
 
 
 def _is_set(read: Read) -> bool:
