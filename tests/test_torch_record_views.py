@@ -112,3 +112,14 @@ def test_reshaped_copies_of_constants_are_constants() -> None:
         joined = torch.cat([*rotary, v])
     (tensor,) = recorded_tensors(layer, tensors={"qkv": joined})
     assert (fi.Model([tensor]).make("qkv", seed=0) == 0).all()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what torch.compile imports
+def test_compiled_modules_are_recorded_modules() -> None:
+    with record():
+        layer = nn.Linear(3, 2)
+    tensors = recorded_tensors(torch.compile(layer))
+    assert [(tensor.name, tensor.shape) for tensor in tensors] == [
+        ("weight", (2, 3)),
+        ("bias", (2,)),
+    ]

@@ -23,7 +23,7 @@ from fastinit.torch.replay import (
     express,
     find_recorded,
 )
-from fastinit.torch.slots import axes_of, listed
+from fastinit.torch.slots import axes_of, clean, listed
 from fastinit.torch.views import Access, NotExpressibleError, access_of
 
 
@@ -106,7 +106,7 @@ def recorded_tensors(
 
 def _unrecorded(module: nn.Module, reads: Collection[str]) -> list[str]:
     """The names in the ``state_dict`` of what was not recorded, and is not tied to a tensor that was."""
-    state = module.state_dict(keep_vars=True)
+    state = {clean(name): one for name, one in module.state_dict(keep_vars=True).items()}
     recorded = {id(state[name]) for name in reads if name in state}
     tensors = ((name, one) for name, one in state.items() if isinstance(one, torch.Tensor))
     return [name for name, one in tensors if name not in reads and id(one) not in recorded]
