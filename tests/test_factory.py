@@ -83,8 +83,11 @@ def draws(package):
     import random
     import numpy
     layer = nn.Linear(3, 3)
-    nn.init.constant_(layer.bias, random.random() if package == "random" else numpy.random.rand())
+    nn.init.constant_(layer.bias, random.random() if package == "Python" else numpy.random.rand())
     return layer
+
+def before():
+    return built
 """
 #: Its tensors with 2 layers of width 8: shapes, standard deviations. The head is tied to the embedding.
 EXPECTED = {
@@ -223,6 +226,7 @@ def test_values_of_arguments(folder: Path, capsys: pytest.CaptureFixture[str]) -
         ("gpt_file:leaves", {}, ValueError, r"gpt_file\.py, line 48 in leaves: SystemExit: 2"),
         ("gpt_file:stops", {}, ValueError, r"gpt_file\.py, line 51 in stops: StopIteration$"),
         ("gpt_file:records", {}, ValueError, r"gpt_file\.py, line 55 in records: RuntimeError: record\(\) must not be"),
+        ("gpt_file:before", {}, ValueError, "nothing has recorded bias, weight: .*: the factory must build the module itself"),
         ("broken:GPT", {}, ValueError, r"SyntaxError: invalid syntax \(broken\.py, line 3\)"),
         ("needs:GPT", {}, ValueError, r"needs\.py, line 2: ModuleNotFoundError: No module named 'no_such_package'"),
     ],
@@ -251,11 +255,9 @@ def test_the_current_folder_is_that_of_the_user_afterwards(folder: Path) -> None
     assert (folder / "a.safetensors").exists()
 
 
-@pytest.mark.parametrize("package", ["numpy.random", "random"])
+@pytest.mark.parametrize("package", ["NumPy", "Python"])
 def test_draws_that_no_seed_sets_are_said(folder: Path, package: str) -> None:
-    match = (
-        f"^gpt_file:draws: its code draws from {package}, which the seed of a model does not set"
-    )
+    match = f"^gpt_file:draws: its code draws from the generator of {package}, which the seed of"
     with pytest.warns(UserWarning, match=match):
         fi.Model.load("gpt_file:draws", arguments={"package": package})
 

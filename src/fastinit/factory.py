@@ -5,9 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
-import pickle
 import pkgutil
-import random
 import sys
 import traceback
 import warnings
@@ -15,8 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from fastinit.checks import shortened, shown, without_middle
 from fastinit.rules import near_words
@@ -49,38 +45,39 @@ def factory_tensors(source: str, arguments: Mapping[str, Any]) -> list[Tensor]:
         line; a result that is no ``torch.nn.Module``; a tensor that a spec cannot hold.
     """
     import fastinit.torch as fit
+    from fastinit.torch.foreign import Generators
+    from fastinit.torch.tensors import NotRecordedError
 
     with _current_folder_first():
         factory = _find(source)
         _check_arguments(source, factory, arguments)
         with _naming_lines(source), fit.record():
-            before = _generators()
+            generators = Generators()
             module = factory(**arguments)
-            after = _generators()
+            moved = generators.moved()
         if not _is_module(module):
             raise TypeError(
                 f"{source}: must return a torch.nn.Module, got {shown(module)} of type "
                 f"{type(module).__name__}"
             )
-        _warn_of_draws([name for name in before if before[name] != after[name]], source)
+        _warn_of_draws(moved, source)
         try:
             return fit.recorded_tensors(module)
+        except NotRecordedError as error:
+            raise ValueError(
+                f"{source}: {error}: the factory must build the module itself"
+            ) from error
         except (ValueError, TypeError) as error:
             raise type(error)(f"{source}: {error}") from error
-
-
-def _generators() -> dict[str, bytes]:
-    """The states of the generators whose draws become known values, since they are not PyTorch's."""
-    of_numpy = np.random.get_state(legacy=False)  # noqa: NPY002
-    return {"numpy.random": pickle.dumps(of_numpy), "random": pickle.dumps(random.getstate())}
 
 
 def _warn_of_draws(names: list[str], source: str) -> None:
     """Warn where a factory used generators that are not recorded: their values are known values of one run."""
     if names:
         warnings.warn(
-            f"{source}: its code draws from {' and '.join(names)}, which the seed of a model does not set: tensors "
-            "with such values differ from run to run, unless the code seeds that generator; draw with PyTorch instead",
+            f"{source}: its code draws from the generator of {' and '.join(names)}, which the seed of a model does "
+            "not set: tensors with such values differ from run to run, unless the code seeds that generator; draw "
+            "with PyTorch instead",
             UserWarning,
             stacklevel=5,
         )

@@ -27,6 +27,10 @@ from fastinit.torch.slots import axes_of, clean, listed
 from fastinit.torch.views import Access, NotExpressibleError, access_of
 
 
+class NotRecordedError(ValueError):
+    """Tensors of a module that were made when nothing recorded."""
+
+
 @dataclass(frozen=True)
 class Plain:
     """An expression as the arguments of a `Tensor`."""
@@ -84,7 +88,7 @@ def recorded_tensors(
         reads = {name: read for name, one in tensors.items() if (read := _read_of(one)) is not None}
         state = [name for name in tensors if name not in reads]
     if state:
-        raise ValueError(
+        raise NotRecordedError(
             f"nothing has recorded {listed(state)}: construct the module within record()"
         )
     axes = {slot.name: axes_of(slot.owner) for slot, _ in found}
