@@ -127,10 +127,10 @@ def fill_tensor(tensor: Tensor, initializer: Initializer, seed: int, stream: Str
         raise RuntimeError("tensor must not be one of inference mode outside of it: clone it")
     if local.numel() and not local.data_ptr():
         raise RuntimeError("tensor must have memory, got one that has none, or whose is freed")
-    law = partial(prepare, initializer, shape)
+    prepared = partial(prepare, initializer, shape)
     if local.device.type != "cpu" or local.is_neg():
         for out, target, box in _staged(local, pieces(tensor), shape):
-            fill_array(as_bits(out), dtype, law, seed, stream, shape, box, None)
+            fill_array(as_bits(out), dtype, prepared, seed, stream, shape, box, None)
             with torch.no_grad():
                 target.copy_(out)
         return
@@ -141,7 +141,7 @@ def fill_tensor(tensor: Tensor, initializer: Initializer, seed: int, stream: Str
             f"got shape {tuple(local.shape)} and strides {local.stride()}"
         )
     for place, index in pieces(tensor):
-        fill_array(memory[place], dtype, law, seed, stream, shape, index, None)
+        fill_array(memory[place], dtype, prepared, seed, stream, shape, index, None)
     increment_version(tensor)  # autograd then knows that what it has saved is gone
 
 
