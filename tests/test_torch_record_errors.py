@@ -758,3 +758,21 @@ def test_recording_does_not_import_the_compiler() -> None:
         "assert 'torch._dynamo' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_parameters_of_recorded_ones_belong_into_a_recording() -> None:
+    """PyTorch's error was about the semantics of detach()."""
+    with face.record():
+        layer = nn.Linear(3, 4)
+    with pytest.raises(
+        RuntimeError, match=r"a parameter was made of a recorded one.*record\(module\)"
+    ):
+        nn.Parameter(layer.weight)
+    with face.record(layer):
+        nn.utils.parametrizations.weight_norm(layer)
+        layer.bias = nn.Parameter(layer.bias)
+    layer.to(torch.float32)
+    face.init_module_(layer, seed=0)
+    assert type(layer.bias) is nn.Parameter
+    norms = layer.parametrizations.weight.original1.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(layer.parametrizations.weight.original0, norms)

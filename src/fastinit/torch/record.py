@@ -688,6 +688,8 @@ class Recorder(TorchDispatchMode):
         restore_ties(module)
         for one in module.modules():
             self.seen(one)
+            for _, tensor in _tensors_of(one):
+                watch(tensor, False)
         _refuse_shards(self.modules.values())
         for slot, entry in find_recorded(module):
             tensor = slot.tensor
@@ -736,13 +738,13 @@ class Recorder(TorchDispatchMode):
         is_known = known is not None and known.current is tensor and not known.used
         if not is_known or memory_of(tensor) not in (None, known.memory):  # None after a conversion
             self._enter(module, leaf, tensor)
+        watch(tensor, True)
 
     def _enter(self, module: nn.Module, leaf: str, tensor: Tensor) -> None:
         memory = self._memory(tensor)
         entry = Entry.of(tensor, memory)
         memory.entries.append(entry)
         module.__dict__.setdefault(KEY, {})[leaf] = entry
-        watch(tensor, True)
 
 
 def _refuse_shards(modules: Iterable[nn.Module]) -> None:

@@ -367,10 +367,21 @@ def watch_module(module: nn.Module, yes: bool) -> None:
             vars(module)[name] = dict(space)
 
 
+def _detached(tensor: Tensor) -> Tensor:
+    """The same elements in a tensor of its own, of which no other parameter is made before they have values."""
+    if sys._getframe(1).f_code is nn.Parameter.__new__.__code__:
+        raise RuntimeError(
+            "a parameter was made of a recorded one, as weight_norm does: do that within record(module), "
+            "or after init_module_"
+        )
+    return Tensor.detach(tensor)
+
+
 class RecordedParameter(nn.Parameter):
     """A parameter from its recording to its initialisation: changes of its ``data`` are noticed."""
 
     data = _DATA
+    detach = _detached
 
 
 class RecordedTensor(Tensor):
