@@ -567,7 +567,9 @@ def names_folder(path: str | os.PathLike[str]) -> bool:
         return False
     ends = tuple(filter(None, (os.sep, os.altsep)))
     target = Path(os.path.realpath(given))
-    return given.endswith(ends) or (target.suffix not in SUFFIXES and target.is_dir())
+    return given.endswith(ends) or (
+        target.suffix not in SUFFIXES and os.path.isdir(target)  # False for names that are too long
+    )
 
 
 def _output_format(

@@ -163,10 +163,11 @@ def _zero_row(made: Parts, shape: tuple[int, ...]) -> int | None:
     if others or part != Constant(0.0) or not isinstance(index, tuple) or not shape:
         return None
     first, *rest = index
-    if not isinstance(first, slice) or first.stop - first.start != 1:
+    if rest != [slice(0, n) for n in shape[1:]]:
         return None
-    full = [slice(0, n) for n in shape[1:]]
-    return first.start if rest == full else None
+    if isinstance(first, slice):
+        return first.start if first.stop - first.start == 1 else None
+    return first if isinstance(first, int) else None
 
 
 def part_of(
