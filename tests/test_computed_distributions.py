@@ -15,6 +15,7 @@ from scipy import stats
 import fastinit as fi
 import reference
 from cases import CLASSES, NUMPY_DTYPES
+from fastinit.expressions import Cast
 
 #: By the NumPy reference, which has no matrices.
 DRAWN = [
@@ -120,13 +121,15 @@ def test_orthogonal_of_model_and_file_agree(tmp_path: Path) -> None:
     assert model.differences(tmp_path / "m.safetensors", seed=4) == []
 
 
-@pytest.mark.parametrize("way", ["call", "make", "write"])
+@pytest.mark.parametrize("way", ["call", "make", "cast", "write"])
 def test_whole_matrices_are_not_kept(tmp_path: Path, way: str) -> None:
     """A float64 matrix of 800 x 800 has 5 MB; the module and file hold float32."""
     model = fi.Model([fi.Tensor("w", (800, 800), fi.Orthogonal())])
+    cast = Cast(fi.Orthogonal(), "float32")
     ways: dict[str, Callable[[int], object]] = {
         "call": lambda seed: fi.Orthogonal()((800, 800), seed=seed),
         "make": lambda seed: model.make("w", seed=seed),
+        "cast": lambda seed: cast((800, 800), seed=seed, dtype="float64"),
         "write": lambda seed: model.write(tmp_path / "w.safetensors", seed=seed, resume=False),
     }
     ways[way](0)  # what is made once

@@ -76,7 +76,7 @@ class Evaluation:
 
     def with_real(self, real: str) -> Evaluation:
         """The same with draws of a dtype."""
-        return self if real == self.real else Evaluation(self.seed, self.stream, real)
+        return self if real == self.real else Evaluation(self.seed, self.stream, real, self._wholes)
 
     def in_box(self) -> Evaluation:
         """The same without values: those of another box, or of another thread, follow."""

@@ -52,6 +52,7 @@ from fastinit.torch.recording import (
     known_normal,
     known_uniform,
     memory_of,
+    named_arguments,
     new_memory,
     reads_of,
     set_memory,
@@ -149,7 +150,6 @@ class Plan(NamedTuple):
     """What the recorder must know of an operation."""
 
     name: str  # without namespace and overload
-    arguments: tuple[str, ...]
     changes: tuple[int, ...]  # positions of the arguments that it changes
     changed_keywords: tuple[str, ...]
     draws: bool
@@ -164,7 +164,6 @@ def plan_of(func: Any) -> Plan:
     written = [a.alias_info is not None and a.alias_info.is_write for a in schema.arguments]
     return Plan(
         schema.name.partition("::")[2],
-        tuple(a.name for a in schema.arguments),
         tuple(
             i
             for i, (a, w) in enumerate(zip(schema.arguments, written, strict=True))
@@ -287,19 +286,19 @@ class Recorder(TorchDispatchMode):
             device = kwargs["device"]
             if device is not None and torch.device(device).type == "meta" and _is_default_device():
                 _refuse_meta()
-            kwargs["device"] = torch.device("cpu")
+            kwargs["device"] = _CPU
             kwargs.pop("pin_memory", None)
         if plan.name in ("empty", "empty_strided") and math.prod(args[0]):
-            made = func(*args, **{**kwargs, "device": torch.device("meta")})
+            made = func(*args, **{**kwargs, "device": _META})
             self._memory(made)
             return made
         if plan.name in FILLS and math.prod(args[0]) > MOST_REAL:
-            made = func(*args, **{**kwargs, "device": torch.device("meta")})
+            made = func(*args, **{**kwargs, "device": _META})
             value = FILLS[plan.name]
             self._write(made, Filled(args[1] if value is None else value))
             return made
         if plan.name == "eye":
-            made = func(*args, **{**kwargs, "device": torch.device("meta")})
+            made = func(*args, **{**kwargs, "device": _META})
             if made.numel() > MOST_REAL and made.is_floating_point():
                 self._write(made, Made(Identity()))
                 return made
@@ -309,7 +308,7 @@ class Recorder(TorchDispatchMode):
         self, plan: Plan, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """A new tensor with the shape or the dtype of another."""
-        kwargs["device"] = torch.device("meta")
+        kwargs["device"] = _META
         kwargs.pop("pin_memory", None)
         made = func(*args, **kwargs)
         kind = plan.name.removesuffix("_like").removeprefix("new_")
@@ -328,7 +327,7 @@ class Recorder(TorchDispatchMode):
     def _draw(self, plan: Plan, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """An operation that draws: one distribution, arithmetic after one, or what cannot be drawn."""
         kwargs.pop("generator", None)
-        named = dict(zip(plan.arguments, args, strict=False)) | kwargs
+        named = named_arguments(func, args, kwargs)
         if plan.changes or plan.changed_keywords:
             made = kwargs[plan.changed_keywords[0]] if plan.changed_keywords else args[0]
             self._note_outside(made)
@@ -365,7 +364,7 @@ class Recorder(TorchDispatchMode):
 
     def drawn(self, like: Tensor, init: Distribution, dtype: torch.dtype | None = None) -> Tensor:
         """A new tensor of a distribution, with the shape of another."""
-        made = torch.empty(like.shape, dtype=dtype or like.dtype, device="meta")
+        made = torch.empty(like.shape, dtype=dtype or like.dtype, device=_META)
         self._draw_into(made, init)
         return made
 
@@ -443,16 +442,14 @@ class Recorder(TorchDispatchMode):
             for path, target in targets:
                 self._write(target, Called(func, *reads, path))
             if any(one.alias_info is None for one in func._schema.returns):
-                return self._results(func, args, kwargs, reads)
+                made = func(*_map(args, _as_meta), **_map(kwargs, _as_meta))
+                return self._called(func, reads, made)
         if plan.changed_keywords:
             return targets[0][1] if len(targets) == 1 else tuple(t for _, t in targets)
         return args[0] if func._schema.returns else None
 
-    def _results(
-        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], reads: tuple[Any, Any]
-    ) -> Any:
-        """What an operation returns besides the arguments that it changes."""
-        made = func(*_map(args, _as_meta), **_map(kwargs, _as_meta))
+    def _called(self, func: Any, reads: tuple[Any, Any], made: Any) -> Any:
+        """What an operation has made of its arguments, as they were read; not what it changed or viewed."""
         for i, one in enumerate(made if isinstance(made, (tuple, list)) else [made]):
             if isinstance(one, Tensor) and memory_of(one) is None:
                 self._write(one, Called(func, *reads, i))
@@ -461,7 +458,7 @@ class Recorder(TorchDispatchMode):
     def _compute(self, plan: Plan, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """An operation that returns new tensors, or views."""
         if kwargs.get("device") is not None:
-            kwargs["device"] = torch.device("meta")
+            kwargs["device"] = _META
         if not plan.returns_tensors:
             return self._look(func, args, kwargs)
         try:
@@ -480,13 +477,7 @@ class Recorder(TorchDispatchMode):
             if plan.name == "repeat":
                 self._repeat(made, *args)
                 return made
-        results = made if isinstance(made, (tuple, list)) else [made]
-        reads = None
-        for i, one in enumerate(results):
-            if isinstance(one, Tensor) and memory_of(one) is None:
-                reads = reads or (_map(args, self._read), _map(kwargs, self._read))
-                self._write(one, Called(func, *reads, i))
-        return made
+        return self._called(func, (_map(args, self._read), _map(kwargs, self._read)), made)
 
     def _result(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What an operation returns, on the meta device, where PyTorch takes long to tell: once for each signature."""
@@ -504,7 +495,7 @@ class Recorder(TorchDispatchMode):
     def _look(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """An operation that needs the values of its arguments: an error where one is drawn."""
         if "device" in kwargs:
-            kwargs["device"] = torch.device("cpu")
+            kwargs["device"] = _CPU
         return func(*_map(args, self._real), **_map(kwargs, self._real))
 
     def _join(self, name: str, made: Tensor, tensors: Sequence[Tensor], dim: int = 0) -> None:
@@ -563,7 +554,7 @@ class Recorder(TorchDispatchMode):
             if isinstance(other, (RecordedParameter, RecordedTensor)):
                 self._memory(tensor)  # by which it is known that the entry has another
             return tensor
-        made = torch.empty_like(tensor, device="meta" if other.is_meta else "cpu")
+        made = torch.empty_like(tensor, device=_META if other.is_meta else "cpu")
         self._write(made, Copied(self._read(tensor)))
         return made
 
@@ -868,7 +859,7 @@ def _as_meta(value: Any) -> Any:
     """A tensor without values that is like another; other arguments as they are."""
     if not isinstance(value, Tensor) or value.is_meta:
         return value
-    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
+    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=_META)
 
 
 def _without_values(
@@ -879,10 +870,10 @@ def _without_values(
     if name.endswith("_like"):
         return _like(args[0], dtype)
     if name == "randperm":
-        return torch.empty(named["n"], dtype=dtype or torch.int64, device="meta")
+        return torch.empty(named["n"], dtype=dtype or torch.int64, device=_META)
     if "size" in named:
         dtype = dtype or (torch.int64 if name == "randint" else None)
-        return torch.empty(tuple(named["size"]), dtype=dtype, device="meta")
+        return torch.empty(tuple(named["size"]), dtype=dtype, device=_META)
     try:
         return func(*_map(args, _as_meta), **_map(kwargs, _as_meta))
     except NotImplementedError:
@@ -986,7 +977,7 @@ def _where_values_will_be(func: Any, tensor: Tensor) -> Any:
 
 
 _ON_CPU: dict[Any, Any] = {
-    Tensor.device.__get__: torch.device("cpu"),
+    Tensor.device.__get__: _CPU,
     Tensor.is_meta.__get__: False,
     Tensor.is_cpu.__get__: True,
     Tensor.get_device: -1,

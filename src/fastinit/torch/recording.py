@@ -201,8 +201,12 @@ def reads_in(value: Any) -> Iterator[Read]:
 
 def named_arguments(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of an operation that are given, by their names."""
-    names = (argument.name for argument in func._schema.arguments)
-    return dict(zip(names, args, strict=False)) | dict(kwargs)
+    return dict(zip(_names_of(func), args, strict=False)) | dict(kwargs)
+
+
+@cache
+def _names_of(func: Any) -> tuple[str, ...]:
+    return tuple(argument.name for argument in func._schema.arguments)
 
 
 def chain(written: Write | None) -> Iterator[Write]:

@@ -61,6 +61,9 @@ from fastinit.torch.views import (
     whole_access,
 )
 
+#: Writes of which a tensor has elements, the last one first, and which ones: ranges of its axes, or None for all.
+Surviving = list[tuple[Write, "list[range] | None"]]
+
 
 class UnsetError(ValueError):
     """Nothing has set some elements."""
@@ -118,27 +121,30 @@ def _sources(read: Read) -> Iterator[Source]:
         if one.written is None or not one.is_random or (id(one.written), one.access) in seen:
             continue
         seen.add((id(one.written), one.access))
-        for written in _writes_left(one):
+        for written in _writes(one, _told(one)):
             yield written.source
             waiting += reads_of(written.source)
 
 
-def _writes_left(read: Read) -> list[Write]:
-    """The writes of which a tensor has elements; all of its memory, where that cannot be told."""
-    if (
-        read.dtype.itemsize == read.memory.dtype.itemsize
-    ):  # else its elements are none of the memory
+def _told(read: Read) -> Surviving | None:
+    """What `_surviving` says; None where it cannot be told, as of a view whose elements are none of the memory."""
+    if read.dtype.itemsize == read.memory.dtype.itemsize:
         with suppress(NotExpressibleError):
-            return [written for written, _ in _surviving(read)]
-    return list(chain(read.written))
+            return _surviving(read)
+    return None
 
 
-def _surviving(read: Read) -> list[tuple[Write, list[range] | None]]:
+def _writes(read: Read, told: Surviving | None) -> list[Write]:
+    """The writes of which a tensor has elements; all of its memory, where that cannot be told."""
+    return list(chain(read.written)) if told is None else [written for written, _ in told]
+
+
+def _surviving(read: Read) -> Surviving:
     """The writes of which a tensor has elements, the last one first, and which ones: ranges of its axes, or None for all.
 
     NotExpressibleError where that cannot be told.
     """
-    found: list[tuple[Write, list[range] | None]] = []
+    found: Surviving = []
     size, count = read.access.size, 0
     for written in chain(read.written):
         ranges = overlap(written.access, read.access, read.memory.shape, read.memory.numel)
@@ -160,10 +166,11 @@ def check_set(read: Read) -> None:
         one = waiting.pop()
         if (id(one.written), one.access) in seen or not one.access.numel:
             continue
-        if not _is_set(one):
+        told = _told(one)
+        if not _is_set(one, told):
             raise UnsetError("nothing has set some of its elements")
         seen.add((id(one.written), one.access))
-        for written in _writes_left(one):
+        for written in _writes(one, told):
             source = written.source
             if isinstance(source, Copied):
                 waiting.append(source.read)
@@ -171,18 +178,17 @@ def check_set(read: Read) -> None:
                 waiting += reads_in(source.args)  # and not `out`
 
 
-def _is_set(read: Read) -> bool:
+def _is_set(read: Read, told: Surviving | None) -> bool:
     """Whether writes have set all elements of a tensor; of its memory, where those of a view in another dtype are none."""
     if read.dtype.itemsize != read.memory.dtype.itemsize:
         memory = read.memory
         read = Read(memory, read.written, whole_access(memory.shape), memory.dtype)
-    try:
-        surviving = _surviving(read)
-    except NotExpressibleError:
+        told = _told(read)
+    if told is None:
         accesses = (written.access for written in chain(read.written))
         return all_set(accesses, read.access, read.memory.numel)
-    is_whole = bool(surviving) and surviving[-1][1] is None
-    return is_whole or _cover([r for _, r in surviving if r is not None], read.access.size)
+    is_whole = bool(told) and told[-1][1] is None
+    return is_whole or _cover([r for _, r in told if r is not None], read.access.size)
 
 
 def operation(source: Called) -> str:
